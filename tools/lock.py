@@ -16,9 +16,9 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Held back: torch is the version that the course was measured with; soupsieve 4 leaves out the early
+# Held back: torch is the version that the course was measured with; soupsieve 3 leaves out the early
 # releases of Python 3.11, one of which is the python3 of Debian 12.
-HELD = {"torch": "2.13.0", "soupsieve": "3.0.1"}
+HELD = {"torch": "2.13.0", "soupsieve": "2.10"}
 # What other systems need beside what a Linux machine installs: pip's freeze cannot see these.
 ELSEWHERE = {"appnope": 'sys_platform == "darwin"', "pywinpty": 'sys_platform == "win32"'}
 # torch's own CUDA libraries: pip adds them on Linux machines whose torch was built for CUDA.

@@ -1,0 +1,55 @@
+# Every command that the course needs. `make` alone lists them.
+# Written for GNU make 3.81 and a plain /bin/sh, so that it runs as it is on macOS.
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+READY  := $(VENV)/.ready
+
+.PHONY: help setup lab test lint run train train-rnn experiments clean
+
+help: ## list the commands
+	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: $(READY) ## make .venv, install the lock, fetch the corpus (the commands below do it by themselves)
+
+lab: $(READY) ## open your own copies of the lessons in JupyterLab
+	@$(PY) tools/lab.py
+
+test: $(READY) ## run every test: lint, the package, all lessons and solutions
+	@$(PY) tools/check.py
+
+lint: $(READY) ## check the code's style
+	@$(PY) -m ruff check .
+
+run: $(READY) ## run the lessons' text twins again and store their outputs (LESSON=02 for one)
+	@$(PY) tools/run_lessons.py $(LESSON)
+
+train: $(READY) ## train the Transformer that ships in data/checkpoints/zh-en (ARGS="--minutes 5" to change it)
+	@$(PY) -m utils.training $(ARGS)
+
+train-rnn: $(READY) ## train the RNN with attention on the same data
+	@$(PY) -m utils.training --model rnn $(ARGS)
+
+experiments: $(READY) ## run the long experiments behind some figures (EXPERIMENT=name for one)
+	@$(PY) tools/run_experiments.py $(EXPERIMENT)
+
+clean: ## remove what the commands above made; your copies in work/ stay
+	rm -rf $(VENV) data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find utils tools tests notebooks experiments -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Set-up happens once, and again only when the lock changes: the stamp is the last thing it makes, so
+# that a set-up which failed half-way goes on from there at the next call.
+$(READY): requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	  echo "$(PYTHON) is not on this machine: install Python 3.11, 3.12 or 3.13 first, or name yours: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "The course needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is `$(PYTHON) --version 2>&1`: name another one, as in make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "$(PYTHON) cannot make virtual environments: on Debian or Ubuntu, install the package python3-venv and call make again."; exit 1; }
+	@echo "Setting up $(VENV): a few minutes, only this once."
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(PY) -m pip install --disable-pip-version-check --prefer-binary -r requirements.txt
+	@$(PY) -m pip install --disable-pip-version-check --quiet --no-build-isolation --no-deps -e .
+	@$(PY) -m utils.corpus
+	@touch $@

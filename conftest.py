@@ -1,0 +1,24 @@
+"""How pytest reads the lessons: strict `--nbval`, with three things left out of the comparison.
+
+nbval itself leaves out PNG and JPEG pictures. This file adds stderr (progress bars) and SVG pictures
+(random ids), and the sanitizer that turns timings into a placeholder. Every kernel is started with
+the Python that runs pytest, whatever other kernels are installed on the machine.
+"""
+
+from pathlib import Path
+
+import pytest
+
+SANITIZER = Path(__file__).parent / "tests" / "nbval_sanitize.cfg"
+NEVER_COMPARED = ("stderr", "image/svg+xml")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if getattr(config.option, "nbval", False):
+        config.option.nbval_sanitize_with = config.option.nbval_sanitize_with or str(SANITIZER)
+        config.option.nbval_current_env = config.option.nbval_kernel_name is None
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    if type(collector).__name__ == "IPyNbFile":
+        collector.skip_compare += NEVER_COMPARED
