@@ -49,7 +49,8 @@ $(READY): requirements.txt pyproject.toml
 	  echo "$(PYTHON) cannot make virtual environments: on Debian or Ubuntu, install the package python3-venv and call make again."; exit 1; }
 	@echo "Setting up $(VENV): a few minutes, only this once."
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@$(PY) -m pip install --disable-pip-version-check --prefer-binary -r requirements.txt
+	@if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
+	  $(PY) -m pip install --disable-pip-version-check $$quiet -r requirements.txt
 	@$(PY) -m pip install --disable-pip-version-check --quiet --no-build-isolation --no-deps -e .
 	@$(PY) -m utils.corpus
 	@touch $@

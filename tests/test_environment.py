@@ -1,0 +1,108 @@
+"""One environment, written down three times (pyproject.toml, the lock, environment.yml): they must agree."""
+
+import importlib.metadata
+import itertools
+import platform
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from tools.lock import CUDA, ELSEWHERE, canonical, direct_names, read_lock
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCK = read_lock()
+SYSTEMS = {"linux": ("Linux", "posix", "x86_64"), "darwin": ("Darwin", "posix", "arm64"), "win32": ("Windows", "nt", "AMD64")}
+PYTHONS = ("3.11", "3.12", "3.13")
+INSTALLED = {canonical(d.metadata["Name"]): d for d in importlib.metadata.distributions()}
+IN_THE_COURSE_ENVIRONMENT = Path(sys.prefix).resolve() == ROOT / ".venv"
+
+
+def conda_pins() -> dict[str, str]:
+    """The pip list of environment.yml as {canonical name: version}."""
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    listed = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert listed[-1] == "-e .", "the package itself comes last"
+    return {canonical(name): version for name, version in (pin.split("==") for pin in listed[:-1])}
+
+
+def test_the_lock_pins_every_package_and_nothing_else():
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    for line in lines:
+        assert re.fullmatch(r"[\w.-]+==[\w.]+( ; \w+ == \"\w+\")?", line), f"no plain pin: {line}"
+    assert LOCK["torch"] == "2.13.0"
+    assert len(LOCK) == len(lines), "a package stands twice"
+    assert not [name for name in LOCK if CUDA.match(name)], "CUDA libraries are torch's own affair"
+
+
+def test_pyproject_lock_and_environment_agree():
+    names = {canonical(name) for name in direct_names()}
+    assert conda_pins() == {name: LOCK[name] for name in names}
+    assert {"jupyter", "torch", "numpy", "matplotlib", "seaborn", "nbval"} <= names
+
+
+def test_the_supported_pythons_are_the_same_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    supported = SpecifierSet(project["project"]["requires-python"])
+    assert [minor for minor in range(8, 20) if supported.contains(f"3.{minor}.0")] == [11, 12, 13]
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == list(PYTHONS)
+    assert "(3, 11) <= sys.version_info[:2] <= (3, 13)" in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("python, system", list(itertools.product(PYTHONS, SYSTEMS)))
+def test_the_lock_is_complete(python: str, system: str):
+    """Whatever a locked package needs, on each supported Python and system, is locked too, in a version that fits."""
+    name, os_name, machine = SYSTEMS[system]
+    environment = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": system,
+                   "platform_system": name, "os_name": os_name, "platform_machine": machine, "extra": "",
+                   "implementation_name": "cpython", "platform_python_implementation": "CPython"}
+    for package in LOCK.keys() & INSTALLED.keys():
+        distribution = INSTALLED[package]
+        asked = distribution.metadata["Requires-Python"] or ""
+        assert SpecifierSet(asked).contains(f"{python}.0"), f"{package} needs Python {asked}"
+        for need in map(Requirement, distribution.requires or ()):
+            if need.marker is not None and not need.marker.evaluate(environment) or CUDA.match(need.name):
+                continue
+            locked = LOCK.get(canonical(need.name))
+            assert locked, f"{package} needs {need}, which the lock lacks"
+            assert need.specifier.contains(locked, prereleases=True), f"{package} needs {need}, the lock has {locked}"
+
+
+@pytest.mark.skipif(not IN_THE_COURSE_ENVIRONMENT, reason="not run with .venv's Python")
+def test_what_is_installed_is_what_is_locked():
+    here = {name for name in LOCK if name not in ELSEWHERE or ELSEWHERE[name].split('"')[1] == sys.platform}
+    installed = {name: INSTALLED[name].version.split("+")[0] for name in here if name in INSTALLED}  # 2.13.0+cpu
+    assert installed == {name: LOCK[name] for name in here}
+
+
+def test_nothing_names_a_package_index():
+    """Which index a machine installs from is its owner's affair."""
+    for name in ("requirements.txt", "environment.yml", "pyproject.toml", "Makefile", ".ci/run", ".github/workflows/ci.yml"):
+        text = (ROOT / name).read_text()
+        assert not re.search(r"--(extra-)?index-url|--find-links|https?://", text), name
+
+
+@pytest.mark.skipif(platform.system() == "Windows", reason="no make")
+def test_make_lists_its_commands_and_refuses_a_wrong_python(tmp_path):
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for command in ("lab", "test", "run", "train", "train-rnn", "experiments", "lint", "clean"):
+        assert f"make {command} " in listed
+
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\ncase "$*" in *version_info*) exit 1;; --version) echo Python 3.9.1;; esac\n')
+    old.chmod(0o755)
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    for name in ("requirements.txt", "pyproject.toml"):
+        (tmp_path / name).touch()
+    refused = subprocess.run(["make", "setup", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
+    assert refused.returncode != 0 and "needs Python 3.11, 3.12 or 3.13" in refused.stdout
+    missing = subprocess.run(["make", "setup", "PYTHON=no-such-python"], cwd=tmp_path, capture_output=True, text=True)
+    assert missing.returncode != 0 and "no-such-python is not on this machine" in missing.stdout
+    assert not (tmp_path / ".venv").exists()

@@ -1,0 +1,185 @@
+"""Run the lessons' text twins and store them, with their outputs, as notebooks.
+
+    python tools/run_lessons.py             every lesson and every solution
+    python tools/run_lessons.py 02 08       only these (the beginning of a name is enough)
+    python tools/run_lessons.py --check     only say whether twins and notebooks agree
+
+The twin of `notebooks/02_name.ipynb` is `notebooks/text/02_name.md` (MyST Markdown, jupytext): it is
+what a maintainer edits and reviews. Each twin runs from top to bottom in a fresh kernel whose folder is
+`notebooks/`. Where a cell fails, it is shown and no file is written.
+"""
+
+import argparse
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+TEXT = NOTEBOOKS / "text"
+
+# All that a stored notebook says about its kernel: nothing that differs between machines.
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/svg+xml")
+# A tqdm bar: "  3%|#    | 3/100 [00:01<00:30]". What it showed is a matter of one machine's speed.
+PROGRESS_BAR = re.compile(r"\d+%\|.*\||\d+\w+ \[\d\d:\d\d")
+
+
+class LessonError(Exception):
+    """A cell of a lesson failed; the message shows the cell and the error."""
+
+
+def twins(names: list[str] = ()) -> list[Path]:
+    """The text twins whose names begin with one of `names` (all of them without names), solutions last."""
+    found = sorted(TEXT.glob("*.md")) + sorted((TEXT / "solutions").glob("*.md"))
+    chosen = [path for path in found if not names or path.name.startswith(tuple(names))]
+    for name in names:
+        if not any(path.name.startswith(name) for path in found):
+            raise SystemExit(f"there is no lesson in {TEXT.relative_to(ROOT)}/ whose name begins with {name!r}")
+    return chosen
+
+
+def notebook_of(twin: Path) -> Path:
+    """The notebook that belongs to a text twin."""
+    return NOTEBOOKS / twin.relative_to(TEXT).with_suffix(".ipynb")
+
+
+def read_twin(twin: Path) -> NotebookNode:
+    """Read a text twin as a notebook without outputs: normalized metadata, cell ids from name and position."""
+    notebook = jupytext.read(twin, fmt="md:myst")
+    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for index, cell in enumerate(notebook.cells):
+        cell.id = f"{twin.stem[:50].replace('.', '-')}-{index:03d}"
+    return notebook
+
+
+def run_notebook(notebook: NotebookNode, folder: Path = NOTEBOOKS) -> NotebookNode:
+    """Execute every cell in order in a fresh kernel and keep the outputs.
+
+    Raises:
+        LessonError: a cell raised an error, took longer than ten minutes, or lost its kernel.
+    """
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+        coalesce_streams=True,
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        cell = next(c for c in notebook.cells if any(o.output_type == "error" for o in c.get("outputs", ())))
+        index = notebook.cells.index(cell)
+        raise LessonError(f"cell {index} failed: {error.ename}: {error.evalue}\n\n{cell.source}\n") from error
+    except (CellTimeoutError, DeadKernelError) as error:
+        raise LessonError(str(error)) from error
+    return normalize(notebook)
+
+
+def normalize(notebook: NotebookNode) -> NotebookNode:
+    """Drop from an executed notebook what depends on the run, and give each picture its alt text."""
+    notebook.metadata = nbformat.from_dict(
+        METADATA | {key: value for key, value in notebook.metadata.items() if key == "widgets"}
+    )
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        cell.metadata.pop("execution", None)
+        cell.outputs = [out for out in cell.outputs if not is_progress_bar(out)]
+        for output in cell.outputs:
+            if output.output_type in ("display_data", "execute_result"):
+                output.metadata = picture_metadata(cell, output)
+    return notebook
+
+
+def is_progress_bar(output: NotebookNode) -> bool:
+    """Whether an output is nothing but tqdm's bar on stderr (a warning there is kept: the tests refuse it)."""
+    if output.output_type != "stream" or output.name != "stderr":
+        return False
+    lines = [line for line in re.split(r"[\r\n]", output.text) if line.strip()]
+    return all(PROGRESS_BAR.search(line) for line in lines)
+
+
+def picture_metadata(cell: NotebookNode, output: NotebookNode) -> dict:
+    """The alt text of the cell, repeated for each picture of an output: where nbconvert looks for it."""
+    alt = alt_text(cell)
+    return {kind: {"alt": alt} for kind in output.data if kind in PICTURES} if alt else {}
+
+
+def alt_text(cell: NotebookNode) -> str:
+    """The alt text that the twin gives a figure cell (`mystnb: image: alt:`), or an empty string."""
+    return " ".join(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "").split())
+
+
+def differences(twin: NotebookNode, notebook: NotebookNode) -> list[str]:
+    """What differs between a twin and its notebook, outputs apart: one line per difference."""
+    if len(twin.cells) != len(notebook.cells):
+        return [f"the twin has {len(twin.cells)} cells, the notebook {len(notebook.cells)}"]
+    found = []
+    for index, (ours, theirs) in enumerate(zip(twin.cells, notebook.cells, strict=True)):
+        for what in ("cell_type", "source", "id", "metadata"):
+            if ours[what] != theirs[what]:
+                found.append(f"cell {index}: {what} differs: {str(ours[what])[:80]!r} | {str(theirs[what])[:80]!r}")
+    return found
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Write a notebook under a temporary name, then rename it: an interrupted run leaves the old one whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
+    os.replace(temporary, path)
+
+
+def check(chosen: list[Path]) -> int:
+    """Print every difference between twins and notebooks; return how many there are."""
+    found = 0
+    for twin in chosen:
+        path = notebook_of(twin)
+        lines = differences(read_twin(twin), nbformat.read(path, 4)) if path.exists() else ["there is no notebook yet"]
+        for line in lines:
+            print(f"{path.relative_to(ROOT)}: {line}")
+        found += len(lines)
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="beginnings of lesson names, such as 02")
+    parser.add_argument("--check", action="store_true", help="run nothing: compare twins with notebooks")
+    args = parser.parse_args()
+    chosen = twins(args.names)
+    if args.check:
+        return int(check(chosen) > 0)
+
+    os.environ["OMP_NUM_THREADS"] = "1"  # what `make test` gives a lesson: sums in the same order
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel before the user's own
+    os.environ.pop("MPLBACKEND", None)
+    failed = 0
+    for twin in chosen:
+        path, start = notebook_of(twin), time.monotonic()
+        try:
+            write(run_notebook(read_twin(twin)), path)
+            print(f"{path.relative_to(ROOT)}: {time.monotonic() - start:.0f} s, {path.stat().st_size / 1e3:.0f} kB")
+        except LessonError as error:
+            print(f"{path.relative_to(ROOT)}: not written, {error}", file=sys.stderr)
+            failed += 1
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
