@@ -1,4 +1,4 @@
-"""Every test of the package runs with its shapes checked: jaxtyping's import hook, with beartype, over `utils`."""
+"""Every test of the package runs with its shapes checked (jaxtyping's import hook, with beartype)."""
 
 import os
 

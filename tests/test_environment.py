@@ -18,7 +18,11 @@ from tools.lock import CUDA, ELSEWHERE, canonical, direct_names, read_lock
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = read_lock()
-SYSTEMS = {"linux": ("Linux", "posix", "x86_64"), "darwin": ("Darwin", "posix", "arm64"), "win32": ("Windows", "nt", "AMD64")}
+SYSTEMS = {
+    "linux": ("Linux", "posix", "x86_64"),
+    "darwin": ("Darwin", "posix", "arm64"),
+    "win32": ("Windows", "nt", "AMD64"),
+}
 PYTHONS = ("3.11", "3.12", "3.13")
 INSTALLED = {canonical(d.metadata["Name"]): d for d in importlib.metadata.distributions()}
 IN_THE_COURSE_ENVIRONMENT = Path(sys.prefix).resolve() == ROOT / ".venv"
@@ -33,7 +37,9 @@ def conda_pins() -> dict[str, str]:
 
 
 def test_the_lock_pins_every_package_and_nothing_else():
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")
+    ]
     for line in lines:
         assert re.fullmatch(r"[\w.-]+==[\w.]+( ; \w+ == \"\w+\")?", line), f"no plain pin: {line}"
     assert LOCK["torch"] == "2.13.0"
@@ -58,11 +64,19 @@ def test_the_supported_pythons_are_the_same_everywhere():
 
 @pytest.mark.parametrize("python, system", list(itertools.product(PYTHONS, SYSTEMS)))
 def test_the_lock_is_complete(python: str, system: str):
-    """Whatever a locked package needs, on each supported Python and system, is locked too, in a version that fits."""
+    """Whatever a locked package needs, on each Python and system, is locked too, in a version that fits."""
     name, os_name, machine = SYSTEMS[system]
-    environment = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": system,
-                   "platform_system": name, "os_name": os_name, "platform_machine": machine, "extra": "",
-                   "implementation_name": "cpython", "platform_python_implementation": "CPython"}
+    environment = {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "sys_platform": system,
+        "platform_system": name,
+        "os_name": os_name,
+        "platform_machine": machine,
+        "extra": "",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+    }
     for package in LOCK.keys() & INSTALLED.keys():
         distribution = INSTALLED[package]
         asked = distribution.metadata["Requires-Python"] or ""
@@ -72,19 +86,30 @@ def test_the_lock_is_complete(python: str, system: str):
                 continue
             locked = LOCK.get(canonical(need.name))
             assert locked, f"{package} needs {need}, which the lock lacks"
-            assert need.specifier.contains(locked, prereleases=True), f"{package} needs {need}, the lock has {locked}"
+            assert need.specifier.contains(locked, prereleases=True), (
+                f"{package} needs {need}, the lock has {locked}"
+            )
 
 
 @pytest.mark.skipif(not IN_THE_COURSE_ENVIRONMENT, reason="not run with .venv's Python")
 def test_what_is_installed_is_what_is_locked():
     here = {name for name in LOCK if name not in ELSEWHERE or ELSEWHERE[name].split('"')[1] == sys.platform}
-    installed = {name: INSTALLED[name].version.split("+")[0] for name in here if name in INSTALLED}  # 2.13.0+cpu
+    installed = {
+        name: INSTALLED[name].version.split("+")[0] for name in here if name in INSTALLED
+    }  # 2.13.0+cpu
     assert installed == {name: LOCK[name] for name in here}
 
 
 def test_nothing_names_a_package_index():
     """Which index a machine installs from is its owner's affair."""
-    for name in ("requirements.txt", "environment.yml", "pyproject.toml", "Makefile", ".ci/run", ".github/workflows/ci.yml"):
+    for name in (
+        "requirements.txt",
+        "environment.yml",
+        "pyproject.toml",
+        "Makefile",
+        ".ci/run",
+        ".github/workflows/ci.yml",
+    ):
         text = (ROOT / name).read_text()
         assert not re.search(r"--(extra-)?index-url|--find-links|https?://", text), name
 
@@ -103,6 +128,8 @@ def test_make_lists_its_commands_and_refuses_a_wrong_python(tmp_path):
         (tmp_path / name).touch()
     refused = subprocess.run(["make", "setup", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
     assert refused.returncode != 0 and "needs Python 3.11, 3.12 or 3.13" in refused.stdout
-    missing = subprocess.run(["make", "setup", "PYTHON=no-such-python"], cwd=tmp_path, capture_output=True, text=True)
+    missing = subprocess.run(
+        ["make", "setup", "PYTHON=no-such-python"], cwd=tmp_path, capture_output=True, text=True
+    )
     assert missing.returncode != 0 and "no-such-python is not on this machine" in missing.stdout
     assert not (tmp_path / ".venv").exists()

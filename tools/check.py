@@ -32,8 +32,12 @@ def run(command: list[str], env: dict[str, str]) -> tuple[bool, int, int]:
 def main() -> int:
     # Two processes at a time, each with one thread that sleeps while it waits: on two cores,
     # more threads, or threads that spin, make everything several times slower.
-    env = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONDONTWRITEBYTECODE": "1",
-                        "JUPYTER_PREFER_ENV_PATH": "1"}
+    env = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
     env.pop("MPLBACKEND", None)  # the lessons draw with the notebook's own backend
     parts = {"lint": [sys.executable, "-m", "ruff", "check", "."], "tests": [*PYTEST, "tests"]}
     if list((ROOT / "notebooks").rglob("*.ipynb")):
@@ -45,7 +49,9 @@ def main() -> int:
         start = time.monotonic()
         good, ok, bad = run(command, env)
         passed, failed = passed + ok, failed + bad
-        lines.append(f"  {name:8s} {'ok    ' if good else 'FAILED'} {ok:5d} passed {time.monotonic() - start:6.0f} s")
+        lines.append(
+            f"  {name:8s} {'ok    ' if good else 'FAILED'} {ok:5d} passed {time.monotonic() - start:6.0f} s"
+        )
     print("\n== summary", *lines, f"{passed} passed, {failed} failed", sep="\n", flush=True)
     return int(failed > 0)
 

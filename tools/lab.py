@@ -1,14 +1,13 @@
 """`make lab`: give the learner their own copies of the lessons in work/, and open JupyterLab there.
 
-A copy is made once and never overwritten, so that a `git pull` never meets an answer somebody typed. JupyterLab
-starts quietly: no news, no look for updates, no list of extensions from outside; the copies are trusted,
-so that their stored outputs show before a cell is run.
+A copy is made once and never overwritten, so that a `git pull` never meets an answer somebody typed.
+JupyterLab starts quietly: no news, no look for updates, no list of extensions from outside; the copies
+are trusted, so that their stored outputs show before a cell is run.
 """
 
 import hashlib
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -26,7 +25,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[Path]:
-    """Copy the lessons that `work` does not have yet, say what happened, and return all the learner's copies."""
+    """Copy the lessons that `work` does not have yet, say so, and return all the learner's copies."""
     lessons = sorted(source.glob("[0-9][0-9]_*.ipynb"))
     work.mkdir(exist_ok=True)
     record = work / RECORD
@@ -40,10 +39,8 @@ def copy_lessons(source: Path = NOTEBOOKS, work: Path = WORK) -> list[Path]:
             replace(record, json.dumps(copied, indent=1).encode())
             print(f"copied {lesson.name} into {work.name}/")
         elif copied.get(lesson.name) != version:
-            print(f"{lesson.name}: the course has another version than the one you copied. Yours is as you left it; "
-                  "rename it and call `make lab` again to get the other one beside it.")
-    if (source / "images").is_dir():
-        shutil.copytree(source / "images", work / "images", dirs_exist_ok=True)
+            print(f"{lesson.name}: the course has another version than the one you copied. Yours is as you")
+            print("  left it; rename it and call `make lab` again to get the other one beside it.")
     return [work / lesson.name for lesson in lessons]
 
 
@@ -70,7 +67,9 @@ def lab_arguments(work: Path, first: str | None) -> list[str]:
     if first:
         arguments.insert(0, f"--LabApp.default_url=/lab/tree/{first}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        arguments.append("--allow-root")  # in a container one is root, and the server listens to this machine only
+        arguments.append(
+            "--allow-root"
+        )  # in a container one is root, and the server listens to this machine only
     return arguments
 
 

@@ -29,7 +29,7 @@ HEAD = """\
 # torch's CUDA libraries are not in it: where torch needs them, pip adds them by itself.
 """
 ENVIRONMENT = """\
-# The same environment for conda and Binder; tests/test_environment.py holds it to pyproject.toml and the lock.
+# The same environment for conda and Binder, written by tools/lock.py from pyproject.toml and the lock.
 name: transformer-course
 channels:
   - conda-forge
@@ -67,11 +67,19 @@ def freeze() -> dict[str, str]:
         held = [f"{name}=={version}" for name, version in HELD.items()]
         subprocess.run([*pip, "install", *direct_names(), *held], check=True)
         # Without their dependencies, and from a wheel made for another system: only the version is wanted.
-        newest = {name: subprocess.run([*pip, "index", "versions", name], check=True, capture_output=True,
-                                       text=True).stdout.split("(")[1].split(")")[0] for name in ELSEWHERE}
+        newest = {
+            name: subprocess.run(
+                [*pip, "index", "versions", name], check=True, capture_output=True, text=True
+            )
+            .stdout.split("(")[1]
+            .split(")")[0]
+            for name in ELSEWHERE
+        }
         lines = subprocess.run([*pip, "freeze", "--all"], check=True, capture_output=True, text=True).stdout
     frozen = dict(line.split("==") for line in lines.split() if "==" in line)
-    frozen = {canonical(name): version.split("+")[0] for name, version in frozen.items()}  # 2.13.0+cpu -> 2.13.0
+    frozen = {
+        canonical(name): version.split("+")[0] for name, version in frozen.items()
+    }  # 2.13.0+cpu -> 2.13.0
     wanted = {name: version for name, version in frozen.items() if name != "pip" and not CUDA.match(name)}
     return wanted | newest
 
@@ -79,8 +87,10 @@ def freeze() -> dict[str, str]:
 def main() -> None:
     if "--keep" not in sys.argv:
         pins = freeze()
-        lines = [f"{name}=={pins[name]}" + (f" ; {ELSEWHERE[name]}" if name in ELSEWHERE else "")
-                 for name in sorted(pins)]
+        lines = [
+            f"{name}=={pins[name]}" + (f" ; {ELSEWHERE[name]}" if name in ELSEWHERE else "")
+            for name in sorted(pins)
+        ]
         (ROOT / "requirements.txt").write_text(HEAD + "\n".join(lines) + "\n")
     lock = read_lock()
     pins = "\n".join(f"      - {name}=={lock[name]}" for name in direct_names())

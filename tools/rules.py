@@ -1,6 +1,6 @@
-"""What a lesson's notebook must keep to, as functions: each takes a notebook and returns the breaches it finds.
+"""What a lesson's notebook must keep to: functions that take a notebook and return the breaches they find.
 
-`tests/test_notebooks.py` applies them to every lesson and solution, and to bad notebooks that each of them must refuse.
+`tests/test_notebooks.py` applies them to every lesson and solution, and to bad notebooks to refuse.
 Cells are named by their position among all cells, from 0, as `make run` names them.
 """
 
@@ -45,6 +45,7 @@ OUTSIDE = re.compile(r"(?:https?:)?//[\w-]+(?:\.[\w-]+)+|@import|\bfetch\(|XMLHt
 
 # ---- looking at cells --------------------------------------------------------------------------------------
 
+
 def code_cells(notebook: NotebookNode) -> list[tuple[int, NotebookNode]]:
     """The code cells, each with its position in the notebook."""
     return [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
@@ -65,7 +66,7 @@ def shown(cell: NotebookNode) -> list[NotebookNode]:
 
 
 def texts(output: NotebookNode) -> dict[str, str]:
-    """What nbval compares of an output, by kind: text streams and every representation that is not a picture."""
+    """What nbval compares of an output, by kind: streams, and every representation that is no picture."""
     if output.output_type == "stream":
         return {output.name: output.text}
     data = output.get("data", {})
@@ -73,7 +74,7 @@ def texts(output: NotebookNode) -> dict[str, str]:
 
 
 def compares_text(cell: NotebookNode) -> bool:
-    """Whether nbval compares something of this cell that says more than `<Figure size 640x480 with 1 Axes>`."""
+    """Whether nbval compares something of this cell that says more than `<Figure size 640x480 ...>`."""
     found = [text.strip() for output in shown(cell) for text in texts(output).values()]
     return IGNORED not in tags(cell) and any(text and not text.startswith("<Figure") for text in found)
 
@@ -82,7 +83,9 @@ def has_picture(cell: NotebookNode) -> bool:
     """Whether the cell shows a picture, in its own right or inside HTML."""
     for output in shown(cell):
         html = output.get("data", {}).get("text/html", "")
-        if any(kind in output.get("data", {}) for kind in PICTURES) or re.search(r"<(img|svg|video|canvas)\b", html):
+        if any(kind in output.get("data", {}) for kind in PICTURES) or re.search(
+            r"<(img|svg|video|canvas)\b", html
+        ):
             return True
     return False
 
@@ -98,19 +101,22 @@ def is_interactive(cell: NotebookNode) -> bool:
 
 # ---- rules about what is stored ----------------------------------------------------------------------------
 
+
 def executed_in_order(notebook: NotebookNode) -> list[str]:
     """Every code cell was run, in order, from 1, and none raised an error."""
     found = []
     for number, (index, cell) in enumerate(code_cells(notebook), start=1):
         if cell.execution_count != number:
-            found.append(f"cell {index} has count {cell.execution_count}, not {number}: run the lesson from the top")
+            found.append(
+                f"cell {index} has count {cell.execution_count}, not {number}: run the lesson from the top"
+            )
         if any(output.output_type == "error" for output in cell.outputs):
             found.append(f"cell {index} holds an error")
     return found
 
 
 def no_escape_from_nbval(notebook: NotebookNode) -> list[str]:
-    """No cell is skipped or allowed to fail, and what nbval is told stands in the tags, where it can be counted."""
+    """No cell is skipped or allowed to fail, and what nbval is told stands in tags, where it is counted."""
     found = []
     for index, cell in code_cells(notebook):
         banned = {"nbval-skip", "raises-exception", "nbval-raises-exception"} & set(tags(cell))
@@ -121,17 +127,21 @@ def no_escape_from_nbval(notebook: NotebookNode) -> list[str]:
 
 
 def ignores_little(notebook: NotebookNode) -> list[str]:
-    """At most one output cell in ten is ignored, interactive ones apart, which need a compared still beside them."""
+    """At most one output cell in ten is ignored; an interactive one needs a compared still beside it."""
     cells = [(index, cell) for index, cell in code_cells(notebook) if shown(cell)]
     ignored = [index for index, cell in cells if IGNORED in tags(cell) and not is_interactive(cell)]
     found = []
     if 10 * len(ignored) > len(cells):
-        found.append(f"{len(ignored)} of {len(cells)} output cells are ignored (cells {ignored}): at most one in ten")
+        found.append(
+            f"{len(ignored)} of {len(cells)} output cells are ignored (cells {ignored}): at most one in ten"
+        )
     for position, (index, cell) in enumerate(cells):
         beside = [other for _, other in cells[max(0, position - 1) : position + 2] if other is not cell]
         if IGNORED in tags(cell) and is_interactive(cell):
             if not any(has_picture(other) and IGNORED not in tags(other) for other in beside):
-                found.append(f"cell {index} is interactive and ignored, with no compared still in the output beside it")
+                found.append(
+                    f"cell {index} is interactive and ignored, with no compared still in the output beside it"
+                )
     return found
 
 
@@ -154,7 +164,9 @@ def clean_outputs(notebook: NotebookNode) -> list[str]:
         if any(output.get("name") == "stderr" for output in cell.outputs):
             found.append(f"cell {index} stores something on stderr")
         everything = "\n".join(text for output in cell.outputs for text in texts(output).values())
-        found += [f"cell {index} shows {why}" for what, why in FORBIDDEN.items() if re.search(what, everything)]
+        found += [
+            f"cell {index} shows {why}" for what, why in FORBIDDEN.items() if re.search(what, everything)
+        ]
     return found
 
 
@@ -163,19 +175,26 @@ def stays_offline(notebook: NotebookNode) -> list[str]:
     found = []
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "markdown":
-            if re.search(r"!\[[^\]]*\]\(\s*(https?:)?//|<(img|script|iframe|video)[^>]*\ssrc=\"(https?:)?//", cell.source):
+            if re.search(
+                r"!\[[^\]]*\]\(\s*(https?:)?//|<(img|script|iframe|video)[^>]*\ssrc=\"(https?:)?//",
+                cell.source,
+            ):
                 found.append(f"cell {index} shows a picture from an outside host")
             continue
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
-            pages = [str(data[kind]) for kind in data if kind in ("text/html", "image/svg+xml", "application/javascript")]
+            pages = [
+                str(data[kind])
+                for kind in data
+                if kind in ("text/html", "image/svg+xml", "application/javascript")
+            ]
             if any(OUTSIDE.search(NAMESPACE.sub("", page)) for page in pages):
                 found.append(f"cell {index} has an output that names an outside host")
     return found
 
 
 def normalized(notebook: NotebookNode) -> list[str]:
-    """The metadata holds nothing but the kernel's name (and widgets' state), no times, and cell ids are unique."""
+    """The metadata holds the kernel's name (and widgets' state) and no times, and cell ids are unique."""
     stored = {key: value for key, value in notebook.metadata.items() if key != "widgets"}
     found = [] if stored == METADATA else ["the notebook's metadata is not what `make run` writes"]
     for index, cell in code_cells(notebook):
@@ -188,13 +207,16 @@ def normalized(notebook: NotebookNode) -> list[str]:
 
 # ---- rules about what is written ---------------------------------------------------------------------------
 
+
 def described_pictures(notebook: NotebookNode) -> list[str]:
     """Every cell that shows a picture says in words what is on it, and so does every picture in the prose."""
     found = []
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "code" and has_picture(cell) and len(alt_text(cell)) < 20:
             found.append(f"cell {index} shows a picture without an alt text (mystnb: image: alt:)")
-        if cell.cell_type == "markdown" and re.search(r"!\[\s*\]\(|<img(?![^>]*\salt=\"[^\"]+\")[^>]*>", cell.source):
+        if cell.cell_type == "markdown" and re.search(
+            r"!\[\s*\]\(|<img(?![^>]*\salt=\"[^\"]+\")[^>]*>", cell.source
+        ):
             found.append(f"cell {index} has a picture without an alt text")
     return found
 
@@ -209,12 +231,17 @@ def short_cells(notebook: NotebookNode) -> list[str]:
 
 
 def short_passages(notebook: NotebookNode) -> list[str]:
-    """A passage between two pieces of code is one idea: folded answers, tables, formulas and lists of links apart."""
+    """A passage between two pieces of code is one idea: folded answers, tables and formulas apart."""
     found = []
     for index, cell in enumerate(notebook.cells):
-        if cell.cell_type == "markdown" and index > 0 and not re.search(r"^#+ .*(summary|reading|小结)", cell.source,
-                                                                         re.IGNORECASE | re.MULTILINE):
-            text = re.sub(r"<details>.*?</details>|```.*?```|\$\$.*?\$\$|<!--.*?-->", "", cell.source, flags=re.DOTALL)
+        if (
+            cell.cell_type == "markdown"
+            and index > 0
+            and not re.search(r"^#+ .*(summary|reading|小结)", cell.source, re.IGNORECASE | re.MULTILINE)
+        ):
+            text = re.sub(
+                r"<details>.*?</details>|```.*?```|\$\$.*?\$\$|<!--.*?-->", "", cell.source, flags=re.DOTALL
+            )
             text = re.sub(r"^\s*[|>#].*$", "", text, flags=re.MULTILINE)
             words = len(re.findall(r"[A-Za-z0-9$][^\s]*", text))
             if words > MAX_WORDS:
@@ -223,7 +250,7 @@ def short_passages(notebook: NotebookNode) -> list[str]:
 
 
 def has_the_bones(notebook: NotebookNode) -> list[str]:
-    """The parts that every lesson has: head, terms, predictions, asserted claims, Break it, summary, further reading."""
+    """The parts of every lesson: head, terms, predictions, claims, Break it, summary, further reading."""
     prose, code = markdown(notebook), "\n".join(cell.source for _, cell in code_cells(notebook))
     first = notebook.cells[0].source if notebook.cells else ""
     headings = "\n".join(re.findall(r"^#+ .*$", prose, flags=re.MULTILINE)).lower()
@@ -232,17 +259,20 @@ def has_the_bones(notebook: NotebookNode) -> list[str]:
         "a title (# ...) in its first cell": first.startswith("# "),
         "the minutes it takes, in its head": bool(re.search(r"\d+ min", prose[:4000])),
         "a table of terms in English and Chinese, in its head": bool(
-            re.search(r"^\|.*[A-Za-z].*\|.*[\u4e00-\u9fff].*\|", prose[:6000], re.MULTILINE)),
+            re.search(r"^\|.*[A-Za-z].*\|.*[\u4e00-\u9fff].*\|", prose[:6000], re.MULTILINE)
+        ),
         "`figures.use_style()` in its first code": "figures.use_style()" in code[:1500],
         "a question to predict (**Predict first**)": asked > 0,
         "a folded answer (<details>) for each question": len(re.findall(r"<details>", prose)) >= asked,
-        "at least five assertions": len(re.findall(r"^\s*assert\b|assert_close\(", code, flags=re.MULTILINE)) >= 5,
+        "at least five assertions": len(re.findall(r"^\s*assert\b|assert_close\(", code, flags=re.MULTILINE))
+        >= 5,
         "a comparison with PyTorch's own (assert_close)": "assert_close(" in code,
         "a section 'Break it'": "break it" in headings,
         "a section 'Summary', and 小结 in Chinese": "summary" in headings and "小结" in prose,
         "a section 'Further reading'": "further reading" in headings,
         "a function that utils has too (tag same-as:)": any(
-            tag.startswith("same-as:") for _, cell in code_cells(notebook) for tag in tags(cell)),
+            tag.startswith("same-as:") for _, cell in code_cells(notebook) for tag in tags(cell)
+        ),
     }
     return [f"the lesson lacks {bone}" for bone, there in bones.items() if not there]
 
@@ -250,9 +280,20 @@ def has_the_bones(notebook: NotebookNode) -> list[str]:
 def no_asserted_seconds(notebook: NotebookNode) -> list[str]:
     """Times are shown, never asserted: they belong to one machine."""
     timed = re.compile(r"^\s*assert\b.*(seconds|elapsed|perf_counter|duration|millis)", re.MULTILINE)
-    return [f"cell {index} asserts a time" for index, cell in code_cells(notebook) if timed.search(cell.source)]
+    return [
+        f"cell {index} asserts a time" for index, cell in code_cells(notebook) if timed.search(cell.source)
+    ]
 
 
-STORED = (executed_in_order, no_escape_from_nbval, ignores_little, clean_outputs, stays_offline, normalized,
-          described_pictures, short_cells, no_asserted_seconds)
+STORED = (
+    executed_in_order,
+    no_escape_from_nbval,
+    ignores_little,
+    clean_outputs,
+    stays_offline,
+    normalized,
+    described_pictures,
+    short_cells,
+    no_asserted_seconds,
+)
 OF_A_LESSON = (*STORED, compares_enough, short_passages, has_the_bones)

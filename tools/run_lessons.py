@@ -41,12 +41,14 @@ class LessonError(Exception):
 
 
 def twins(names: list[str] = ()) -> list[Path]:
-    """The text twins whose names begin with one of `names` (all of them without names), solutions last."""
+    """The text twins whose names begin with one of `names` (without names: all), solutions last."""
     found = sorted(TEXT.glob("*.md")) + sorted((TEXT / "solutions").glob("*.md"))
     chosen = [path for path in found if not names or path.name.startswith(tuple(names))]
     for name in names:
         if not any(path.name.startswith(name) for path in found):
-            raise SystemExit(f"there is no lesson in {TEXT.relative_to(ROOT)}/ whose name begins with {name!r}")
+            raise SystemExit(
+                f"there is no lesson in {TEXT.relative_to(ROOT)}/ whose name begins with {name!r}"
+            )
     return chosen
 
 
@@ -56,7 +58,7 @@ def notebook_of(twin: Path) -> Path:
 
 
 def read_twin(twin: Path) -> NotebookNode:
-    """Read a text twin as a notebook without outputs: normalized metadata, cell ids from name and position."""
+    """Read a text twin as a notebook without outputs, its cell ids made of name and position."""
     notebook = jupytext.read(twin, fmt="md:myst")
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -107,7 +109,7 @@ def normalize(notebook: NotebookNode) -> NotebookNode:
 
 
 def is_progress_bar(output: NotebookNode) -> bool:
-    """Whether an output is nothing but tqdm's bar on stderr (a warning there is kept: the tests refuse it)."""
+    """Whether an output is nothing but tqdm's bar on stderr (a warning is kept: the tests refuse it)."""
     if output.output_type != "stream" or output.name != "stderr":
         return False
     lines = [line for line in re.split(r"[\r\n]", output.text) if line.strip()]
@@ -133,12 +135,14 @@ def differences(twin: NotebookNode, notebook: NotebookNode) -> list[str]:
     for index, (ours, theirs) in enumerate(zip(twin.cells, notebook.cells, strict=True)):
         for what in ("cell_type", "source", "id", "metadata"):
             if ours[what] != theirs[what]:
-                found.append(f"cell {index}: {what} differs: {str(ours[what])[:80]!r} | {str(theirs[what])[:80]!r}")
+                found.append(
+                    f"cell {index}: {what} differs: {str(ours[what])[:80]!r} | {str(theirs[what])[:80]!r}"
+                )
     return found
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
-    """Write a notebook under a temporary name, then rename it: an interrupted run leaves the old one whole."""
+    """Write a notebook under a temporary name, then rename it: what was there stays whole till then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
@@ -150,7 +154,11 @@ def check(chosen: list[Path]) -> int:
     found = 0
     for twin in chosen:
         path = notebook_of(twin)
-        lines = differences(read_twin(twin), nbformat.read(path, 4)) if path.exists() else ["there is no notebook yet"]
+        lines = (
+            differences(read_twin(twin), nbformat.read(path, 4))
+            if path.exists()
+            else ["there is no notebook yet"]
+        )
         for line in lines:
             print(f"{path.relative_to(ROOT)}: {line}")
         found += len(lines)
@@ -158,7 +166,9 @@ def check(chosen: list[Path]) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="beginnings of lesson names, such as 02")
     parser.add_argument("--check", action="store_true", help="run nothing: compare twins with notebooks")
     args = parser.parse_args()
@@ -174,7 +184,8 @@ def main() -> int:
         path, start = notebook_of(twin), time.monotonic()
         try:
             write(run_notebook(read_twin(twin)), path)
-            print(f"{path.relative_to(ROOT)}: {time.monotonic() - start:.0f} s, {path.stat().st_size / 1e3:.0f} kB")
+            seconds, size = time.monotonic() - start, path.stat().st_size
+            print(f"{path.relative_to(ROOT)}: {seconds:.0f} s, {size / 1e3:.0f} kB")
         except LessonError as error:
             print(f"{path.relative_to(ROOT)}: not written, {error}", file=sys.stderr)
             failed += 1

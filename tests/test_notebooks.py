@@ -1,0 +1,308 @@
+"""Every lesson and solution keeps the rules of tools/rules.py, and every rule refuses what breaks it."""
+
+import ast
+import importlib
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+from torch import Tensor, nn
+
+from tools import rules
+from tools.run_lessons import METADATA, NOTEBOOKS, TEXT, differences, notebook_of, read_twin, twins
+
+LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
+SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
+
+
+def stem(path: Path) -> str:
+    return path.stem
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+# ---- the rules, on every notebook --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", rules.OF_A_LESSON, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("path", LESSONS, ids=stem)
+def test_lesson(path: Path, rule: Callable):
+    assert not rule(read(path)), rule.__doc__
+
+
+@pytest.mark.parametrize("rule", rules.STORED, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("path", SOLUTIONS, ids=stem)
+def test_solution(path: Path, rule: Callable):
+    assert not rule(read(path)), rule.__doc__
+
+
+@pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=stem)
+def test_twin_and_notebook_agree(path: Path):
+    twin = TEXT / path.relative_to(NOTEBOOKS).with_suffix(".md")
+    assert twin.exists(), f"{path.name} has no text twin"
+    assert not differences(read_twin(twin), read(path)), "call `make run`"
+
+
+def test_every_twin_has_its_notebook_and_every_lesson_a_known_name():
+    assert not [twin.name for twin in twins() if not notebook_of(twin).exists()], "call `make run`"
+    assert {path.stem for path in LESSONS} <= set(rules.LESSONS)
+
+
+def test_the_notebooks_are_small():
+    sizes = {path.name: path.stat().st_size for path in LESSONS + SOLUTIONS}
+    assert not {name: size for name, size in sizes.items() if size > rules.MAX_BYTES}
+    assert sum(sizes.values()) < rules.MAX_BYTES_TOGETHER
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=stem)
+def test_links_between_files_lead_somewhere(path: Path):
+    """Links work in notebooks/ and in the learner's work/, which holds the lessons and nothing else."""
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", rules.markdown(read(path))):
+        assert target.startswith("../") or "/" not in target, f"{target} does not lead anywhere from work/"
+        assert (path.parent / target).exists(), f"a link to {target}, which does not exist"
+
+
+# ---- each rule can fail ------------------------------------------------------------------------------------
+
+
+def printed(text: str, source: str = "print(x)", count: int = 1, tags: tuple = (), **metadata):
+    output = new_output("stream", name="stdout", text=text)
+    return new_code_cell(
+        source, execution_count=count, outputs=[output], metadata={"tags": list(tags), **metadata}
+    )
+
+
+def displayed(data: dict, count: int = 1, tags: tuple = (), alt: str = ""):
+    metadata = {"tags": list(tags)} | ({"mystnb": {"image": {"alt": alt}}} if alt else {})
+    return new_code_cell(
+        "fig", execution_count=count, metadata=metadata, outputs=[new_output("display_data", data=data)]
+    )
+
+
+def book(*cells, kernel: str = "python3"):
+    copies = [cell | {"id": f"cell-{i}"} for i, cell in enumerate(cells)]
+    metadata = METADATA | {"kernelspec": METADATA["kernelspec"] | {"name": kernel}}
+    return nbformat.from_dict({"cells": copies, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
+
+
+PNG = {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 640x480 with 1 Axes>"}
+ALT = "Four bars, the second is the tallest."
+ANIMATION = {"text/html": "<script>play()</script>", "text/plain": "<IPython.core.display.HTML object>"}
+IGNORE = ("nbval-ignore-output",)
+GOOD = book(
+    new_markdown_cell("# Good"),
+    *(printed(f"{n}\n", count=n) for n in range(1, 10)),
+    displayed(PNG, count=10, alt=ALT),
+    displayed(ANIMATION, count=11, tags=IGNORE, alt=ALT),
+    printed("3 s\n", count=12, tags=IGNORE),
+)
+LONG = new_markdown_cell("word " * 151)
+
+BAD = {
+    "counts out of order": (rules.executed_in_order, book(printed("1", count=2))),
+    "a cell never run": (rules.executed_in_order, book(new_code_cell("x"))),
+    "a stored error": (
+        rules.executed_in_order,
+        book(
+            new_code_cell(
+                "x", execution_count=1, outputs=[new_output("error", ename="E", evalue="", traceback=[])]
+            )
+        ),
+    ),
+    "a skipped cell": (rules.no_escape_from_nbval, book(printed("1", tags=("nbval-skip",)))),
+    "a cell that may fail": (rules.no_escape_from_nbval, book(printed("1", tags=("raises-exception",)))),
+    "a comment to nbval": (rules.no_escape_from_nbval, book(printed("1", source="# NBVAL_IGNORE_OUTPUT\nx"))),
+    "two of ten ignored": (rules.ignores_little, book(*[printed("1")] * 8, *[printed("1", tags=IGNORE)] * 2)),
+    "an animation without a still": (
+        rules.ignores_little,
+        book(printed("1"), displayed(ANIMATION, tags=IGNORE)),
+    ),
+    "a still that is ignored too": (
+        rules.ignores_little,
+        book(*[printed("1")] * 20, displayed(PNG, tags=IGNORE), displayed(ANIMATION, tags=IGNORE)),
+    ),
+    "nothing compared": (rules.compares_enough, book(*[new_code_cell("x", execution_count=1)] * 9)),
+    "mostly figures": (rules.compares_enough, book(*[printed("1")] * 5, *[displayed(PNG, alt=ALT)] * 6)),
+    "a path": (rules.clean_outputs, book(printed("saved to /home/me/model"))),
+    "a Windows path": (rules.clean_outputs, book(printed("saved to C:\\me"))),
+    "an address": (rules.clean_outputs, book(printed("<function f at 0x7f3a5c0d2e50>"))),
+    "a gradient record": (rules.clean_outputs, book(printed("tensor(1., grad_fn=<AddBackward0>)"))),
+    "a traceback": (rules.clean_outputs, book(printed("Traceback (most recent call last)"))),
+    "a missing glyph": (rules.clean_outputs, book(printed("Glyph 20013 (\\N{CJK}) missing from font"))),
+    "a version": (rules.clean_outputs, book(printed("torch 2.13.0+cpu"))),
+    "stderr": (
+        rules.clean_outputs,
+        book(new_code_cell("x", outputs=[new_output("stream", name="stderr", text="oh")])),
+    ),
+    "an icon font": (
+        rules.stays_offline,
+        book(displayed({"text/html": '<link href="https://cdn.example.com/a.css">'})),
+    ),
+    "a remote script": (
+        rules.stays_offline,
+        book(displayed({"text/html": '<script src="//cdn.example.com/a.js">'})),
+    ),
+    "a remote picture": (
+        rules.stays_offline,
+        book(new_markdown_cell("![a cat](https://example.com/cat.png)")),
+    ),
+    "times in the metadata": (rules.normalized, book(printed("1", execution={"iopub.status.busy": "2026"}))),
+    "another kernel": (rules.normalized, book(kernel="mine")),
+    "a figure without words": (rules.described_pictures, book(displayed(PNG))),
+    "a drawing without words": (rules.described_pictures, book(displayed({"text/html": "<svg></svg>"}))),
+    "prose with a bare picture": (rules.described_pictures, book(new_markdown_cell("![](images/a.png)"))),
+    "a cell of 31 lines": (rules.short_cells, book(*[printed("1")] * 9, printed("1", source="x\n" * 31))),
+    "long cells": (rules.short_cells, book(*[printed("1", source="x\n" * 12)] * 3, printed("1"))),
+    "a long passage": (rules.short_passages, book(new_markdown_cell("# T"), LONG)),
+    "no bones": (rules.has_the_bones, book(new_markdown_cell("# T"))),
+    "an asserted time": (rules.no_asserted_seconds, book(printed("1", source="assert seconds < 3"))),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_rule_refuses(what: str):
+    rule, notebook = BAD[what]
+    assert rule(notebook)
+
+
+@pytest.mark.parametrize(
+    "rule", (*rules.STORED, rules.compares_enough, rules.short_passages), ids=lambda r: r.__name__
+)
+def test_a_rule_accepts_what_is_good(rule: Callable):
+    assert not rule(GOOD)
+
+
+def test_every_rule_has_a_notebook_that_breaks_it():
+    assert {rule for rule, _ in BAD.values()} == set(rules.OF_A_LESSON)
+
+
+# ---- same-as: what a lesson builds is what utils has -------------------------------------------------------
+
+
+def tensors(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:
+    """Random float64 tensors: close means equal but for the order of additions."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(*shape, dtype=torch.float64, generator=generator) for shape in shapes]
+
+
+def attention_cases(seed: int) -> list[tuple]:
+    """Arguments for attention: one sequence, a batch with heads, and masks, an empty row among them."""
+    q, k, v = tensors(seed, (5, 4), (7, 4), (7, 3))
+    heads = tensors(seed + 1, *[(2, 3, 6, 4)] * 3)
+    some = torch.rand(5, 7, generator=torch.Generator().manual_seed(seed)) < 0.5
+    some[2] = False
+    return [(q, k, v), tuple(heads), (q, k, v, some), (*heads, torch.ones(6, 6).tril().bool())]
+
+
+def ids_cases(seed: int) -> list[tuple]:
+    ids = torch.randint(0, 4, (3, 6), generator=torch.Generator().manual_seed(seed))
+    return [(ids, 0), (ids, 3)]
+
+
+def loss_cases(seed: int) -> list[tuple]:
+    """Arguments for a label-smoothed loss over real tokens, with and without smoothing."""
+    logits = tensors(seed, (9, 7))[0].float()
+    target = torch.randint(1, 7, (9,), generator=torch.Generator().manual_seed(seed))
+    return [(logits, target, 0.1), (logits, target, 0.0)]
+
+
+# For each name that a lesson may tag: a function from a seed to argument tuples, on which both must agree.
+CASES: dict[str, Callable[[int], list[tuple]]] = {
+    "utils.attention.attention": attention_cases,
+    "utils.attention.causal_mask": lambda seed: [(1,), (2,), (5 + seed,)],
+    "utils.attention.padding_mask": ids_cases,
+    "utils.positional.sinusoidal": lambda seed: [(1, 2), (7 + seed, 8)],
+    "utils.batching.pad": lambda seed: [([[5, 6], [7], [8, 9, 3 + seed]],)],
+    "utils.batching.token_batches": lambda seed: [([3, 1, 4, 1, 5, 9, 2, 6 + seed], 20)],
+    "utils.training.smoothed_loss": loss_cases,
+}
+
+
+def tagged() -> list[tuple[Path, int, str]]:
+    """Every same-as tag as (notebook, cell, name in utils)."""
+    return [
+        (path, index, tag.removeprefix("same-as:"))
+        for path in LESSONS + SOLUTIONS
+        for index, cell in rules.code_cells(read(path))
+        for tag in rules.tags(cell)
+        if tag.startswith("same-as:")
+    ]
+
+
+def namespace_of(notebook: nbformat.NotebookNode, last: int) -> dict:
+    """What the lesson has defined by cell `last`: imports, functions, classes, plain constants."""
+    namespace = {"torch": torch, "nn": nn, "F": F, "math": math, "np": np, "Tensor": Tensor}
+    for index, cell in rules.code_cells(notebook):
+        if index > last:
+            break
+        lines = [line for line in cell.source.splitlines() if not line.lstrip().startswith(("%", "!"))]
+        for node in ast.parse("\n".join(lines)).body:
+            constant = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+            if constant or isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)):
+                exec(compile(ast.Module([node], type_ignores=[]), f"cell {index}", "exec"), namespace)
+    return namespace
+
+
+def defined_in(cell: nbformat.NotebookNode) -> list[str]:
+    return [
+        node.name for node in ast.parse(cell.source).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    ]
+
+
+def the_lessons_own(path: Path, index: int, name: str) -> Callable:
+    """The function that the tagged cell defines: by the name it has in utils, or else the cell's last."""
+    notebook = read(path)
+    names = defined_in(notebook.cells[index])
+    assert names, f"{path.name}, cell {index}: tagged same-as:{name}, but the cell defines nothing"
+    wanted = name.rsplit(".", 1)[1]
+    return namespace_of(notebook, index)[wanted if wanted in names else names[-1]]
+
+
+def in_utils(name: str) -> Callable:
+    module, attribute = name.rsplit(".", 1)
+    return getattr(importlib.import_module(module), attribute)
+
+
+def assert_same(mine: Callable, theirs: Callable, cases: Callable[[int], list[tuple]]) -> None:
+    for seed in range(5):
+        for arguments in cases(seed):
+            torch.testing.assert_close(mine(*arguments), theirs(*arguments))
+
+
+@pytest.mark.parametrize("path, index, name", tagged(), ids=lambda value: getattr(value, "stem", str(value)))
+def test_same_as(path: Path, index: int, name: str):
+    assert name in CASES, f"{path.name}, cell {index}: add cases for {name} to CASES in {Path(__file__).name}"
+    assert_same(the_lessons_own(path, index, name), in_utils(name), CASES[name])
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=stem)
+def test_the_tag_is_on_the_last_version(path: Path):
+    """A later cell that defines the function again would leave the lesson with another than the tested."""
+    cells = rules.code_cells(read(path))
+    for index, cell in cells:
+        if any(tag.startswith("same-as:") for tag in rules.tags(cell)):
+            later = [i for i, other in cells if i > index and set(defined_in(other)) & set(defined_in(cell))]
+            assert not later, f"cell {index} is tagged same-as:, but cells {later} define its function again"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_cases_suit_utils(name: str):
+    assert_same(in_utils(name), in_utils(name), CASES[name])
+
+
+def test_same_as_notices_a_difference(tmp_path):
+    unscaled = "def attention(q, k, v, mask=None):\n    w = (q @ k.mT).softmax(-1)\n    return w @ v, w"
+    cell = printed("", source=unscaled, tags=("same-as:utils.attention.attention",))
+    nbformat.write(book(new_markdown_cell("# T"), cell), tmp_path / "lesson.ipynb")
+    wrong = the_lessons_own(tmp_path / "lesson.ipynb", 1, "utils.attention.attention")
+    with pytest.raises(AssertionError):
+        assert_same(wrong, in_utils("utils.attention.attention"), attention_cases)
