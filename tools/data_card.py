@@ -1,4 +1,4 @@
-"""`python tools/data_card.py` rewrites the figures in data/README.md; a test compares them with the corpus."""
+"""`python tools/data_card.py` rewrites the figures in data/README.md; a test recomputes them."""
 
 import re
 from collections.abc import Iterable

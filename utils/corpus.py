@@ -266,7 +266,12 @@ def _senses(field: str) -> Iterator[str]:
 def _stems(text: str) -> frozenset[str]:
     """Content words without their commonest endings: enough to recognize `studying` in `to study`."""
     words = re.findall(r"[a-z]+", text.lower())
-    return frozenset(ENDING.sub("", word) for word in words if word not in FUNCTION_WORDS)
+    return frozenset(_stem(word) for word in words if word not in FUNCTION_WORDS)
+
+
+@memoize
+def _stem(word: str) -> str:
+    return ENDING.sub("", word)
 
 
 def _bare(text: str) -> str:
@@ -286,7 +291,7 @@ def glosses(
     Words of two to four characters, all of which occur in the training sentences, each with the `senses`
     meanings that the English sides of these sentences support best. A word ranks by the number of training
     pairs that contain it plus, for a compound of two words, those that contain its rarer half, so that
-    机器翻译 comes soon after 机器 and 翻译. `limit` counts pairs. No gloss equals a dev or test sentence or
+    机器翻译 comes soon after 机器. `limit` counts pairs. No gloss equals a dev or test sentence or
     one of its references, and none contains an `unseen()` compound.
     """
     dictionary = _dictionary(corpus, _fetched(cache, "cedict_ts.u8"))
@@ -313,25 +318,24 @@ def glosses(
 
 
 def _dictionary(corpus: Corpus, path: Path) -> dict[str, dict[str, frozenset[str]]]:
-    """The words that may become glosses, each with its senses and their stems."""
-    characters = {c for pair in corpus.train for c in pair.zh}
+    """Words that training has, whole or as two halves: word -> sense -> stems of the sense."""
+    seen = set().union(*(_words(pair.zh) for pair in corpus.train))
     items = [*corpus.dev, *corpus.test]
     held_out = {_bare(text) for item in items for text in (item.zh, *item.references)}
-    compounds = [item.zh for item in unseen()]
+    compounds = re.compile("|".join(item.zh for item in unseen()))
     dictionary: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
     for line in path.read_text(encoding="utf-8").splitlines():
         entry = ENTRY.match(line)
-        if not entry or not HAN.fullmatch(entry[1]) or not characters.issuperset(entry[1]):
-            continue
-        if entry[1] in held_out or any(compound in entry[1] for compound in compounds):
-            continue
-        for sense in _senses(entry[2]):
-            if _bare(sense) not in held_out:
-                dictionary[entry[1]][sense] = _stems(sense)
+        word = entry[1] if entry else ""
+        in_reach = word in seen or len(word) == 4 and {word[:2], word[2:]} <= seen
+        if in_reach and HAN.fullmatch(word) and word not in held_out and not compounds.search(word):
+            for sense in _senses(entry[2]):
+                if _bare(sense) not in held_out:
+                    dictionary[word][sense] = _stems(sense)
     return dictionary
 
 
-# ---------------------------------------------------------------------------------------------- compounds
+# ------------------------------------------------------------------------------------------- compounds
 
 
 def unseen(path: str | Path = UNSEEN) -> list[TestItem]:
@@ -342,7 +346,7 @@ def unseen(path: str | Path = UNSEEN) -> list[TestItem]:
 
 
 def matches(translation: str, item: TestItem) -> bool:
-    """Whether a translation is one of the references, case, articles, a leading `to` and punctuation aside."""
+    """Whether a translation is one of the references but for case, articles, punctuation, a leading `to`."""
 
     def bare(text: str) -> str:
         return re.sub(r"^to |\b(a|an|the) ", "", _bare(text))
@@ -354,7 +358,7 @@ def matches(translation: str, item: TestItem) -> bool:
 
 
 def main() -> None:
-    """Fetch the corpus unless it is there, and say what it holds."""
+    """Set-up: fetch the corpus unless it is there, and say what it holds."""
     try:
         folder = fetch().parent
         sizes = [len(part) for part in load()]
