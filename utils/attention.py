@@ -1,0 +1,151 @@
+"""Attention: the readable one that returns its weights, the fast one, and many heads of it (lessons 02-04).
+
+Masks are boolean and True means "may attend", everywhere in this package. `nn.MultiheadAttention` means the opposite.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+def attention(
+    q: Float[Tensor, "*q_batch Tq d"],
+    k: Float[Tensor, "*k_batch Tk d"],
+    v: Float[Tensor, "*v_batch Tk dv"],
+    mask: Bool[Tensor, "..."] | None = None,
+) -> tuple[Float[Tensor, "*o_batch Tq dv"], Float[Tensor, "*w_batch Tq Tk"]]:
+    """Scaled dot-product attention, spelled out: softmax(q k^T / sqrt(d)) v, and the weights that did it.
+
+    q (..., T_q, d), k (..., T_k, d), v (..., T_k, d_v), mask broadcastable to (..., T_q, T_k), True = may attend.
+    A query that may attend to nothing gets zero weights and a zero output, never NaN.
+    Source: Attention Is All You Need, section 3.2.1. `fast_attention` computes the same without showing the weights.
+    """
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., T_q, T_k)
+    if mask is None:
+        weights = torch.softmax(scores, dim=-1)
+    else:
+        scores = scores.masked_fill(~mask, -math.inf)
+        nothing = ~mask.any(dim=-1, keepdim=True)  # queries without a single key
+        weights = torch.softmax(scores.masked_fill(nothing, 0.0), dim=-1).masked_fill(nothing, 0.0)
+    return weights @ v, weights
+
+
+def fast_attention(
+    q: Float[Tensor, "*batch Tq d"],
+    k: Float[Tensor, "*batch Tk d"],
+    v: Float[Tensor, "*batch Tk dv"],
+    mask: Bool[Tensor, "..."] | None = None,
+    causal: bool = False,
+) -> Float[Tensor, "*batch Tq dv"]:
+    """The output of `attention` from PyTorch's fused kernel, which never stores the T_q x T_k weights.
+
+    `causal` is aligned top-left (query i sees keys 0..i): use it only when T_q == T_k, never with a cache.
+    """
+    dtype = q.dtype
+    if q.device.type == "cpu" and dtype == torch.bfloat16:
+        # The CPU kernel's bfloat16 backward pass is some ten times slower than its float32 one.
+        q, k, v = q.float(), k.float(), v.float()
+    with torch.autocast(q.device.type, enabled=False):
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal).to(dtype)
+    if mask is None:
+        return out
+    # Kernels disagree about a row with nothing to attend to (zeros or NaN), so we decide: zeros.
+    return out.masked_fill(~mask.any(dim=-1, keepdim=True), 0.0)
+
+
+def causal_mask(n: int, device: torch.device | None = None) -> Bool[Tensor, "n n"]:
+    """(n, n), True where key j <= query i: attend only to what has been generated so far."""
+    return torch.ones(n, n, dtype=torch.bool, device=device).tril()
+
+
+def padding_mask(ids: Int[Tensor, "B T"], pad_id: int = 0) -> Bool[Tensor, "B 1 1 T"]:
+    """True at real tokens, shaped to broadcast over heads and queries."""
+    return (ids != pad_id)[:, None, None, :]
+
+
+def split_heads(x: Float[Tensor, "B T D"], n_heads: int) -> Float[Tensor, "B H T Dh"]:
+    """(B, T, D) -> (B, H, T, D/H): head h owns the columns h*D/H ... (h+1)*D/H - 1. A view, no copy."""
+    if x.shape[-1] % n_heads:
+        raise ValueError(f"{x.shape[-1]} columns cannot be split into {n_heads} equal heads.")
+    return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Float[Tensor, "B H T Dh"]) -> Float[Tensor, "B T D"]:
+    """The inverse of `split_heads`: (B, H, T, D/H) -> (B, T, D)."""
+    return x.transpose(1, 2).flatten(-2)
+
+
+class KVCache:
+    """Keys and values of the tokens generated so far, so that a step computes only its own. Each (B, H, T, D_head)."""
+
+    def __init__(self):
+        self.k: Tensor | None = None
+        self.v: Tensor | None = None
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the new positions along T; returns all keys and values up to now."""
+        self.k = k if self.k is None else torch.cat([self.k, k], dim=2)
+        self.v = v if self.v is None else torch.cat([self.v, v], dim=2)
+        return self.k, self.v
+
+    def reorder(self, index: Int[Tensor, " B"]) -> None:
+        """Row b of the batch becomes what row index[b] was (rows may repeat or vanish)."""
+        if self.k is not None:
+            self.k, self.v = self.k[index], self.v[index]
+
+
+class MultiHeadAttention(nn.Module):
+    """H attentions side by side on D/H columns each, joined by W^O (Attention Is All You Need, section 3.2.2).
+
+    The projections W^Q, W^K, W^V are one stacked matrix, `in_proj`, rows in this order: one large matrix product keeps
+    a processor busier than three small ones. Attention weights get no dropout: it would send the CPU to its slow path.
+    """
+
+    def __init__(self, d_model: int, n_heads: int):
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError(f"d_model = {d_model} cannot be split into n_heads = {n_heads} equal heads.")
+        self.n_heads = n_heads
+        self.in_proj = nn.Linear(d_model, 3 * d_model)
+        self.out_proj = nn.Linear(d_model, d_model)
+        nn.init.xavier_uniform_(self.in_proj.weight)
+        nn.init.zeros_(self.in_proj.bias)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def queries(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B H T Dh"]:
+        d = x.shape[-1]
+        return split_heads(F.linear(x, self.in_proj.weight[:d], self.in_proj.bias[:d]), self.n_heads)
+
+    def keys_values(self, memory: Float[Tensor, "B T D"]) -> tuple[Tensor, Tensor]:
+        """What `memory` offers to any query: keys and values, (B, H, T, D_head) each. Computed once, asked often."""
+        d = memory.shape[-1]
+        k, v = F.linear(memory, self.in_proj.weight[d:], self.in_proj.bias[d:]).chunk(2, dim=-1)
+        return split_heads(k, self.n_heads), split_heads(v, self.n_heads)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B Tq D"],
+        memory: Float[Tensor, "B Tk D"] | None = None,
+        mask: Bool[Tensor, "..."] | None = None,
+        causal: bool = False,
+    ) -> Float[Tensor, "B Tq D"]:
+        """Each position of x asks every position of `memory` (of x itself, if there is none)."""
+        if memory is None:
+            q, k, v = (split_heads(part, self.n_heads) for part in self.in_proj(x).chunk(3, dim=-1))
+        else:
+            q, (k, v) = self.queries(x), self.keys_values(memory)
+        return self.attend(q, k, v, mask, causal)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """Attention over prepared heads, joined by W^O: (B, H, T_q, D_head) -> (B, T_q, D)."""
+        return self.out_proj(merge_heads(fast_attention(q, k, v, mask, causal)))
+
+    def weights(
+        self, x: Float[Tensor, "B Tq D"], memory: Float[Tensor, "B Tk D"], mask: Tensor | None = None
+    ) -> Float[Tensor, "B H Tq Tk"]:
+        """The attention weights that `forward` does not show."""
+        k, v = self.keys_values(memory)
+        return attention(self.queries(x), k, v, mask)[1]

@@ -1,0 +1,80 @@
+"""Sentences of many lengths into rectangles with little padding (lesson 08)."""
+
+import random
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from utils.tokenizer import BOS, EOS, PAD
+
+
+def token_batches(lengths: list[int], max_tokens: int) -> list[list[int]]:
+    """Indices grouped so that len(batch) * longest <= max_tokens, greedily over sorted lengths.
+
+    Each index stands in exactly one batch. Raises ValueError when one sentence alone exceeds the budget.
+    """
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if lengths[i] > max_tokens:
+            raise ValueError(f"Item {i} has {lengths[i]} tokens; no batch of {max_tokens} can hold it.")
+        if batches and (len(batches[-1]) + 1) * lengths[i] <= max_tokens:  # sorted: lengths[i] is the longest
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+def pad(sequences: list[list[int]], pad_id: int = PAD) -> Int[Tensor, "B T"]:
+    """One row per sequence, padded on the right to the longest."""
+    longest = max(len(s) for s in sequences)
+    return torch.tensor([s + [pad_id] * (longest - len(s)) for s in sequences], dtype=torch.long)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a training step needs. src (B, S); tgt_in (B, T) = <bos> y_1 .. y_n; tgt_out (B, T) = y_1 .. y_n <eos>."""
+
+    src: Tensor
+    tgt_in: Tensor
+    tgt_out: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(*(t.to(device, non_blocking=True) for t in (self.src, self.tgt_in, self.tgt_out)))
+
+    @property
+    def n_targets(self) -> int:
+        """Real target tokens, <eos> counted, padding not."""
+        return int((self.tgt_out != PAD).sum())
+
+
+def make_batch(src: list[list[int]], tgt: list[list[int]]) -> Batch:
+    """Pad a batch; targets come without marks, teacher forcing's shift by one is made here."""
+    return Batch(pad(src), pad([[BOS] + t for t in tgt]), pad([t + [EOS] for t in tgt]))
+
+
+class EpochBatches:
+    """The training pairs of one epoch after another as shuffled batches.
+
+    The order depends on (seed, epoch) alone, so that a resumed run continues exactly where it was.
+    src sequences end in <eos>, tgt sequences carry no marks.
+    """
+
+    def __init__(self, src: list[list[int]], tgt: list[list[int]], max_tokens: int, seed: int = 0):
+        self.src, self.tgt, self.max_tokens, self.seed = src, tgt, max_tokens, seed
+
+    def indices(self, epoch: int) -> list[list[int]]:
+        """Batches of indices: similar lengths together, equal lengths and the batches themselves shuffled."""
+        rng = random.Random(self.seed * 1_000_003 + epoch)
+        order = list(range(len(self.src)))
+        rng.shuffle(order)
+        # Sort by the target first and by the source within it: both sides then come with little padding.
+        order.sort(key=lambda i: (len(self.tgt[i]), len(self.src[i])))
+        lengths = [max(len(self.src[i]), len(self.tgt[i]) + 1) for i in order]
+        batches = [[order[j] for j in batch] for batch in token_batches(lengths, self.max_tokens)]
+        rng.shuffle(batches)
+        return batches
+
+    def batch(self, indices: list[int]) -> Batch:
+        return make_batch([self.src[i] for i in indices], [self.tgt[i] for i in indices])

@@ -1,0 +1,83 @@
+"""A trained model is a folder: model.safetensors, config.json, tokenizer.json (and train_state.pt to resume)."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from utils.config import ModelConfig, from_json, to_json
+from utils.recurrent import RNNSeq2Seq
+from utils.tokenizer import Tokenizer
+from utils.transformer import Transformer
+
+MODELS = {"transformer": Transformer, "rnn": RNNSeq2Seq}
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is missing, damaged or not one of ours; the message says which and what to do."""
+
+
+def build(config: ModelConfig) -> nn.Module:
+    """A fresh model of the kind the config names."""
+    return MODELS[config.kind](config)
+
+
+def write_atomically(path: Path, write) -> None:
+    """Let `write(temporary_path)` make the file, then rename it: readers see the old file or the new, never half."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_model(
+    folder: Path, weights: dict[str, Tensor], config: ModelConfig, tokenizer: Tokenizer, half: bool = False
+) -> None:
+    """Write the three files of a checkpoint, each atomically. `half` stores float16: half the size, same BLEU."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: (w.half() if half else w.float()).contiguous().cpu() for name, w in weights.items()}
+    write_atomically(folder / "tokenizer.json", tokenizer.save)
+    write_atomically(folder / "config.json", lambda path: path.write_text(to_json(config), encoding="utf-8"))
+    write_atomically(folder / "model.safetensors", lambda path: save_file(weights, path))
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> tuple[nn.Module, Tokenizer]:
+    """The model of a checkpoint folder, in float32 and evaluation mode, and its tokenizer.
+
+    Raises CheckpointError with one sentence when the folder is missing, truncated or foreign. Nothing is unpickled.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"There is no checkpoint in {folder}: {name} is missing. Train one with `make train`, or give the "
+                "folder of another."
+            )
+    try:
+        config = from_json(ModelConfig, (folder / "config.json").read_text(encoding="utf-8"))
+        tokenizer = Tokenizer.load(folder / "tokenizer.json")
+    except Exception as error:  # json, unicode and tokenizers each raise their own kind
+        raise CheckpointError(f"The checkpoint in {folder} is damaged or not one of this course: {error}") from None
+    try:
+        weights = load_file(folder / "model.safetensors")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder / 'model.safetensors'} is truncated or damaged: {error}") from None
+    model = build(config)
+    if (tokenizer.src_vocab, tokenizer.tgt_vocab) != (config.src_vocab, config.tgt_vocab):
+        raise CheckpointError(f"In {folder} the tokenizer and the model have different vocabularies.")
+    try:
+        model.load_state_dict({name: w.float() for name, w in weights.items()})
+    except RuntimeError as error:
+        first = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"The weights in {folder} do not fit its config.json: {first}") from None
+    return model.to(device).eval(), tokenizer

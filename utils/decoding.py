@@ -1,0 +1,112 @@
+"""From a model to a sentence: greedy search and beam search with a cache (lesson 08).
+
+A model is anything with `encode(src, src_mask) -> state`, `step(tokens, state) -> (logits, state)` and
+`state.reorder(index)`; that is all this module knows of it.
+"""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from utils.attention import padding_mask
+from utils.tokenizer import BOS, EOS, PAD
+
+
+def _log_probs(logits: Tensor) -> Tensor:
+    """Log-probabilities of the next token; <pad> and <bos> are never a translation's next token."""
+    logits = logits.float()
+    logits[:, [PAD, BOS]] = -torch.inf
+    return torch.log_softmax(logits, dim=-1)
+
+
+@torch.inference_mode()
+def greedy(model: nn.Module, src: Int[Tensor, "B S"], max_len: int) -> list[list[int]]:
+    """The most probable token at every step, until <eos> or `max_len` tokens. Ids without marks, one list per row.
+
+    Rows that have ended leave the batch, so the last long sentence does not make the short ones compute on.
+    """
+    state = model.encode(src, padding_mask(src, PAD))
+    outputs: list[list[int]] = [[] for _ in src]
+    rows = torch.arange(len(src))  # which sentence each row of the batch is
+    tokens = torch.full((len(src),), BOS, device=src.device)
+    for _ in range(max_len):
+        logits, state = model.step(tokens, state)
+        tokens = _log_probs(logits).argmax(-1)
+        alive = (tokens != EOS).cpu()
+        for row, token in zip(rows[alive].tolist(), tokens[alive.to(tokens.device)].tolist(), strict=True):
+            outputs[row].append(token)
+        if not alive.all():
+            keep = alive.nonzero()[:, 0]
+            if len(keep) == 0:
+                break
+            rows, tokens = rows[keep], tokens[keep.to(tokens.device)]
+            state.reorder(keep.to(tokens.device))
+    return outputs
+
+
+@torch.inference_mode()
+def beam(
+    model: nn.Module, src: Int[Tensor, "B S"], max_len: int, beam_size: int = 4, length_penalty: float = 1.0
+) -> list[list[int]]:
+    """Beam search: keep the `beam_size` best hypotheses of every sentence, finished ones among them, unextended.
+
+    A hypothesis of n tokens (<eos> counted) scores its summed log-probability / n**length_penalty when the winner is
+    chosen; 0 gives no penalty. While searching, live and finished hypotheses compete by summed log-probability / n too,
+    so that a short finished one is not thrown out for being compared with ones that have more to pay. The search of
+    a sentence ends when all its hypotheses are finished, or at `max_len` tokens; then the best finished one is
+    returned, or the best live one if none finished. Ids without marks.
+    """
+    B, K, device = len(src), beam_size, src.device
+    state = model.encode(src, padding_mask(src, PAD))
+    state.reorder(torch.arange(B, device=device).repeat_interleave(K))
+    rows = torch.arange(B, device=device)  # which sentence each group of K rows is
+    total = torch.full((B, K), -torch.inf, device=device)
+    total[:, 0] = 0.0  # K equal beginnings would give K equal hypotheses: start with one
+    finished = torch.zeros(B, K, dtype=torch.bool, device=device)
+    length = torch.zeros(B, K, device=device)
+    history = torch.full((B, K, max_len + 1), EOS, device=device)  # column 0 is <bos>
+    history[:, :, 0] = BOS
+    outputs: list[list[int]] = [[] for _ in range(B)]
+
+    for t in range(max_len):
+        logits, state = model.step(history[:, :, t].flatten(), state)
+        logp = _log_probs(logits).unflatten(0, (-1, K))  # (b, K, V)
+        # A finished hypothesis has one continuation, <eos> again, which costs nothing and adds no length.
+        logp[finished] = -torch.inf
+        logp[..., EOS].masked_fill_(finished, 0.0)
+        candidate = total[..., None] + logp  # (b, K, V)
+        new_length = length + ~finished  # (b, K)
+        score = candidate / new_length[..., None] ** length_penalty
+        V = candidate.shape[-1]
+        chosen = score.flatten(1).topk(K, dim=1).indices  # (b, K)
+        parent, token = chosen // V, chosen % V
+
+        total = candidate.flatten(1).gather(1, chosen)
+        length = new_length.gather(1, parent)
+        finished = finished.gather(1, parent) | (token == EOS)
+        history = history.gather(1, parent[..., None].expand_as(history)).clone()
+        history[:, :, t + 1] = token
+
+        done = finished.all(dim=1)
+        if done.any() or t + 1 == max_len:
+            ended = done if t + 1 < max_len else torch.ones_like(done)
+            _collect(outputs, rows[ended], history[ended], total[ended], length[ended], finished[ended], length_penalty)
+            keep = (~ended).nonzero()[:, 0]
+            if len(keep) == 0:
+                break
+            rows, total, length = rows[keep], total[keep], length[keep]
+            finished, history, parent = finished[keep], history[keep], parent[keep]
+        else:
+            keep = torch.arange(len(rows), device=device)
+        state.reorder((keep[:, None] * K + parent).flatten())
+    return outputs
+
+
+def _collect(outputs, rows, history, total, length, finished, length_penalty) -> None:
+    """Write the best hypothesis of each ended sentence to its place in `outputs`."""
+    score = total / length.clamp(min=1) ** length_penalty
+    score = score.masked_fill(~finished & finished.any(dim=1, keepdim=True), -torch.inf)  # finished before live
+    best = score.argmax(dim=1)
+    for row, hypothesis in zip(rows.tolist(), history[torch.arange(len(rows)), best].tolist(), strict=True):
+        ids = hypothesis[1:]
+        outputs[row] = ids[: ids.index(EOS)] if EOS in ids else ids

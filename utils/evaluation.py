@@ -1,0 +1,76 @@
+"""How good is it? BLEU and chrF with sacrebleu, and compounds that training never saw (lesson 08).
+
+python -m utils.evaluation [CHECKPOINT]      the figures of the test split, as JSON
+"""
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from utils import corpus
+from utils.corpus import TestItem
+from utils.translate import CHECKPOINT, Translator, load_translator
+
+
+def scores(hypotheses: list[str], items: list[TestItem]) -> dict[str, float | str]:
+    """Corpus BLEU and chrF against each item's first reference, and BLEU against all of them, sacrebleu's defaults."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    first = [[item.references[0] for item in items]]
+    most = max(len(item.references) for item in items)
+    # sacrebleu wants the k-th reference of every item as one list, None where there is no k-th.
+    every = [[item.references[k] if k < len(item.references) else None for item in items] for k in range(most)]
+    bleu, chrf = BLEU(), CHRF()
+    figures = {
+        "bleu": round(bleu.corpus_score(hypotheses, first).score, 2),
+        "chrf": round(chrf.corpus_score(hypotheses, first).score, 2),
+        "bleu_multi": round(BLEU().corpus_score(hypotheses, every).score, 2),
+    }
+    return figures | {"bleu_signature": str(bleu.get_signature()), "chrf_signature": str(chrf.get_signature())}
+
+
+def same_phrase(hypothesis: str, references: tuple[str, ...]) -> bool:
+    """Whether a translated phrase is one of its references, apart from case, articles, punctuation and a leading "to"."""
+
+    def bare(text: str) -> str:
+        words = re.sub(r"[^\w\s'-]", " ", text.casefold()).split()
+        words = [word for word in words if word not in ("a", "an", "the")]
+        return " ".join(words[1:] if words[:1] == ["to"] else words)
+
+    return bare(hypothesis) in {bare(reference) for reference in references}
+
+
+def evaluate(translator: Translator, items: list[TestItem], beam_size: int = 4) -> dict[str, float | str]:
+    """Translate the items and score them."""
+    return scores(translator.translate([item.zh for item in items], beam_size), items)
+
+
+def compounds(translator: Translator) -> list[tuple[str, str, bool]]:
+    """Every unseen compound with the model's translation and whether it is right."""
+    items = corpus.unseen()
+    english = translator.translate([item.zh for item in items])
+    return [(i.zh, en, same_phrase(en, i.references)) for i, en in zip(items, english, strict=True)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m utils.evaluation", description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", nargs="?", type=Path, default=CHECKPOINT)
+    parser.add_argument("--split", choices=("dev", "test"), default="test")
+    parser.add_argument("--beam-size", type=int, default=4)
+    args = parser.parse_args(argv)
+    translator = load_translator(args.checkpoint)
+    found = compounds(translator)
+    figures = {
+        "split": args.split,
+        "beam_size": args.beam_size,
+        "parameters": sum(p.numel() for p in translator.model.parameters()),
+        **evaluate(translator, getattr(corpus.load(), args.split), args.beam_size),
+        "compounds_right": sum(right for _, _, right in found),
+        "compounds": {zh: en + (" (right)" if right else "") for zh, en, right in found},
+    }
+    print(json.dumps(figures, ensure_ascii=False, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""One place that knows about devices, precision, seeds and threads."""
+
+import os
+import random
+import time
+from contextlib import nullcontext
+
+import torch
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device to compute on: the one named, else CUDA where there is one, else the CPU.
+
+    Apple's MPS is used only when named: several kernels this course compares bit for bit differ there.
+    Raises ValueError when the named device is not there.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"There is no device called {name!r}; say 'cpu', 'cuda' or 'mps'.") from None
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device.type, False):
+        raise ValueError(f"Device {name!r} is not available on this machine; 'cpu' always is.")
+    return device
+
+
+def autocast(device: torch.device, precision: str):
+    """A context in which matrix products run in `precision`; parameters and sums stay float32."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 products are faster than float32 ones: on GPUs that know it, on CPUs with AVX-512 BF16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's and PyTorch's generators (NumPy's is never used for anything random in this package)."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def set_threads(n: int | None = None) -> int:
+    """Use `n` CPU threads, by default what OMP_NUM_THREADS or PyTorch says; returns the number in use."""
+    if n is None and "OMP_NUM_THREADS" not in os.environ:
+        n = os.cpu_count()
+    if n is not None:
+        torch.set_num_threads(max(1, n))
+    return torch.get_num_threads()
+
+
+def computing_seconds(device: torch.device) -> float:
+    """A clock for training budgets: seconds this thread has computed on a CPU, seconds that have passed on a GPU.
+
+    On a CPU that other programs share, two models given the same computing seconds had the same chance; two given the
+    same time on the wall may not. On an idle machine both clocks agree.
+    """
+    return time.thread_time() if device.type == "cpu" else time.perf_counter()

@@ -1,0 +1,172 @@
+"""The front door: load a checkpoint, translate, look at where it looked.
+
+python -m utils.translate "我喜欢学习。"      one translation
+python -m utils.translate - < lines.txt      one translation a line, in order
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from utils.batching import pad
+from utils.checkpoint import CheckpointError, load_model
+from utils.config import ROOT
+from utils.corpus import clean
+from utils.decoding import beam, greedy
+from utils.runtime import pick_device
+from utils.tokenizer import BOS, Tokenizer
+
+CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
+LONGEST = 60  # characters in one piece; the model was trained on sentences of about twelve
+BATCH = 64  # sentences decoded side by side
+
+SENTENCE = re.compile(r"[^。!?;…]*[。!?;…]+[\"'”’」』)]*|[^。!?;…]+")
+CLAUSE = re.compile(r"[^,、:\s]*[,、:\s]+|[^,、:\s]+")
+CHINESE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+
+
+class Alignment(NamedTuple):
+    """Where each target token looked in the source; both token lists end in their end mark."""
+
+    src_tokens: list[str]
+    tgt_tokens: list[str]
+    weights: Float[Tensor, "layers heads T_tgt T_src"]
+
+
+def split_sentences(text: str) -> list[str]:
+    """Cut cleaned text into pieces the model can take, at most LONGEST characters each; joined they give the text.
+
+    First after sentence marks; what is still too long after commas and spaces; what is still too long anywhere.
+    """
+    pieces: list[str] = []
+    for sentence in SENTENCE.findall(text):
+        if len(sentence) <= LONGEST:
+            pieces.append(sentence)
+            continue
+        piece = ""
+        for clause in CLAUSE.findall(sentence):
+            if piece and len(piece) + len(clause) > LONGEST:
+                pieces.append(piece)
+                piece = ""
+            piece += clause
+            while len(piece) > LONGEST:
+                pieces.append(piece[:LONGEST])
+                piece = piece[LONGEST:]
+        if piece:
+            pieces.append(piece)
+    return pieces
+
+
+class Translator:
+    """A model and its tokenizer, ready for text of any kind."""
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, device: torch.device):
+        self.model, self.tokenizer, self.device = model.to(device).eval(), tokenizer, device
+
+    def translate(self, text: str | list[str], beam_size: int = 4, length_penalty: float = 1.0) -> str | list[str]:
+        """English for Chinese: str -> str, list of str -> list of str in the same order.
+
+        Long texts are translated sentence by sentence and line by line, nothing is dropped. A sentence without a
+        single Chinese character (Latin text, numbers, emoji) is returned as it is. beam_size 1 is greedy search.
+        """
+        if isinstance(text, str):
+            return self._translate([text], beam_size, length_penalty)[0]
+        if not isinstance(text, list) or not all(isinstance(t, str) for t in text):
+            found = type(text).__name__ if not isinstance(text, list) else "a list with something else in it"
+            raise TypeError(f"translate takes a str or a list of str, not {found}.")
+        return self._translate(text, beam_size, length_penalty)
+
+    def _translate(self, texts: list[str], beam_size: int, length_penalty: float) -> list[str]:
+        if not isinstance(beam_size, int) or beam_size < 1:
+            raise ValueError(f"beam_size is {beam_size!r}; it must be a whole number, 1 (greedy) or more.")
+        # texts -> lines -> sentences; `results` holds each sentence's English at the same three addresses.
+        results = [[split_sentences(clean(line)) for line in text.split("\n")] for text in texts]
+        todo = [
+            (piece, line, i)
+            for text in results
+            for line in text
+            for i, piece in enumerate(line)
+            if CHINESE.search(piece)
+        ]
+        todo.sort(key=lambda entry: len(entry[0]))  # similar lengths together: little padding
+        for start in range(0, len(todo), BATCH):
+            batch = todo[start : start + BATCH]
+            english = self.decode_batch([piece.strip() for piece, _, _ in batch], beam_size, length_penalty)
+            for (_, line, i), sentence in zip(batch, english, strict=True):
+                line[i] = sentence
+        return ["\n".join(" ".join(s.strip() for s in line if s.strip()) for line in text) for text in results]
+
+    def decode_batch(self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0) -> list[str]:
+        """One batch of clean sentences through the model."""
+        src = pad(self.tokenizer.encode_src(sentences)).to(self.device)
+        max_len = 2 * src.shape[1] + 10  # English needs fewer tokens than Chinese characters; this leaves ample room
+        if beam_size == 1:
+            ids = greedy(self.model, src, max_len)
+        else:
+            ids = beam(self.model, src, max_len, beam_size, length_penalty)
+        return [self.tokenizer.decode(i) for i in ids]
+
+    @torch.inference_mode()
+    def attend(self, text: str, beam_size: int = 4) -> Alignment:
+        """Translate one sentence and return its tokens and the cross-attention of every layer and head."""
+        if not isinstance(text, str):
+            raise TypeError(f"attend takes one sentence as a str, not {type(text).__name__}.")
+        sentence = clean(text)
+        if not sentence:
+            raise ValueError("attend needs a sentence with at least one character.")
+        src = pad(self.tokenizer.encode_src([sentence])).to(self.device)
+        ids = beam(self.model, src, 2 * src.shape[1] + 10, beam_size)[0]
+        tgt = torch.tensor([[BOS] + ids], device=self.device)  # position t predicts token t, the last one <eos>
+        weights = self.model.cross_attention_weights(src, tgt)[0].cpu()
+        src_tokens = self.tokenizer.src_tokens(src[0].tolist())
+        return Alignment(src_tokens, [*self.tokenizer.tgt_tokens(ids), "<eos>"], weights)
+
+
+def load_translator(checkpoint: str | Path = CHECKPOINT, device: str | None = None) -> Translator:
+    """The translator of a checkpoint folder, by default the one that ships in data/checkpoints/zh-en."""
+    where = pick_device(device)
+    model, tokenizer = load_model(checkpoint, where)
+    return Translator(model, tokenizer, where)
+
+
+def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:
+    lines = iter(lines)
+    return iter(lambda: list(islice(lines, size)), [])
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m utils.translate", description="Translate Chinese into English.")
+    parser.add_argument("text", help="the text, or - to read lines from standard input")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="checkpoint folder")
+    parser.add_argument("--beam-size", type=int, default=4, help="1 is greedy search")
+    parser.add_argument("--device", help="cpu, cuda or mps")
+    args = parser.parse_args(argv)
+    try:
+        translator = load_translator(args.checkpoint, args.device)
+        if args.text != "-":
+            print(translator.translate(args.text, args.beam_size))
+            return 0
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace", newline="\n")
+        # At a terminal answer every line at once; from a file or pipe, many lines share a batch.
+        for lines in _chunks(sys.stdin, 1 if sys.stdin.isatty() else 256):
+            for english in translator.translate([line.rstrip("\r\n") for line in lines], args.beam_size):
+                print(english, flush=sys.stdin.isatty())
+        return 0
+    except (CheckpointError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader has seen enough (| head)
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
