@@ -133,3 +133,11 @@ def test_make_lists_its_commands_and_refuses_a_wrong_python(tmp_path):
     )
     assert missing.returncode != 0 and "no-such-python is not on this machine" in missing.stdout
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    readme = (ROOT / "README.md").read_text()
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", readme)
+    assert not [link for link in links if not (ROOT / link).exists()]
+    for lesson in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"notebooks/{lesson.name}" in links, f"{lesson.name} is missing from the table of lessons"

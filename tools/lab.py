@@ -59,6 +59,7 @@ def lab_arguments(work: Path, first: str | None) -> list[str]:
     arguments = [
         f"--ServerApp.root_dir={work}",
         "--ServerApp.log_level=WARN",  # of its log, only the address remains
+        "--LabApp.log_level=WARN",
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
@@ -79,6 +80,7 @@ def main() -> None:
     config = [str(ROOT / "tools" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, config))
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel before the user's own
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin slow down whatever else is running
     trust(sorted(NOTEBOOKS.glob("*.ipynb")))
 
     from jupyterlab.labapp import main as jupyterlab
