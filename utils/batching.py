@@ -1,6 +1,7 @@
 """Sentences of many lengths into rectangles with little padding (lesson 08)."""
 
 import random
+import zlib
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,9 @@ def token_batches(lengths: list[int], max_tokens: int) -> list[list[int]]:
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
         if lengths[i] > max_tokens:
-            raise ValueError(f"Item {i} has {lengths[i]} tokens; no batch of {max_tokens} can hold it.")
+            raise ValueError(
+                f"A sentence of {lengths[i]} tokens fits in no batch of {max_tokens}: allow larger batches."
+            )
         if batches and (len(batches[-1]) + 1) * lengths[i] <= max_tokens:  # sorted: lengths[i] is the longest
             batches[-1].append(i)
         else:
@@ -75,6 +78,10 @@ class EpochBatches:
         batches = [[order[j] for j in batch] for batch in token_batches(lengths, self.max_tokens)]
         rng.shuffle(batches)
         return batches
+
+    def fingerprint(self) -> int:
+        """A number that changes when a pair, its cut into tokens or the order of the pairs does."""
+        return zlib.crc32(repr((self.src, self.tgt)).encode())
 
     def batch(self, indices: list[int]) -> Batch:
         return make_batch([self.src[i] for i in indices], [self.tgt[i] for i in indices])

@@ -1,6 +1,7 @@
 """A trained model is a folder: model.safetensors, config.json, tokenizer.json (and train_state.pt to resume)."""
 
 import os
+import textwrap
 from pathlib import Path
 
 import torch
@@ -23,9 +24,15 @@ def build(config: ModelConfig) -> nn.Module:
     return MODELS[config.kind](config)
 
 
+def reason(error: Exception) -> str:
+    """What a library says went wrong, as the end of one sentence: PyTorch tells it in many lines, the point last."""
+    lines = str(error).splitlines() or [""]
+    return textwrap.shorten(f"{type(error).__name__}: {lines[-1].strip()}", 240)
+
+
 def write_atomically(path: Path, write) -> None:
     """Let `write(temporary_path)` make the file, then rename it: readers see the old file or the new, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")  # one name: what a killed writer left, the next one overwrites
     try:
         write(temporary)
         with open(temporary, "rb+") as file:
@@ -67,17 +74,18 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> tuple[
         config = from_json(ModelConfig, (folder / "config.json").read_text(encoding="utf-8"))
         tokenizer = Tokenizer.load(folder / "tokenizer.json")
     except Exception as error:  # json, unicode and tokenizers each raise their own kind
-        raise CheckpointError(f"The checkpoint in {folder} is damaged or not one of this course: {error}") from None
+        raise CheckpointError(
+            f"The checkpoint in {folder} is damaged or not one of this course: {reason(error)}"
+        ) from None
     try:
         weights = load_file(folder / "model.safetensors")
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{folder / 'model.safetensors'} is truncated or damaged: {error}") from None
-    model = build(config)
+        raise CheckpointError(f"{folder / 'model.safetensors'} is truncated or damaged: {reason(error)}") from None
     if (tokenizer.src_vocab, tokenizer.tgt_vocab) != (config.src_vocab, config.tgt_vocab):
         raise CheckpointError(f"In {folder} the tokenizer and the model have different vocabularies.")
     try:
+        model = build(config)
         model.load_state_dict({name: w.float() for name, w in weights.items()})
-    except RuntimeError as error:
-        first = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"The weights in {folder} do not fit its config.json: {first}") from None
+    except (RuntimeError, TypeError) as error:
+        raise CheckpointError(f"The weights in {folder} do not fit its config.json: {reason(error)}") from None
     return model.to(device).eval(), tokenizer

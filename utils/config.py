@@ -65,6 +65,10 @@ class TrainConfig:
     def __post_init__(self):
         if self.steps is None and self.minutes is None:
             raise ValueError("Say when training ends: give steps, minutes, or both.")
+        for name in ("steps", "minutes", "batch_tokens", "accumulate"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} is {value}; it must be more than 0.")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision is {self.precision!r}; it must be 'float32' or 'bfloat16'.")
 

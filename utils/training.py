@@ -44,7 +44,7 @@ class SmoothedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, logits, target, eps, pad_id):
-        logp = torch.log_softmax(logits.float(), dim=-1)  # (N, V)
+        logp = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)  # (N, V)
         nll = -logp.gather(1, target[:, None])[:, 0]  # (N,)
         others = logp[:, pad_id] - logp.sum(-1) - nll  # -log p summed over classes neither target nor pad
         ctx.save_for_backward(logp, target)
@@ -113,6 +113,7 @@ class Trainer:
         )
         self.loss = torch.compile(batch_loss, dynamic=True) if config.compile else batch_loss
         self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self.fingerprint = data.fingerprint()
         self.progress = Progress()
 
     def fraction_done(self) -> float:
@@ -211,10 +212,14 @@ class Trainer:
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
             "progress": asdict(self.progress),
+            "data": self.fingerprint,
             "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
         }
 
     def load_state(self, state: dict) -> None:
+        """Continue from a `state`; ValueError when it belongs to other pairs, RuntimeError when to another model."""
+        if state.get("data", self.fingerprint) != self.fingerprint:
+            raise ValueError("it was begun with other pairs, or another cut into tokens")
         self.model.load_state_dict(state["model"])
         for name, tensor in state["average"].items():
             self.average[name].copy_(tensor)
@@ -363,7 +368,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     try:
         return run(args)
-    except (TrainingError, corpus.CorpusError, ValueError) as error:
+    except (TrainingError, corpus.CorpusError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -373,11 +378,21 @@ def run(args: argparse.Namespace) -> int:
     trainer, tokenizer, dev = prepare(args)
     folder, state_file = args.out, args.out / "train_state.pt"
     config = trainer.model.config
-    if (folder / "model.safetensors").exists() and not args.fresh:
-        resume(trainer, folder)
+    folder.mkdir(parents=True, exist_ok=True)  # if that fails, it should now, not at the first save
     dev_src = tokenizer.encode_src([item.zh for item in dev])
     dev_tgt = tokenizer.encode_tgt([item.references[0] for item in dev])
     evaluated = checkpoint.build(config).to(trainer.device)
+    # After everything that draws random numbers: the state of the generators is restored here.
+    if not args.fresh and (state_file.exists() or (folder / "model.safetensors").exists()):
+        resume(trainer, folder)
+        p = trainer.progress
+        if trainer.fraction_done() >= 1:
+            print(
+                f"Training in {folder} is complete ({p.step} steps, {p.minutes:.1f} minutes): give a larger --steps "
+                "or --minutes to go on."
+            )
+            return 0
+        print(f"Going on in {folder} at step {p.step}.")
 
     def report(trainer: Trainer) -> dict:
         evaluated.load_state_dict(trainer.weights())
@@ -387,8 +402,9 @@ def run(args: argparse.Namespace) -> int:
         return row
 
     def save(trainer: Trainer) -> None:
-        checkpoint.save_model(folder, trainer.weights(), config, tokenizer, half=True)
+        # The state first: a run killed between the two files goes on from what it has done.
         checkpoint.write_atomically(state_file, lambda path: torch.save(trainer.state(), path))
+        checkpoint.save_model(folder, trainer.weights(), config, tokenizer, half=True)
         log = {
             "command": "python -m utils.training " + " ".join(sys.argv[1:]),
             "machine": machine(),
@@ -420,12 +436,10 @@ def resume(trainer: Trainer, folder: Path) -> None:
             "train anew and overwrite it."
         ) from None
     except Exception as error:  # torch.load and load_state_dict raise many kinds; none is worth a traceback here
-        reason = str(error).splitlines()[0]
         raise TrainingError(
-            f"{folder / 'train_state.pt'} does not fit this command ({reason}): repeat the command that began it, "
-            "or give --fresh."
+            f"{folder / 'train_state.pt'} does not fit this command ({checkpoint.reason(error)}): repeat the command "
+            "that began it, or give --fresh."
         ) from None
-    print(f"Going on in {folder} at step {trainer.progress.step}.")
 
 
 if __name__ == "__main__":
