@@ -6,7 +6,7 @@ A model is anything with `encode(src, src_mask) -> state`, `step(tokens, state) 
 
 import torch
 from jaxtyping import Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from utils.attention import padding_mask
 from utils.tokenizer import BOS, EOS, PAD
@@ -14,13 +14,12 @@ from utils.tokenizer import BOS, EOS, PAD
 
 def _log_probs(logits: Tensor) -> Tensor:
     """Log-probabilities of the next token; <pad> and <bos> are never a translation's next token."""
-    logits = logits.float()
-    logits[:, [PAD, BOS]] = -torch.inf
-    return torch.log_softmax(logits, dim=-1)
+    never = torch.tensor([PAD, BOS], device=logits.device)
+    return torch.log_softmax(logits.float().index_fill(1, never, -torch.inf), dim=-1)
 
 
 @torch.inference_mode()
-def greedy(model: nn.Module, src: Int[Tensor, "B S"], max_len: int) -> list[list[int]]:
+def greedy(model, src: Int[Tensor, "B S"], max_len: int) -> list[list[int]]:
     """The most probable token at every step, until <eos> or `max_len` tokens. Ids without marks, one list per row.
 
     Rows that have ended leave the batch, so the last long sentence does not make the short ones compute on.
@@ -46,13 +45,12 @@ def greedy(model: nn.Module, src: Int[Tensor, "B S"], max_len: int) -> list[list
 
 @torch.inference_mode()
 def beam(
-    model: nn.Module, src: Int[Tensor, "B S"], max_len: int, beam_size: int = 4, length_penalty: float = 1.0
+    model, src: Int[Tensor, "B S"], max_len: int, beam_size: int = 4, length_penalty: float = 1.0
 ) -> list[list[int]]:
     """Beam search: keep the `beam_size` best hypotheses of every sentence, finished ones among them, unextended.
 
     A hypothesis of n tokens (<eos> counted) scores its summed log-probability / n**length_penalty when the winner is
-    chosen; 0 gives no penalty. While searching, live and finished hypotheses compete by summed log-probability / n too,
-    so that a short finished one is not thrown out for being compared with ones that have more to pay. The search of
+    chosen; 0 gives no penalty. While searching, live and finished hypotheses compete by the same score. The search of
     a sentence ends when all its hypotheses are finished, or at `max_len` tokens; then the best finished one is
     returned, or the best live one if none finished. Ids without marks.
     """

@@ -26,9 +26,14 @@ class AdditiveAttention(nn.Module):
     def forward(
         self, s: Float[Tensor, "B Ds"], keys: Float[Tensor, "B S A"], memory: Float[Tensor, "B S Dm"], mask: Tensor
     ) -> tuple[Float[Tensor, "B Dm"], Float[Tensor, "B S"]]:
-        """Context and weights for one query s per row; `keys` is U(memory), computed once per sentence."""
+        """Context and weights for one query s per row; `keys` is U(memory), computed once per sentence.
+
+        mask (B, S), True = may attend. A row that may attend to nothing gets zeros, never NaN.
+        """
         scores = self.v(torch.tanh(self.W(s)[:, None] + keys)).squeeze(-1)  # (B, S)
-        weights = torch.softmax(scores.masked_fill(~mask, float("-inf")), dim=-1)
+        nothing = ~mask.any(dim=-1, keepdim=True)
+        scores = scores.masked_fill(~mask, float("-inf")).masked_fill(nothing, 0.0)
+        weights = torch.softmax(scores, dim=-1).masked_fill(nothing, 0.0)
         return (weights[:, None] @ memory)[:, 0], weights
 
 

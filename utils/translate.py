@@ -65,6 +65,13 @@ def split_sentences(text: str) -> list[str]:
     return pieces
 
 
+def pieces(line: str) -> list[str]:
+    """What the model gets of one line: its sentences, cleaned; a line without a Chinese character stays whole."""
+    line = line.encode(errors="replace").decode()  # half a surrogate pair is no text: "?"
+    cleaned = clean(line)
+    return split_sentences(cleaned) if CHINESE.search(cleaned) else [" ".join(line.split())]
+
+
 class Translator:
     """A model and its tokenizer, ready for text of any kind."""
 
@@ -75,7 +82,7 @@ class Translator:
         """English for Chinese: str -> str, list of str -> list of str in the same order.
 
         Long texts are translated sentence by sentence and line by line, nothing is dropped. A sentence without a
-        single Chinese character (Latin text, numbers, emoji) is returned as it is. beam_size 1 is greedy search.
+        single Chinese character (Latin text, numbers, emoji) is not translated. beam_size 1 is greedy search.
         """
         if isinstance(text, str):
             return self._translate([text], beam_size, length_penalty)[0]
@@ -88,7 +95,7 @@ class Translator:
         if not isinstance(beam_size, int) or beam_size < 1:
             raise ValueError(f"beam_size is {beam_size!r}; it must be a whole number, 1 (greedy) or more.")
         # texts -> lines -> sentences; `results` holds each sentence's English at the same three addresses.
-        results = [[split_sentences(clean(line)) for line in text.split("\n")] for text in texts]
+        results = [[pieces(line) for line in text.split("\n")] for text in texts]
         todo = [
             (piece, line, i)
             for text in results
@@ -119,7 +126,7 @@ class Translator:
         """Translate one sentence and return its tokens and the cross-attention of every layer and head."""
         if not isinstance(text, str):
             raise TypeError(f"attend takes one sentence as a str, not {type(text).__name__}.")
-        sentence = clean(text)
+        sentence = clean(text.encode(errors="replace").decode())
         if not sentence:
             raise ValueError("attend needs a sentence with at least one character.")
         src = pad(self.tokenizer.encode_src([sentence])).to(self.device)
