@@ -1,0 +1,56 @@
+"""Tiny models and data that several test files share."""
+
+import torch
+from hypothesis import settings
+
+from utils.checkpoint import build, save_model
+from utils.config import ModelConfig
+from utils.tokenizer import Tokenizer
+
+# Few examples, the same ones at every run: a test that fails here fails everywhere.
+few = settings(max_examples=25, deadline=None, derandomize=True)
+
+SUBJECTS = {"我": "I", "你": "You", "我们": "We", "他们": "They", "学生": "The students", "老师": "The teachers"}
+VERBS = {"喜欢": "like", "学习": "study", "看见": "see"}
+OBJECTS = {"机器": "machines", "音乐": "music", "翻译": "translation"}
+PAIRS = [
+    (f"{zh_s}{zh_v}{zh_o}。", f"{s} {v} {o}.")
+    for zh_s, s in SUBJECTS.items()
+    for zh_v, v in VERBS.items()
+    for zh_o, o in OBJECTS.items()
+]
+
+
+def tiny_config(kind: str = "transformer", **changes) -> ModelConfig:
+    sizes = {"src_vocab": 13, "tgt_vocab": 11, "d_model": 8, "n_heads": 2, "n_layers": 2, "d_ff": 12, "dropout": 0.0}
+    return ModelConfig(kind=kind, **sizes | changes)
+
+
+def tiny_model(kind: str = "transformer", seed: int = 0, **changes) -> torch.nn.Module:
+    """A model with random weights in float64, ready to evaluate; biases and norms are random too."""
+    torch.manual_seed(seed)
+    model = build(tiny_config(kind, **changes)).double().eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.dim() == 1:
+                p.add_(0.3 * torch.randn_like(p))
+    return model
+
+
+def random_ids(lengths: list[int], vocab: int, seed: int = 0) -> torch.Tensor:
+    """One row of random real tokens per length, padded on the right: (B, max(lengths))."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(4, vocab, (len(lengths), max(lengths)), generator=generator)
+    return ids.masked_fill(torch.arange(max(lengths)) >= torch.tensor(lengths)[:, None], 0)
+
+
+def tiny_tokenizer() -> Tokenizer:
+    return Tokenizer.train([zh for zh, _ in PAIRS], [en for _, en in PAIRS], tgt_vocab=90)
+
+
+def tiny_checkpoint(folder, kind: str = "transformer"):
+    """A checkpoint folder with random weights, whose tokenizer knows the words of PAIRS."""
+    tokenizer = tiny_tokenizer()
+    model = tiny_model(kind, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
+    save_model(folder, model.state_dict(), model.config, tokenizer)
+    return folder
