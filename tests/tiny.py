@@ -45,7 +45,7 @@ def random_ids(lengths: list[int], vocab: int, seed: int = 0) -> torch.Tensor:
 
 
 def tiny_tokenizer() -> Tokenizer:
-    return Tokenizer.train([zh for zh, _ in PAIRS], [en for _, en in PAIRS], tgt_vocab=90)
+    return Tokenizer.train([zh for zh, _ in PAIRS], [en for _, en in PAIRS], tgt_vocab=70)
 
 
 def tiny_checkpoint(folder, kind: str = "transformer"):

@@ -1,0 +1,164 @@
+"""Checkpoints: there and back, old or new but never half, and one clear sentence about every kind of harm."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import random_ids, tiny_checkpoint, tiny_model, tiny_tokenizer
+from torch.testing import assert_close
+
+from utils.checkpoint import CheckpointError, load_model, save_model, write_atomically
+from utils.config import ROOT
+
+FILES = ["config.json", "model.safetensors", "tokenizer.json"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tiny_checkpoint(tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize("kind", ["transformer", "rnn"])
+@pytest.mark.parametrize("half", [False, True])
+def test_there_and_back(tmp_path, kind, half):
+    tokenizer = tiny_tokenizer()
+    model = tiny_model(kind, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab, dropout=0.5).float()
+    save_model(tmp_path / "a" / "b", model.state_dict(), model.config, tokenizer, half)
+    loaded, cut = load_model(str(tmp_path / "a" / "b"))
+    assert type(loaded) is type(model) and loaded.config == model.config and not loaded.training
+    assert cut.encode_src(["我喜欢"]) == tokenizer.encode_src(["我喜欢"])
+    src, tgt = random_ids([5, 3], 13), random_ids([4, 6], 11)
+    tolerance = {"atol": 0.02, "rtol": 0.02} if half else {"atol": 0, "rtol": 0}
+    assert_close(loaded(src, tgt), model(src, tgt), **tolerance)
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+    assert sorted(path.name for path in (tmp_path / "a" / "b").iterdir()) == FILES
+
+
+def test_tied_weights_are_stored_once(folder):
+    model, tokenizer = load_model(folder)
+    stored = load_file(folder / "model.safetensors")
+    assert stored.keys() == dict(model.named_parameters()).keys()
+    assert sum(w.shape[0] == tokenizer.tgt_vocab for w in stored.values()) == 1
+
+
+# ---------------------------------------------------------------------------------------------- written whole
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def write(temporary):
+        with open(temporary, "w") as file:
+            file.write("ne")
+            file.flush()
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, write)
+    assert contents(tmp_path) == {"file": b"old"}
+
+
+def test_a_disk_that_fills_up_while_a_model_is_saved(folder, monkeypatch):
+    before, (model, tokenizer) = contents(folder), load_model(folder)
+
+    def half_a_file(weights, path):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", half_a_file)
+    other = {name: w + 1 for name, w in model.state_dict().items()}
+    with pytest.raises(OSError, match="No space left"):
+        save_model(folder, other, model.config, tokenizer)
+    assert contents(folder) == before
+
+
+def test_what_a_killed_writer_left_disturbs_nobody_and_goes_with_the_next(tmp_path):
+    path = tmp_path / "file"
+    writer = subprocess.run([sys.executable, ROOT / "tests" / "killed_writer.py", path])
+    assert writer.returncode == -signal.SIGKILL
+    assert not path.exists() and len(contents(tmp_path)) == 1  # the half file, under its temporary name
+    write_atomically(path, lambda temporary: temporary.write_text("new"))
+    assert contents(tmp_path) == {"file": b"new"}
+
+
+# ------------------------------------------------------------------------------------------------------- harm
+
+
+class Bomb:
+    """Unpickling it would make a file named `exploded`."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("exploded"),))
+
+
+def change_config(**changes):
+    def change(folder):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+
+    return change
+
+
+def overwrite(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def truncate(name, share):
+    return lambda folder: os.truncate(folder / name, int(share * (folder / name).stat().st_size))
+
+
+HARM = {
+    "no folder": (lambda folder: folder.rename(folder.with_name("gone")), "There is no checkpoint in"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors is missing"),
+    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json is missing"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), "config.json is missing"),
+    "weights cut short": (truncate("model.safetensors", 0.5), "truncated or damaged"),
+    "weights cut off in their header": (truncate("model.safetensors", 0.01), "truncated or damaged"),
+    "empty weights": (overwrite("model.safetensors", b""), "truncated or damaged"),
+    "weights of text": (overwrite("model.safetensors", b"hello" * 99), "truncated or damaged"),
+    "a pickle for weights": (overwrite("model.safetensors", pickle.dumps(Bomb())), "truncated or damaged"),
+    "garbage config": (overwrite("config.json", b"\xff\xfe\x00"), "damaged or not one of this course"),
+    "half a config": (truncate("config.json", 0.5), "damaged or not one of this course"),
+    "a list for a config": (overwrite("config.json", b"[1, 2]"), "damaged or not one of this course"),
+    "another program's config": (overwrite("config.json", b'{"hidden_size": 768}'), "no field 'hidden_size'"),
+    "words for numbers": (change_config(d_model="eight"), "damaged or not one of this course"),
+    "fractions for whole numbers": (change_config(d_model=8.0), "do not fit its config.json|not one of this course"),
+    "wider than its weights": (change_config(d_model=16), "do not fit its config.json: .*size mismatch"),
+    "deeper than its weights": (change_config(n_layers=3), "do not fit its config.json: .*Missing key"),
+    "another kind": (change_config(kind="rnn"), "do not fit its config.json"),
+    "another vocabulary": (change_config(tgt_vocab=71), "different vocabularies"),
+    "a vocabulary beyond all memory": (change_config(src_vocab=10**13), "different vocabularies"),
+    "a layer beyond all memory": (change_config(d_ff=10**13), "do not fit its config.json"),
+    "half a tokenizer": (truncate("tokenizer.json", 0.5), "damaged or not one of this course"),
+    "another program's tokenizer": (overwrite("tokenizer.json", b'{"model": {}}'), "not one of this course"),
+    "empty tokenizers": (overwrite("tokenizer.json", b'{"src": {}, "tgt": {}}'), "not one of this course"),
+    "other weights": (
+        lambda folder: save_file({"w": torch.ones(3)}, folder / "model.safetensors"),
+        "do not fit its config.json",
+    ),
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_harm_is_told_in_one_sentence(folder, harm, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    do, message = HARM[harm]
+    do(folder)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_model(folder)
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 500 and str(folder) in text
+    assert caught.value.__context__ is None or caught.value.__suppress_context__  # no chain of others' tracebacks
+    assert not (tmp_path / "exploded").exists()

@@ -1,0 +1,80 @@
+"""Devices, precision, seeds, threads; and what `import utils` costs."""
+
+import random
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from utils.config import ROOT
+from utils.runtime import autocast, computing_seconds, has_fast_bfloat16, pick_device, seed_everything, set_threads
+
+CPU = torch.device("cpu")
+
+
+def test_the_device_named_or_the_best_there_is():
+    assert pick_device("cpu") == CPU
+    assert pick_device().type == ("cuda" if torch.cuda.is_available() else "cpu")  # MPS only when asked for
+
+
+def test_devices_that_are_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    for name in ("cuda", "mps"):
+        with pytest.raises(ValueError, match=f"'{name}' is not available on this machine; 'cpu' always is"):
+            pick_device(name)
+    with pytest.raises(ValueError, match="no device called 'gpu'; say 'cpu', 'cuda' or 'mps'"):
+        pick_device("gpu")
+
+
+def test_precision_of_matrix_products():
+    a = torch.ones(2, 2)
+    with autocast(CPU, "float32"):
+        assert (a @ a).dtype == torch.float32
+    with autocast(CPU, "bfloat16"):
+        assert (a @ a).dtype == torch.bfloat16
+    assert has_fast_bfloat16(CPU) in (True, False)
+
+
+def test_the_same_seed_gives_the_same_numbers():
+    drawn = []
+    for seed in (3, 3, 4):
+        seed_everything(seed)
+        drawn.append((random.random(), torch.rand(2).tolist()))
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_threads():
+    before = torch.get_num_threads()
+    assert set_threads(1) == torch.get_num_threads() == 1
+    set_threads(before)
+
+
+def test_the_clock_counts_computing():
+    start = computing_seconds(CPU)
+    torch.ones(300, 300) @ torch.ones(300, 300)
+    assert computing_seconds(CPU) > start
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    """Drawing, scoring, cutting and converting load when first used, not when a lesson begins."""
+    code = """
+import sys
+import utils
+heavy = {"matplotlib", "seaborn", "sacrebleu", "opencc", "tokenizers", "safetensors", "pandas"}
+assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
+assert "torch" not in sys.modules
+utils.load_translator
+import utils.training
+assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_front_door_is_all_there_is():
+    import utils
+
+    assert utils.load_translator.__module__ == "utils.translate"
+    with pytest.raises(AttributeError, match="no attribute 'load_model'"):
+        _ = utils.load_model

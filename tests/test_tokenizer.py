@@ -1,0 +1,83 @@
+"""Text to ids and back: nothing is lost that training has seen, and nothing breaks on what it has not."""
+
+import os
+import subprocess
+import sys
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import PAIRS, few, tiny_tokenizer
+
+from utils.config import ROOT
+from utils.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Tokenizer
+
+TOKENIZER = tiny_tokenizer()
+LETTERS = sorted({c for _, en in PAIRS for c in en if c.isalpha()})
+
+
+def test_the_special_tokens_have_their_fixed_ids_on_both_sides():
+    for side in (TOKENIZER.src_tokens, TOKENIZER.tgt_tokens):
+        assert side([PAD, BOS, EOS, UNK]) == SPECIALS
+
+
+def test_chinese_is_cut_into_characters():
+    ids = TOKENIZER.encode_src(["我们学习翻译。"])[0]
+    assert TOKENIZER.src_tokens(ids) == [*"我们学习翻译。", "<eos>"] and UNK not in ids
+
+
+@few
+@given(st.text(max_size=30))
+def test_every_character_gets_one_id_whatever_it_is(text):
+    """White space gets none; emoji, rare characters and controls are <unk>, one each."""
+    ids = TOKENIZER.encode_src([text])[0]
+    assert ids[-1] == EOS and len(ids) <= len(text) + 1
+    known = {c for zh, _ in PAIRS for c in zh}
+    assert [i for i in ids if i > UNK] == TOKENIZER.encode_src(["".join(c for c in text if c in known)])[0][:-1]
+
+
+def test_rare_characters_are_unknown_and_frequent_ones_have_small_ids():
+    tokenizer = Tokenizer.train(["人人人你你我"], ["a"], tgt_vocab=10)
+    assert tokenizer.encode_src(["人你我"])[0] == [4, 5, UNK, EOS]
+
+
+def test_english_comes_back_as_it_was():
+    english = [en for _, en in PAIRS]
+    ids = TOKENIZER.encode_tgt(english)
+    assert [TOKENIZER.decode(i) for i in ids] == english
+    assert TOKENIZER.tgt_vocab == 70 and max(map(max, ids)) < 70 and min(map(min, ids)) > UNK
+
+
+@few
+@given(st.lists(st.text(LETTERS, min_size=1, max_size=6), min_size=1, max_size=6))
+def test_words_never_seen_come_back_from_their_letters(words):
+    sentence = " ".join(words)
+    assert TOKENIZER.decode(TOKENIZER.encode_tgt([sentence])[0]) == sentence
+
+
+def test_special_tokens_vanish_from_decoded_text():
+    ids = TOKENIZER.encode_tgt(["I like music."])[0]
+    assert TOKENIZER.decode([BOS, *ids, EOS, PAD]) == "I like music."
+    assert TOKENIZER.decode([]) == ""
+
+
+def test_pieces_stay_within_words():
+    """A piece is part of one word, of one number or of punctuation: a subword never spans two words."""
+    for piece in TOKENIZER.tgt_tokens(list(range(4, TOKENIZER.tgt_vocab))):
+        assert "▁" not in piece[1:] and (piece.strip("▁").isalpha() or len(piece.strip("▁")) <= 1)
+
+
+def test_saved_and_loaded_is_the_same(tmp_path):
+    TOKENIZER.save(tmp_path / "tokenizer.json")
+    loaded = Tokenizer.load(tmp_path / "tokenizer.json")
+    assert (loaded.src_vocab, loaded.tgt_vocab) == (TOKENIZER.src_vocab, TOKENIZER.tgt_vocab)
+    assert loaded.encode_src(["我喜欢😀"]) == TOKENIZER.encode_src(["我喜欢😀"])
+    assert loaded.encode_tgt(["I like you."]) == TOKENIZER.encode_tgt(["I like you."])
+
+
+def test_another_process_learns_the_same_vocabularies(tmp_path):
+    """Resumed training needs it: the cut must not depend on the seed of Python's or Rust's hashes."""
+    code = "import sys; sys.path.insert(0, 'tests'); from tiny import *; tiny_tokenizer().save(sys.argv[1])"
+    env = os.environ | {"PYTHONHASHSEED": "123"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "theirs.json")], check=True, cwd=ROOT, env=env)
+    TOKENIZER.save(tmp_path / "ours.json")
+    assert (tmp_path / "ours.json").read_bytes() == (tmp_path / "theirs.json").read_bytes()
