@@ -179,6 +179,15 @@ def test_the_length_penalty_decides_between_short_and_long():
     assert beam(model, src, 5, beam_size=4, length_penalty=1.0) == [[A, B]]
 
 
+def test_every_sentence_may_have_a_limit_of_its_own():
+    """So that a sentence whose translation never ends is cut where it would be alone."""
+    endless = probabilities({}, {A: 0.6, B: 0.4})
+    for search in (greedy, lambda *args: beam(*args, beam_size=2)):
+        model = Scripted(endless)
+        assert search(model, torch.tensor([[7], [8], [9]]), [2, 5, 1]) == [[A] * 2, [A] * 5, [A]]
+        assert len(model.rows_at_step) == 5 and model.rows_at_step[-1] == model.rows_at_step[0] // 3
+
+
 def test_search_ends_when_all_hypotheses_have():
     for search, rows in ((greedy, 1), (beam, 4)):
         model = Scripted(probabilities({}, {EOS: 0.97, A: 0.01, B: 0.01, C: 0.01}))

@@ -19,21 +19,24 @@ def _log_probs(logits: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def greedy(model, src: Int[Tensor, "B S"], max_len: int) -> list[list[int]]:
-    """The most probable token at every step, until <eos> or `max_len` tokens. Ids without marks, one list per row.
+def greedy(model, src: Int[Tensor, "B S"], max_len: int | list[int]) -> list[list[int]]:
+    """The most probable token at every step, until <eos> or `max_len` tokens (one limit for all, or one per row).
 
+    Returns ids without marks, one list per row.
     Rows that have ended leave the batch, so the last long sentence does not make the short ones compute on.
     """
     state = model.encode(src, padding_mask(src, PAD))
     outputs: list[list[int]] = [[] for _ in src]
     rows = torch.arange(len(src))  # which sentence each row of the batch is
     tokens = torch.full((len(src),), BOS, device=src.device)
-    for _ in range(max_len):
+    limit = torch.as_tensor(max_len).expand(len(src))
+    for t in range(int(limit.max())):
         logits, state = model.step(tokens, state)
         tokens = _log_probs(logits).argmax(-1)
         alive = (tokens != EOS).cpu()
         for row, token in zip(rows[alive].tolist(), tokens[alive.to(tokens.device)].tolist(), strict=True):
             outputs[row].append(token)
+        alive &= limit[rows] > t + 1
         if not alive.all():
             keep = alive.nonzero()[:, 0]
             if len(keep) == 0:
@@ -45,14 +48,14 @@ def greedy(model, src: Int[Tensor, "B S"], max_len: int) -> list[list[int]]:
 
 @torch.inference_mode()
 def beam(
-    model, src: Int[Tensor, "B S"], max_len: int, beam_size: int = 4, length_penalty: float = 1.0
+    model, src: Int[Tensor, "B S"], max_len: int | list[int], beam_size: int = 4, length_penalty: float = 1.0
 ) -> list[list[int]]:
     """Beam search: keep the `beam_size` best hypotheses of every sentence, finished ones among them, unextended.
 
     A hypothesis of n tokens (<eos> counted) scores its summed log-probability / n**length_penalty when the winner is
     chosen; 0 gives no penalty. While searching, live and finished hypotheses compete by the same score. The search of
-    a sentence ends when all its hypotheses are finished, or at `max_len` tokens; then the best finished one is
-    returned, or the best live one if none finished. Ids without marks.
+    a sentence ends when all its hypotheses are finished, or at `max_len` tokens (one limit for all, or one per
+    sentence); then the best finished one is returned, or the best live one if none finished. Ids without marks.
     """
     B, K, device = len(src), beam_size, src.device
     state = model.encode(src, padding_mask(src, PAD))
@@ -62,11 +65,13 @@ def beam(
     total[:, 0] = 0.0  # K equal beginnings would give K equal hypotheses: start with one
     finished = torch.zeros(B, K, dtype=torch.bool, device=device)
     length = torch.zeros(B, K, device=device)
-    history = torch.full((B, K, max_len + 1), EOS, device=device)  # column 0 is <bos>
+    limit = torch.as_tensor(max_len, device=device).expand(B)
+    longest = int(limit.max())
+    history = torch.full((B, K, longest + 1), EOS, device=device)  # column 0 is <bos>
     history[:, :, 0] = BOS
     outputs: list[list[int]] = [[] for _ in range(B)]
 
-    for t in range(max_len):
+    for t in range(longest):
         logits, state = model.step(history[:, :, t].flatten(), state)
         logp = _log_probs(logits).unflatten(0, (-1, K))  # (b, K, V)
         # A finished hypothesis has one continuation, <eos> again, which costs nothing and adds no length.
@@ -85,9 +90,8 @@ def beam(
         history = history.gather(1, parent[..., None].expand_as(history)).clone()
         history[:, :, t + 1] = token
 
-        done = finished.all(dim=1)
-        if done.any() or t + 1 == max_len:
-            ended = done if t + 1 < max_len else torch.ones_like(done)
+        ended = finished.all(dim=1) | (limit[rows] == t + 1)
+        if ended.any():
             _collect(outputs, rows[ended], history[ended], total[ended], length[ended], finished[ended], length_penalty)
             keep = (~ended).nonzero()[:, 0]
             if len(keep) == 0:

@@ -113,8 +113,10 @@ class Translator:
 
     def decode_batch(self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0) -> list[str]:
         """One batch of clean sentences through the model."""
-        src = pad(self.tokenizer.encode_src(sentences)).to(self.device)
-        max_len = 2 * src.shape[1] + 10  # English needs fewer tokens than Chinese characters; this leaves ample room
+        ids = self.tokenizer.encode_src(sentences)
+        src = pad(ids).to(self.device)
+        # English needs fewer tokens than Chinese characters: ample room, and the same whatever else is in the batch.
+        max_len = [2 * len(i) + 10 for i in ids]
         if beam_size == 1:
             ids = greedy(self.model, src, max_len)
         else:
@@ -162,6 +164,7 @@ def main(argv: list[str] | None = None) -> int:
             print(translator.translate(args.text, args.beam_size))
             return 0
         sys.stdin.reconfigure(encoding="utf-8", errors="replace", newline="\n")
+        sys.stdout.reconfigure(encoding="utf-8")
         # At a terminal answer every line at once; from a file or pipe, many lines share a batch.
         for lines in _chunks(sys.stdin, 1 if sys.stdin.isatty() else 256):
             for english in translator.translate([line.rstrip("\r\n") for line in lines], args.beam_size):
