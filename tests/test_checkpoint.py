@@ -3,9 +3,6 @@
 import json
 import os
 import pickle
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,6 @@ from tiny import random_ids, tiny_checkpoint, tiny_model, tiny_tokenizer
 from torch.testing import assert_close
 
 from utils.checkpoint import CheckpointError, load_model, save_model, write_atomically
-from utils.config import ROOT
 
 FILES = ["config.json", "model.safetensors", "tokenizer.json"]
 
@@ -82,15 +78,6 @@ def test_a_disk_that_fills_up_while_a_model_is_saved(folder, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         save_model(folder, other, model.config, tokenizer)
     assert contents(folder) == before
-
-
-def test_what_a_killed_writer_left_disturbs_nobody_and_goes_with_the_next(tmp_path):
-    path = tmp_path / "file"
-    writer = subprocess.run([sys.executable, ROOT / "tests" / "killed_writer.py", path])
-    assert writer.returncode == -signal.SIGKILL
-    assert not path.exists() and len(contents(tmp_path)) == 1  # the half file, under its temporary name
-    write_atomically(path, lambda temporary: temporary.write_text("new"))
-    assert contents(tmp_path) == {"file": b"new"}
 
 
 # ------------------------------------------------------------------------------------------------------- harm

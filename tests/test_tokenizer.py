@@ -76,8 +76,10 @@ def test_saved_and_loaded_is_the_same(tmp_path):
 
 def test_another_process_learns_the_same_vocabularies(tmp_path):
     """Resumed training needs it: the cut must not depend on the seed of Python's or Rust's hashes."""
-    code = "import sys; sys.path.insert(0, 'tests'); from tiny import *; tiny_tokenizer().save(sys.argv[1])"
-    env = os.environ | {"PYTHONHASHSEED": "123"}
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "theirs.json")], check=True, cwd=ROOT, env=env)
-    TOKENIZER.save(tmp_path / "ours.json")
+    code = "import sys; from utils.tokenizer import Tokenizer; english = sys.stdin.read().splitlines();"
+    code += "Tokenizer.train(english, english, tgt_vocab=70).save(sys.argv[1])"
+    english = [en for _, en in PAIRS]
+    command, env = [sys.executable, "-c", code, str(tmp_path / "theirs.json")], os.environ | {"PYTHONHASHSEED": "123"}
+    subprocess.run(command, input="\n".join(english), text=True, check=True, cwd=ROOT, env=env)
+    Tokenizer.train(english, english, tgt_vocab=70).save(tmp_path / "ours.json")
     assert (tmp_path / "ours.json").read_bytes() == (tmp_path / "theirs.json").read_bytes()

@@ -1,0 +1,472 @@
+"""Training: the loss is PyTorch's, many small batches are one large one, and stopping changes nothing."""
+
+import io
+import json
+import math
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import PAIRS, few, random_ids, tiny_model
+from torch.testing import assert_close
+
+from utils import corpus, load_translator, training
+from utils.batching import EpochBatches, make_batch
+from utils.checkpoint import load_model
+from utils.config import ROOT, ModelConfig, TrainConfig
+from utils.tokenizer import EOS, PAD
+from utils.training import (
+    Trainer,
+    TrainingError,
+    batch_loss,
+    dev_nll,
+    main,
+    read_pairs,
+    schedule,
+    smoothed_loss,
+    split_pairs,
+)
+
+CPU = torch.device("cpu")
+
+
+# ------------------------------------------------------------------------------------------------------- loss
+
+
+def smoothed_targets(target, V, eps, pad_id=PAD):
+    """1 - eps on the target, eps / (V - 2) on every other class but padding."""
+    share = torch.full((len(target), V), eps / (V - 2), dtype=torch.float64)
+    share[:, pad_id] = 0.0
+    return share.scatter(1, target[:, None], 1 - eps)
+
+
+@few
+@given(st.integers(1, 6), st.integers(4, 9), st.sampled_from([0.0, 0.1, 0.7]), st.integers(0, 10**6))
+def test_smoothed_loss_is_cross_entropy_against_smoothed_targets(N, V, eps, seed):
+    torch.manual_seed(seed)
+    logits = torch.randn(N, V, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(1, V, (N,))
+    share = smoothed_targets(target, V, eps)
+    assert_close(share.sum(1), torch.ones(N).double())
+    loss, nll = smoothed_loss(logits, target, eps)
+    want = F.cross_entropy(logits, share, reduction="sum")
+    assert_close(loss, want)
+    assert_close(nll, F.cross_entropy(logits, target, reduction="sum"), check_dtype=True)
+    grad, wanted = (torch.autograd.grad(3 * value, logits)[0] for value in (loss, want))
+    assert_close(grad, wanted)
+    assert_close(grad[:, PAD], 3 * logits.softmax(1)[:, PAD].detach())  # padding has no mass: it is only pushed down
+    assert torch.autograd.gradcheck(lambda x: smoothed_loss(x, target, eps)[0], logits)
+
+
+def test_without_smoothing_the_loss_is_plain_cross_entropy():
+    logits, target = torch.randn(5, 7), torch.randint(1, 7, (5,))
+    loss, nll = smoothed_loss(logits, target, 0.0)
+    assert_close(loss, F.cross_entropy(logits, target, reduction="sum"))
+    assert_close(loss, nll)
+
+
+def test_the_loss_of_bfloat16_logits_is_computed_in_float32():
+    logits, target = torch.randn(5, 7).bfloat16().requires_grad_(), torch.randint(1, 7, (5,))
+    loss, _ = smoothed_loss(logits, target, 0.1)
+    want = F.cross_entropy(logits.float(), smoothed_targets(target, 7, 0.1).float(), reduction="sum")
+    assert loss.dtype == torch.float32 and torch.autograd.grad(loss, logits)[0].dtype == torch.bfloat16
+    assert_close(loss, want)
+
+
+SRC = [[*row[row != PAD].tolist(), EOS] for row in random_ids([5, 2, 4, 1, 3, 6, 2, 5, 4, 3, 1, 6] * 2, 13, seed=1)]
+TGT = [row[row != PAD].tolist() for row in random_ids([3, 2, 5, 2, 4, 4, 1, 6, 3, 2, 2, 5] * 2, 11, seed=2)]
+
+
+@pytest.mark.parametrize("kind", ["transformer", "rnn"])
+def test_padding_has_no_loss(kind):
+    """A batch costs what its sentences cost one by one; a batch without any padding is fine too."""
+    model = tiny_model(kind)
+    together = batch_loss(model, make_batch(SRC, TGT), 0.1)
+    alone = [batch_loss(model, make_batch([s], [t]), 0.1) for s, t in zip(SRC, TGT, strict=True)]
+    assert_close(together[0], sum(loss for loss, _ in alone))
+    assert_close(together[1], sum(nll for _, nll in alone))
+    mean = dev_nll(model, SRC, TGT, CPU)
+    assert mean == pytest.approx(together[1].item() / sum(len(t) + 1 for t in TGT))
+
+
+# ---------------------------------------------------------------------------------------------------- trainer
+
+
+def trainer(seed=0, kind="transformer", dtype=torch.float32, dropout=0.2, **changes):
+    settings = {"steps": 14, "batch_tokens": 30, "warmup": 3, "lr": 0.01, "seed": 5, "ema": 0.9}
+    config = TrainConfig(**settings | changes)
+    model = tiny_model(kind, seed, dropout=dropout).to(dtype)
+    torch.manual_seed(config.seed)
+    return Trainer(model, config, EpochBatches(SRC, TGT, config.batch_tokens, config.seed), CPU)
+
+
+def weights(trained: Trainer) -> dict:
+    return {"model": dict(trained.model.named_parameters()), "average": trained.average}
+
+
+@pytest.mark.parametrize("kind", ["transformer", "rnn"])
+def test_accumulated_is_one_large_batch(kind):
+    """Also when the batches have unlike numbers of tokens: losses are summed, and divided once."""
+    large, small = (trainer(kind=kind, dtype=torch.float64, dropout=0.0, clip=0.5, lr=1.0) for _ in range(2))
+    for one in (large, small):  # plain descent: Adam's division would blow up the rounding of gradients near zero
+        one.optimizer = torch.optim.SGD(one.model.parameters(), lr=1.0)
+    cuts = [(0, 2), (2, 3), (3, 12)]
+    for step in range(3):
+        src, tgt = SRC[12 - 4 * step :][:12], TGT[12 - 4 * step :][:12]
+        nll, n = large.train_step([make_batch(src, tgt)])
+        sums = small.train_step([make_batch(src[a:b], tgt[a:b]) for a, b in cuts])
+        assert n == sums[1] == sum(len(t) + 1 for t in tgt)
+        assert_close(nll, sums[0])
+    assert_close(weights(large), weights(small), rtol=1e-9, atol=1e-12)
+    start = tiny_model(kind, dropout=0.0)
+    assert all((p - q).abs().max() > 1e-7 for p, q in zip(large.model.parameters(), start.parameters(), strict=True))
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(trained: Trainer, steps: int) -> None:
+    """Let `trained` do some steps, then interrupt it as a person would: where the next would begin."""
+    train_step = trained.train_step
+
+    def step(batches):
+        if trained.progress.step == steps:
+            raise Stopped
+        return train_step(batches)
+
+    trained.train_step = step
+    with pytest.raises(Stopped):
+        trained.fit(bar=False)
+    del trained.train_step
+
+
+@pytest.mark.parametrize(("kind", "accumulate"), [("transformer", 1), ("transformer", 2), ("rnn", 1)])
+def test_resumed_is_uninterrupted(kind, accumulate):
+    """To the last bit and with dropout: stopped within an epoch, at its end, in a later one, and twice."""
+    whole = trainer(kind=kind, accumulate=accumulate).fit(bar=False)
+    n = math.ceil(len(whole.data.indices(0)) / accumulate)
+    assert 2 < n < 7  # 14 steps: several epochs
+    for stops in ([2], [n], [n + 1], [2, 2 * n + 1]):
+        part = trainer(kind=kind, accumulate=accumulate)
+        for steps in stops:
+            stop_after(part, steps)
+            file = io.BytesIO()
+            torch.save(part.state(), file)
+            file.seek(0)
+            part = trainer(seed=7, kind=kind, accumulate=accumulate)  # another process: other random numbers
+            torch.rand(99)
+            part.load_state(torch.load(file, weights_only=True))
+            assert part.progress.step == steps
+        part.fit(bar=False)
+        assert_close(weights(part), weights(whole), rtol=0, atol=0)
+        ours, theirs = (vars(one.progress) | {"minutes": 0} for one in (part, whole))
+        assert ours == theirs
+
+
+def test_a_state_goes_only_with_its_model_and_its_pairs():
+    state = trainer().state()
+    other = trainer()
+    other.data = EpochBatches(SRC, TGT[::-1], 30)
+    stranger = Trainer(other.model, other.config, other.data, CPU)
+    with pytest.raises(ValueError, match="begun with other pairs"):
+        stranger.load_state(state)
+    with pytest.raises(RuntimeError, match="state_dict"):
+        trainer(kind="rnn").load_state(state)
+    del state["data"]  # states of older runs do not have it
+    stranger.load_state(state)
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    c = trainer(steps=100, warmup=10, cooldown=0.4).config
+    factors = [schedule(step / 100, step, c.warmup, c.cooldown) for step in range(101)]
+    assert_close(torch.tensor(factors[:10]), torch.arange(1, 11) / 10)
+    assert factors[10:61] == [1.0] * 51
+    assert_close(torch.tensor(factors[60:]), torch.linspace(1, 0, 41))
+
+
+def test_the_average_follows_the_weights():
+    """average <- decay * average + (1 - decay) * weights, with a decay that starts small."""
+    trained, by_hand = trainer(ema=0.5), None
+    by_hand = {name: p.detach().clone() for name, p in trained.model.named_parameters()}
+    for step in range(1, 12):
+        trained.train_step([make_batch(SRC[:4], TGT[:4])])
+        decay = min(0.5, (1 + step) / (10 + step))
+        by_hand = {name: decay * by_hand[name] + (1 - decay) * p for name, p in trained.model.named_parameters()}
+    assert_close(trained.weights(), by_hand)
+    assert_close(trainer(ema=0.0).weights(), dict(trainer().model.named_parameters()))
+
+
+def test_gradients_are_clipped():
+    torch.manual_seed(0)
+    trained = trainer(clip=1e-3, dtype=torch.float64, dropout=0.0, warmup=0, cooldown=0.0, lr=1.0)
+    trained.optimizer = torch.optim.SGD(trained.model.parameters(), lr=1.0)
+    before = torch.cat([p.detach().flatten() for p in trained.model.parameters()])
+    trained.train_step([make_batch(SRC, TGT)])
+    after = torch.cat([p.detach().flatten() for p in trained.model.parameters()])
+    assert (after - before).norm().item() == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_reports_and_saves_come_with_the_end_and_cost_no_training_time():
+    calls = []
+    done = trainer(eval_minutes=1e9).fit(
+        lambda t: {"figure": t.progress.step}, lambda t: calls.append("saved"), bar=False
+    )
+    assert calls == ["saved"] and [row["figure"] for row in done.progress.history] == [14]
+    often = trainer(eval_minutes=0.0).fit(lambda t: {}, calls.append, bar=False)
+    assert len(often.progress.history) == 14 and often.progress.history[-1]["train_nll"] > 0
+
+
+def test_training_learns():
+    trained = trainer(steps=80, dropout=0.0, label_smoothing=0.0)
+    before = dev_nll(trained.model, SRC, TGT, CPU)
+    trained.fit(bar=False)
+    assert dev_nll(trained.model, SRC, TGT, CPU) < 0.5 * before
+
+
+# -------------------------------------------------------------------------------------------- somebody's pairs
+
+
+def write_pairs(path, pairs=PAIRS):
+    path.write_text("".join(f"{zh}\t{en}\n" for zh, en in pairs), encoding="utf-8")
+    return path
+
+
+def test_pairs_of_a_tsv(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    text = "".join(f"{zh} \t {en}\r\n\n" for zh, en in PAIRS)
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())  # a byte-order mark, Windows line ends, empty lines
+    assert read_pairs(path) == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("我\tI\n" * 25 + "你 you\n", "pairs.tsv, line 26: expected source, one tab, target; found '你 you'"),
+        ("我\tI\tmich\n" * 25, "pairs.tsv, line 1: expected source, one tab, target"),
+        ("我\tI\n" * 20 + "\tyou\n", "pairs.tsv, line 21: expected source, one tab, target"),
+        ("我\tI\n" * 7, "pairs.tsv holds 7 pairs; at least 20 are needed"),
+        ("我\tI\n" * 25, "All pairs share sentences with one another"),
+        (b"\xff\xfe", "Cannot read .*pairs.tsv as UTF-8 text"),
+        (None, "Cannot read .*pairs.tsv"),
+    ],
+)
+def test_what_is_no_tsv_of_pairs_is_told(tmp_path, content, message):
+    path = tmp_path / "pairs.tsv"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(TrainingError, match=message) as caught:
+        split_pairs(read_pairs(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_pairs_are_split_without_leaks():
+    doubled = [*PAIRS, *((zh, f"{en} Really!") for zh, en in PAIRS)]
+    train, dev = split_pairs(doubled, held_out=0.2)
+    assert len(dev) == int(0.2 * len(PAIRS)) and len(train) == 2 * (len(PAIRS) - len(dev))
+    assert not {item.zh for item in dev} & {pair.zh for pair in train}
+    assert not {en for item in dev for en in item.references} & {pair.en for pair in train}
+
+
+# ---------------------------------------------------------------------------------------------------- command
+
+FLAGS = "--d-model 8 --n-heads 2 --n-layers 1 --d-ff 12 --batch-tokens 60 --warmup 3 --tgt-vocab 70 --threads 1"
+FLAGS += " --device cpu --precision float32 --eval-minutes 0"  # 0: checked and saved after every step
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    """Arguments of a training run of 18 steps (two epochs of eight, and two more) on PAIRS, but for --out."""
+    pairs = write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.tsv")
+    return ["--pairs", str(pairs), "--steps", "18", *FLAGS.split()]
+
+
+@pytest.fixture(scope="module")
+def whole(command, tmp_path_factory):
+    """The folder of the uninterrupted run."""
+    out = tmp_path_factory.mktemp("whole") / "checkpoint"
+    assert main([*command, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    return shutil.copytree(whole, tmp_path / "copy")
+
+
+def assert_same_result(folder, whole):
+    """The same weights, averages, moments and random state, to the last bit; and nothing else left in the folder."""
+    ours, theirs = (torch.load(one / "train_state.pt", weights_only=True) for one in (folder, whole))
+    for key in ("model", "average", "optimizer", "rng", "data"):
+        assert_close(ours[key], theirs[key], rtol=0, atol=0)
+    assert (folder / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in whole.iterdir())
+
+
+def test_a_run_leaves_a_checkpoint_its_log_and_its_state(command, whole):
+    names = ["config.json", "model.safetensors", "tokenizer.json", "train_state.pt", "training.json"]
+    assert sorted(path.name for path in whole.iterdir()) == names
+    log = json.loads((whole / "training.json").read_text())
+    model, _ = load_model(whole)
+    assert log["parameters"] == sum(p.numel() for p in model.parameters())
+    assert log["training"]["steps"] == 18 and log["machine"] and log["pairs"] == 52
+    assert [row["step"] for row in log["history"]] == list(range(1, 19)) and log["history"][-1]["epoch"] == 2
+    assert {"dev_nll", "dev_bleu", "train_nll"} <= log["history"][-1].keys()
+    assert isinstance(load_translator(whole).translate("我喜欢学习。"), str)
+
+
+def test_the_same_command_again_says_that_training_is_complete(command, copy, whole, capsys):
+    assert main([*command, "--out", str(copy)]) == 0
+    printed = capsys.readouterr().out
+    assert "is complete (18 steps" in printed and "give a larger --steps or --minutes" in printed
+    assert printed.count("\n") == 1
+    assert_same_result(copy, whole)
+
+
+def test_a_larger_limit_goes_on_and_fresh_starts_anew(command, copy, capsys):
+    assert main([*command, "--out", str(copy), "--steps", "20"]) == 0
+    assert "at step 18" in capsys.readouterr().out
+    assert torch.load(copy / "train_state.pt", weights_only=True)["progress"]["step"] == 20
+    assert main([*command, "--out", str(copy), "--steps", "2", "--fresh"]) == 0
+    assert torch.load(copy / "train_state.pt", weights_only=True)["progress"]["step"] == 2
+
+
+KILLS = [
+    # function, its call that dies, steps in the training state then, steps in the weights then
+    ("os.replace", 3, 1, None),  # the very first save: the state is there, the weights are not
+    ("train_step", 8, 8, 8),  # after the last step of the first epoch
+    ("train_step", 4, 11, 11),  # in the middle of the second
+    ("torch.save", 3, 13, 13),  # half of the state is written
+    ("os.replace", 8, 15, 14),  # between the files of a save: the state is new, the weights are old
+]
+
+
+def test_killed_and_called_again_and_again_is_uninterrupted(command, whole, tmp_path):
+    """kill -9 in the middle of training and of writing; each time the same command goes on."""
+    out = tmp_path / "out"
+    arguments = [*command, "--out", str(out)]
+    for function, call, in_state, in_weights in KILLS:
+        driver = [sys.executable, str(ROOT / "tests" / "killed_training.py"), function, str(call)]
+        killed = subprocess.run([*driver, *arguments], capture_output=True, cwd=ROOT)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+        state = torch.load(out / "train_state.pt", weights_only=True)
+        assert state["progress"]["step"] == in_state
+        assert any(path.suffix == ".tmp" for path in out.iterdir()) == (function != "train_step")
+        if in_weights is None:
+            assert not (out / "model.safetensors").exists()
+        else:
+            current = load_model(out)[0].state_dict()  # whole, whatever was being written
+            same = all(torch.equal(w, state["average"][name].half().float()) for name, w in current.items())
+            assert same == (in_state == in_weights)
+    assert main(arguments) == 0
+    assert_same_result(out, whole)
+
+
+def test_interrupted_from_the_keyboard_saves_and_goes_on(command, whole, tmp_path, monkeypatch, capsys):
+    arguments = [*command, "--out", str(tmp_path / "out")]
+    train_step = Trainer.train_step
+
+    def interrupted(self, batches):
+        if self.progress.step == 7:
+            raise KeyboardInterrupt
+        return train_step(self, batches)
+
+    monkeypatch.setattr(Trainer, "train_step", interrupted)
+    assert main([*arguments, "--eval-minutes", "99"]) == 130
+    assert "Stopped and saved" in capsys.readouterr().err
+    load_model(tmp_path / "out")
+    monkeypatch.undo()
+    assert main(arguments) == 0
+    assert_same_result(tmp_path / "out", whole)
+
+
+def test_a_disk_that_fills_up_gets_one_sentence_and_keeps_the_old_checkpoint(command, copy, monkeypatch, capsys):
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+
+    def full(state, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    assert main([*command, "--out", str(copy), "--steps", "19"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def drop_state(folder):
+    (folder / "train_state.pt").unlink()
+
+
+def spoil_state(folder):
+    (folder / "train_state.pt").write_bytes((folder / "train_state.pt").read_bytes()[:1000])
+
+
+def empty_state(folder):
+    (folder / "train_state.pt").write_bytes(b"")
+
+
+def other_pairs(folder):
+    state = torch.load(folder / "train_state.pt", weights_only=True)
+    torch.save(state | {"data": 1}, folder / "train_state.pt")
+
+
+@pytest.mark.parametrize(
+    ("harm", "flags", "message"),
+    [
+        (drop_state, "", "a finished checkpoint without its training state: give another --out, or --fresh"),
+        (spoil_state, "", "train_state.pt does not fit this command"),
+        (empty_state, "", "train_state.pt does not fit this command"),
+        (other_pairs, "", "begun with other pairs"),
+        (None, "--d-model 16", "does not fit this command .*size mismatch"),
+        (None, "--n-layers 2", "does not fit this command .*Missing key"),
+        (None, "--model rnn", "does not fit this command"),
+        (None, "--pairs nowhere.tsv", "Cannot read nowhere.tsv"),
+        (None, "--device gpu", "no device called 'gpu'"),
+        (None, "--steps 0", "steps is 0"),
+        (None, "--batch-tokens 5", "fits in no batch of 5"),
+        (None, "--d-model 10 --n-heads 4", "cannot be split"),
+    ],
+)
+def test_what_cannot_go_on_is_told_in_one_sentence(command, copy, capsys, harm, flags, message):
+    if harm:
+        harm(copy)
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    fresh = ["--fresh"] if "batch-tokens" in flags else []
+    assert main([*command, "--out", str(copy), *flags.split(), *fresh]) == 1
+    *_, error = printed = capsys.readouterr().err.splitlines()
+    assert re.search(message, error) and len(error) < 600
+    assert not [line for line in printed[:-1] if "|" not in line]  # nothing else but a progress bar
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_an_output_folder_that_cannot_be_made_is_told_before_training(command, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(Trainer, "fit", lambda *_: pytest.fail("trained for nothing"))
+    assert main([*command, "--out", str(tmp_path / "file" / "checkpoint")]) == 1
+    assert "file" in capsys.readouterr().err
+
+
+def test_tatoeba_and_glosses_are_the_default(monkeypatch):
+    tatoeba = corpus.Corpus([corpus.Pair(*pair) for pair in PAIRS], [corpus.TestItem("我", ("I",))], [])
+    monkeypatch.setattr(corpus, "load", lambda: tatoeba)
+    monkeypatch.setattr(corpus, "glosses", lambda found, limit: [corpus.Pair("机器", "machine")] * limit)
+    arguments = [*FLAGS.split(), "--steps", "1", "--model", "rnn"]
+    for glosses in (0, 3):
+        ready, tokenizer, dev = training.prepare(training.parse_arguments([*arguments, "--glosses", str(glosses)]))
+        assert len(ready.data.src) == len(PAIRS) + glosses and dev == tatoeba.dev
+    dropout = ready.model.config.dropout
+    assert ready.model.config == ModelConfig(tokenizer.src_vocab, 70, "rnn", 8, 2, 1, 12, dropout)
+    assert training.prepare(training.parse_arguments(FLAGS.split()))[0].config.minutes > 0  # some limit
+
+
+def test_help(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert "Called again, it goes on where it was" in " ".join(capsys.readouterr().out.split())
