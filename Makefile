@@ -29,7 +29,7 @@ train: $(READY) ## train the Transformer that ships in data/checkpoints/zh-en (A
 	@$(PY) -m utils.training $(ARGS)
 
 train-rnn: $(READY) ## train the RNN with attention on the same data
-	@$(PY) -m utils.training --model rnn $(ARGS)
+	@$(PY) -m utils.training --model rnn --out data/checkpoints/zh-en-rnn $(ARGS)
 
 experiments: $(READY) ## run the long experiments behind some figures (EXPERIMENT=name for one)
 	@$(PY) tools/run_experiments.py $(EXPERIMENT)

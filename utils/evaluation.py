@@ -5,7 +5,6 @@ python -m utils.evaluation [CHECKPOINT]      the figures of the test split, as J
 
 import argparse
 import json
-import re
 from pathlib import Path
 
 from utils import corpus
@@ -30,17 +29,6 @@ def scores(hypotheses: list[str], items: list[TestItem]) -> dict[str, float | st
     return figures | {"bleu_signature": str(bleu.get_signature()), "chrf_signature": str(chrf.get_signature())}
 
 
-def same_phrase(hypothesis: str, references: tuple[str, ...]) -> bool:
-    """Whether a translated phrase is one of its references, apart from case, articles, punctuation and a leading "to"."""
-
-    def bare(text: str) -> str:
-        words = re.sub(r"[^\w\s'-]", " ", text.casefold()).split()
-        words = [word for word in words if word not in ("a", "an", "the")]
-        return " ".join(words[1:] if words[:1] == ["to"] else words)
-
-    return bare(hypothesis) in {bare(reference) for reference in references}
-
-
 def evaluate(translator: Translator, items: list[TestItem], beam_size: int = 4) -> dict[str, float | str]:
     """Translate the items and score them."""
     return scores(translator.translate([item.zh for item in items], beam_size), items)
@@ -50,7 +38,7 @@ def compounds(translator: Translator) -> list[tuple[str, str, bool]]:
     """Every unseen compound with the model's translation and whether it is right."""
     items = corpus.unseen()
     english = translator.translate([item.zh for item in items])
-    return [(i.zh, en, same_phrase(en, i.references)) for i, en in zip(items, english, strict=True)]
+    return [(i.zh, en, corpus.matches(en, i)) for i, en in zip(items, english, strict=True)]
 
 
 def main(argv: list[str] | None = None) -> None:

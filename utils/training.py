@@ -290,7 +290,7 @@ def split_pairs(
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    recipe, sizes = TrainConfig(minutes=1), ModelConfig(src_vocab=1, tgt_vocab=1)
+    recipe, sizes = TrainConfig(minutes=1.0), ModelConfig(src_vocab=1, tgt_vocab=1)
     parser = argparse.ArgumentParser(
         prog="python -m utils.training",
         description="Train a translation model on Tatoeba or on your own pairs. Called again, it goes on where it was.",
@@ -301,7 +301,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--fresh", action="store_true", help="start anew, overwriting what is in the folder")
     add("--pairs", type=Path, help="train on this TSV of source, tab, target instead of Tatoeba")
     add("--glosses", type=int, default=10_000, help="dictionary glosses that join the training pairs of Tatoeba")
-    add("--minutes", type=float, help="minutes of computing, checks not counted; 100 if no limit is given")
+    add("--minutes", type=float, help="minutes of computing, checks not counted; 70 if no limit is given")
     add("--steps", type=int, help="number of updates; the earlier of the two limits ends training")
     add("--model", choices=sorted(checkpoint.MODELS), default="transformer", help="the kind of model")
     for name in ("d_model", "n_heads", "n_layers", "d_ff"):
@@ -351,7 +351,7 @@ def prepare(args: argparse.Namespace) -> tuple[Trainer, Tokenizer, list[corpus.T
     precision = args.precision
     if precision == "auto":
         precision = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    minutes = 100.0 if args.minutes is None and args.steps is None else args.minutes
+    minutes = 70.0 if args.minutes is None and args.steps is None else args.minutes
     own = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if f.name in HELP}
     config = TrainConfig(steps=args.steps, minutes=minutes, precision=precision, compile=args.compile, **own)
     seed_everything(config.seed)
