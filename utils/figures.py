@@ -346,3 +346,26 @@ def beam_tree(steps: Sequence[Sequence[tuple[tuple, float]]], words):
             arrow(ax, before[parent].right, here[tokens].left, 0.45 if wins else 0.1, color, head=False)
         before = here
     return ax.figure
+
+
+def alignments(panels: Sequence[tuple]):
+    """Cross-attention of several sentences side by side: panels of (source tokens, target tokens, weights (T, S))."""
+    import matplotlib.pyplot as plt
+
+    widths = [len(source) + 3 for source, _, _ in panels]  # room for the target's words
+    tallest = max(len(target) for _, target, _ in panels)
+    size = (6.8, 1.1 + 6.0 * tallest / sum(widths))
+    fig, axes = plt.subplots(1, len(panels), figsize=size, width_ratios=widths, squeeze=False)
+    for ax, (source, target, weights) in zip(axes[0], panels, strict=True):
+        image = ax.imshow(as_array(weights), cmap="Blues", vmin=0, vmax=0.6)
+        for axis, tokens in ((ax.xaxis, source), (ax.yaxis, target)):
+            words = [token.replace("▁", "").replace("<eos>", "end") for token in tokens]
+            axis.set_ticks(range(len(words)), words, fontsize=10)
+        ax.tick_params(length=0)
+        ax.set_xticks(np.arange(len(source)) - 0.5, minor=True)
+        ax.set_yticks(np.arange(len(target)) - 0.5, minor=True)
+        ax.grid(which="minor", color="white", linewidth=1.5)
+        ax.spines[:].set_visible(False)
+        ax.tick_params(which="minor", length=0)
+    fig.colorbar(image, ax=axes, label="attention", orientation="horizontal", shrink=0.4, aspect=30, extend="max")
+    return fig
