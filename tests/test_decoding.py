@@ -76,7 +76,37 @@ def by_brute_force(next_logits, vocab: int, max_len: int, length_penalty: float)
     return list(max(finished, key=score))[:-1]
 
 
+def by_loops(next_logits, max_len: int, beam_size: int, length_penalty: float) -> list[int]:
+    """Beam search over six words with lists: extend the live, leave the finished, keep the best."""
+
+    def score(hypothesis):
+        tokens, total = hypothesis
+        return total / len(tokens) ** length_penalty
+
+    kept = [((), 0.0)]
+    for _ in range(max_len):
+        candidates = []
+        for tokens, total in kept:
+            if EOS in tokens:
+                candidates.append((tokens, total))
+                continue
+            logits = torch.tensor(next_logits(tokens)).double()
+            words = [EOS, A, B, C]
+            candidates += [((*tokens, v), total + (logits[v] - logits[words].logsumexp(0)).item()) for v in words]
+        kept = sorted(candidates, key=score, reverse=True)[:beam_size]
+    best, _ = max([h for h in kept if EOS in h[0]] or kept, key=score)
+    return [v for v in best if v != EOS]
+
+
 # -------------------------------------------------------------------------------------------------- equal to
+
+
+@few
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 6), st.sampled_from([0.0, 0.6, 1.0, 2.0]))
+def test_beam_is_the_same_with_lists(seed, beam_size, max_len, length_penalty):
+    model = at_random(seed)
+    want = by_loops(lambda w: model.script((7, EOS), (BOS, *w)), max_len, beam_size, length_penalty)
+    assert beam(model, torch.tensor([[7, EOS]]), max_len, beam_size, length_penalty) == [want]
 
 
 @few
