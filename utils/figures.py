@@ -189,17 +189,13 @@ def vector(ax, x, y, values, color=GRAY, cell=(0.46, 0.25), fill=0.15, size=10.0
     return Shape(x, y, width, len(values) * height)
 
 
-def arrow(ax, start, end, weight=0.2, color=GRAY, over=False, head=True) -> None:
-    """From one point to another, as thick as `weight` (0 to 1) says; `over=True` bridges what it crosses."""
+def arrow(ax, start, end, weight=0.2, color=GRAY, head=True) -> None:
+    """From one point to another, as thick as `weight` (0 to 1) says."""
     from matplotlib.patches import FancyArrowPatch
 
-    width, zorder = 0.5 + 5 * weight, 3.5 if over else 2
-    shape = dict(mutation_scale=1, shrinkA=1, shrinkB=1, capstyle="butt")
-    if over:
-        bridge = FancyArrowPatch(start, end, arrowstyle="-", color="white", lw=width + 5, zorder=3.4, **shape)
-        ax.add_patch(bridge)
     style = "-|>,head_length=5,head_width=2.5" if head else "-"
-    ax.add_patch(FancyArrowPatch(start, end, arrowstyle=style, color=color, lw=width, zorder=zorder, **shape))
+    shape = dict(mutation_scale=1, shrinkA=1, shrinkB=1, capstyle="butt")
+    ax.add_patch(FancyArrowPatch(start, end, arrowstyle=style, color=color, lw=0.5 + 5 * weight, zorder=2, **shape))
 
 
 # The lecture's pictures
@@ -240,15 +236,14 @@ def attention_diagram(words: Sequence[str], a, q, k, v, scores=None, weights=Non
     if weights is None:
         return ax.figure
     weights, summands = as_array(weights), []
-    box(ax, 3.4, 4.4, "", columns[-1] - columns[0] + 0.9, 0.34, GRAY)
-    text(ax, columns[0] + 1.12, 4.4, "softmax", 11)  # between two columns: the values pass over the bar
+    box(ax, 3.4, 4.4, "softmax", columns[-1] - columns[0] + 1.3, 0.34, GRAY)  # one box: the values pass behind it
     for i, x in enumerate(columns):
         label = rf"$\hat{{\alpha}}_{{{me},{i + 1}}}$" + f"\n{weights[i]:.2f}"
         weight = box(ax, x, 5.2, label, 0.66, 0.54, WEIGHT, fill=0.08 + 0.5 * weights[i])
         arrow(ax, (x, 4.58), weight.bottom, weights[i], WEIGHT)
         if output is not None:
             summands.append(node(ax, values[i].x, 5.85, "×"))
-            arrow(ax, values[i].top, summands[i].bottom, 0.2, VALUE, over=True)
+            arrow(ax, values[i].top, summands[i].bottom, 0.2, VALUE)
             arrow(ax, weight.top, summands[i].left, weights[i], WEIGHT)
     if output is None:
         return ax.figure
