@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help setup lab test lint run train train-rnn experiments clean
+.PHONY: help setup lab test lint run train train-rnn results experiments clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -30,6 +30,11 @@ train: $(READY) ## train the Transformer that ships in data/checkpoints/zh-en (A
 
 train-rnn: $(READY) ## train the RNN with attention on the same data
 	@$(PY) -m utils.training --model rnn --out data/checkpoints/zh-en-rnn $(ARGS)
+
+results: $(READY) ## score the shipped checkpoint; renew evaluation.json, the results in both READMEs and the picture
+	@$(PY) -m utils.evaluation --save
+	@$(PY) tools/results.py
+	@$(PY) tools/overview.py
 
 experiments: $(READY) ## run the long experiments behind some figures (EXPERIMENT=name for one)
 	@$(PY) tools/run_experiments.py $(EXPERIMENT)

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from utils import corpus
+from utils.checkpoint import write_atomically
 from utils.corpus import TestItem
 from utils.translate import CHECKPOINT, Translator, load_translator
 
@@ -46,6 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("checkpoint", nargs="?", type=Path, default=CHECKPOINT)
     parser.add_argument("--split", choices=("dev", "test"), default="test")
     parser.add_argument("--beam-size", type=int, default=4)
+    parser.add_argument("--save", action="store_true", help="write evaluation.json into the checkpoint folder, too")
     args = parser.parse_args(argv)
     translator = load_translator(args.checkpoint)
     found = compounds(translator)
@@ -57,7 +59,10 @@ def main(argv: list[str] | None = None) -> None:
         "compounds_right": sum(right for _, _, right in found),
         "compounds": {zh: en + (" (right)" if right else "") for zh, en, right in found},
     }
-    print(json.dumps(figures, ensure_ascii=False, indent=2))
+    text = json.dumps(figures, ensure_ascii=False, indent=2) + "\n"
+    if args.save:
+        write_atomically(args.checkpoint / "evaluation.json", lambda path: path.write_text(text, encoding="utf-8"))
+    print(text, end="")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,47 @@
+"""What the READMEs say of the translator is what its runs left in files; and the files are those of the weights."""
+
+import json
+import runpy
+
+import pytest
+
+from utils import corpus, load_translator
+from utils.config import ROOT
+from utils.evaluation import compounds, scores
+
+CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
+
+
+@pytest.fixture(scope="module")
+def translator():
+    return load_translator(device="cpu")
+
+
+@pytest.mark.parametrize("name", ["README.md", "data/README.md"])
+def test_the_results_in_the_readmes_are_those_of_the_files(name):
+    tool = runpy.run_path(str(ROOT / "tools" / "results.py"))
+    text = tool["results"]()[name]
+    assert text in (ROOT / name).read_text(encoding="utf-8"), "the results changed: call `make results`"
+
+
+def test_the_scores_are_those_of_the_shipped_weights(translator):
+    stored = json.loads((CHECKPOINT / "evaluation.json").read_text(encoding="utf-8"))
+    assert stored["parameters"] == sum(p.numel() for p in translator.model.parameters())
+    # A sample, for time's sake; other processors round differently, which may turn a word here and there.
+    items = corpus.load().test[::10]
+    sample = scores(translator.translate([item.zh for item in items]), items)
+    assert abs(sample["bleu"] - stored["bleu"]) < 10 and abs(sample["chrf"] - stored["chrf"]) < 6
+    assert stored["bleu"] > 25 and stored["chrf"] > 45, "the course promises a translator of at least this quality"
+
+
+def test_the_compounds_come_out_as_the_file_says(translator):
+    stored = json.loads((CHECKPOINT / "evaluation.json").read_text(encoding="utf-8"))
+    found = {zh: right for zh, _, right in compounds(translator)}
+    said = {zh: english.endswith(" (right)") for zh, english in stored["compounds"].items()}
+    assert sum(found[zh] != said[zh] for zh in said) <= 2, "other processors may turn one or two, no more"
+
+
+def test_the_checkpoint_stays_small_and_holds_no_pickle():
+    files = {path.name: path.stat().st_size for path in CHECKPOINT.iterdir() if path.name != "train_state.pt"}
+    assert set(files) == {"model.safetensors", "config.json", "tokenizer.json", "training.json", "evaluation.json"}
+    assert sum(files.values()) < 20e6
