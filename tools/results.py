@@ -36,12 +36,12 @@ def results() -> dict[str, str]:
     ]
     how = f"On the 1,000 test sentences, first reference, beam {test['beam_size']}, sacrebleu "
     how += f"(`{test['bleu_signature']}`, `{test['chrf_signature']}`). "
-    machine = f"Trained on: {log['machine']}. Minutes are minutes of computing of one thread.\n"
+    machine = f"Trained on: {experiment['machine']}. Minutes are minutes of computing of one thread.\n"
     example = test["compounds"]["机器学习"].removesuffix(" (right)")
     compounds = f"The lecture's example, 机器学习, which training never saw, becomes *{example}*.\n"
     run = f"`{log['command']}`: {last['step']:,} steps, {last['tokens'] / 1e6:.1f} M target tokens in "
     run += f"{last['minutes']:.0f} minutes of computing ({last['tokens'] / last['minutes'] / 60:,.0f} tokens/s) on "
-    run += f"{log['machine']}. Dev: {last['dev_nll']:.3f} nats a token, BLEU {last['dev_bleu']:.1f} (greedy).\n\n"
+    run += f"{experiment['machine']}.\nDev: {last['dev_nll']:.3f} nats a token, BLEU {last['dev_bleu']:.1f} (greedy).\n\n"
     listed = "".join(
         f"| {zh} | {en.removesuffix(' (right)')} | {'yes' if en.endswith(' (right)') else 'no'} |\n"
         for zh, en in test["compounds"].items()

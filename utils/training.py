@@ -6,6 +6,7 @@ python -m utils.training --help
 import argparse
 import json
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
@@ -251,8 +252,14 @@ def dev_nll(model: nn.Module, src: list[list[int]], tgt: list[list[int]], device
 
 def machine() -> str:
     """A line for the log: what computed this."""
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
-    return f"{platform.system()} {name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    threads = torch.get_num_threads()
+    name = platform.processor() or platform.machine()
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    elif (cpuinfo := Path("/proc/cpuinfo")).exists():  # on Linux the platform module knows the architecture alone
+        models = re.findall(r"model name\s*: (.*)", cpuinfo.read_text())
+        name = models[0] if models else name
+    return f"{platform.system()}, {name}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}"
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
