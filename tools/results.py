@@ -41,7 +41,8 @@ def results() -> dict[str, str]:
     compounds = f"The lecture's example, 机器学习, which training never saw, becomes *{example}*.\n"
     run = f"`{log['command']}`: {last['step']:,} steps, {last['tokens'] / 1e6:.1f} M target tokens in "
     run += f"{last['minutes']:.0f} minutes of computing ({last['tokens'] / last['minutes'] / 60:,.0f} tokens/s) on "
-    run += f"{experiment['machine']}.\nDev: {last['dev_nll']:.3f} nats a token, BLEU {last['dev_bleu']:.1f} (greedy).\n\n"
+    run += f"{experiment['machine']}. On dev: {last['dev_nll']:.3f} nats a token, "
+    run += f"BLEU {last['dev_bleu']:.1f} with greedy search.\n\n"
     listed = "".join(
         f"| {zh} | {en.removesuffix(' (right)')} | {'yes' if en.endswith(' (right)') else 'no'} |\n"
         for zh, en in test["compounds"].items()
