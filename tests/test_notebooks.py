@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import jupytext
 import nbformat
 import numpy as np
 import pytest
@@ -50,6 +51,9 @@ def test_twin_and_notebook_agree(path: Path):
     twin = TEXT / path.relative_to(NOTEBOOKS).with_suffix(".md")
     assert twin.exists(), f"{path.name} has no text twin"
     assert not differences(read_twin(twin), read(path)), "call `make run`"
+    # JupyterLab, opened in the root, refuses a pair whose headers differ when the notebook is the newer file.
+    header = jupytext.read(twin, fmt="md:myst").metadata["kernelspec"]
+    assert header == read(path).metadata["kernelspec"], f"kernelspec in {twin.name}: {header}"
 
 
 def test_every_twin_has_its_notebook_and_every_lesson_a_known_name():
