@@ -174,16 +174,15 @@ class Transformer(nn.Module):
 
     def cross_attention_weights(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B L H T S"]:
         """Where each target position looked in the source, for every layer and head: the alignments of lesson 08."""
-        src_mask = padding_mask(src, self.config.pad_id)
-        memory = self.encode_memory(src, src_mask)
-        y, weights = self.embed(self.tgt_embedding, tgt), []
-        for layer in self.decoder:
+        weights: list[Tensor] = []
 
-            def look(y: Tensor, layer=layer) -> Tensor:
-                weights.append(layer.cross_attention.weights(y, memory, src_mask))
-                return layer.cross_attention(y, memory, src_mask)
+        def look(attention: MultiHeadAttention, arguments: tuple[Tensor, Tensor, Tensor]) -> None:
+            weights.append(attention.weights(*arguments))  # the arguments of its forward: y, memory, src_mask
 
-            y = layer.add_norms[0](y, lambda y, layer=layer: layer.self_attention(y, causal=True))
-            y = layer.add_norms[1](y, look)
-            y = layer.add_norms[2](y, layer.feed_forward)
+        hooks = [layer.cross_attention.register_forward_pre_hook(look) for layer in self.decoder]
+        try:
+            self.hidden(src, tgt)
+        finally:
+            for hook in hooks:
+                hook.remove()
         return torch.stack(weights, dim=1)
