@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from utils import corpus
-from utils.checkpoint import write_atomically
+from utils.checkpoint import write_text_atomically
 from utils.config import ROOT
 from utils.evaluation import compounds, evaluate
 from utils.training import machine
@@ -66,8 +66,7 @@ def main(argv: list[str] | None = None) -> None:
         "runs": rows,
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(result, indent=1, ensure_ascii=False) + "\n"
-    write_atomically(args.out, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text_atomically(args.out, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

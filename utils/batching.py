@@ -2,7 +2,9 @@
 
 import random
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from jaxtyping import Int
@@ -27,6 +29,12 @@ def token_batches(lengths: list[int], max_tokens: int) -> list[list[int]]:
         else:
             batches.append([i])
     return batches
+
+
+def chunks(items: Iterable, size: int) -> Iterator[list]:
+    """`size` items at a time, the last list may be shorter; reads no further than asked (standard input, say)."""
+    items = iter(items)
+    return iter(lambda: list(islice(items, size)), [])
 
 
 def pad(sequences: list[list[int]], pad_id: int = PAD) -> Int[Tensor, "B T"]:

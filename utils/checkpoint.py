@@ -42,6 +42,11 @@ def write_atomically(path: Path, write) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def write_text_atomically(path: Path, text: str) -> None:
+    """`write_atomically` for a text, in UTF-8."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def save_model(
     folder: Path, weights: dict[str, Tensor], config: ModelConfig, tokenizer: Tokenizer, half: bool = False
 ) -> None:
@@ -51,7 +56,7 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: (w.half() if half else w.float()).contiguous().cpu() for name, w in weights.items()}
     write_atomically(folder / "tokenizer.json", tokenizer.save)
-    write_atomically(folder / "config.json", lambda path: path.write_text(to_json(config), encoding="utf-8"))
+    write_text_atomically(folder / "config.json", to_json(config))
     write_atomically(folder / "model.safetensors", lambda path: save_file(weights, path))
 
 

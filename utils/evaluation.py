@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from utils import corpus
-from utils.checkpoint import write_atomically
+from utils.checkpoint import write_text_atomically
 from utils.corpus import TestItem
 from utils.translate import CHECKPOINT, Translator, load_translator
 
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     text = json.dumps(figures, ensure_ascii=False, indent=2) + "\n"
     if args.save:
-        write_atomically(args.checkpoint / "evaluation.json", lambda path: path.write_text(text, encoding="utf-8"))
+        write_text_atomically(args.checkpoint / "evaluation.json", text)
     print(text, end="")
 
 

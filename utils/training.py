@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from utils import checkpoint, corpus
-from utils.batching import Batch, EpochBatches, make_batch, token_batches
+from utils.batching import Batch, EpochBatches, chunks, make_batch, token_batches
 from utils.config import ROOT, ModelConfig, TrainConfig
 from utils.evaluation import evaluate
 from utils.runtime import (
@@ -200,8 +199,7 @@ class Trainer:
 
     def steps_of_epoch(self) -> Iterator[list[list[int]]]:
         """The rest of this epoch, `accumulate` batches of indices at a time."""
-        batches = iter(self.data.indices(self.progress.epoch)[self.progress.batch :])
-        return iter(lambda: list(islice(batches, self.config.accumulate)), [])
+        return chunks(self.data.indices(self.progress.epoch)[self.progress.batch :], self.config.accumulate)
 
     # ---- stopping and going on ----
 
@@ -420,8 +418,7 @@ def run(args: argparse.Namespace) -> int:
             "training": asdict(trainer.config),
             "history": trainer.progress.history,
         }
-        text = json.dumps(log, indent=1) + "\n"
-        checkpoint.write_atomically(folder / "training.json", lambda path: path.write_text(text, encoding="utf-8"))
+        checkpoint.write_text_atomically(folder / "training.json", json.dumps(log, indent=1) + "\n")
 
     try:
         trainer.fit(report, save)

@@ -7,8 +7,6 @@ python -m utils.translate - < lines.txt      one translation a line, in order
 import argparse
 import re
 import sys
-from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from utils.batching import pad
+from utils.batching import chunks, pad
 from utils.checkpoint import CheckpointError, load_model
 from utils.config import ROOT
 from utils.corpus import clean
@@ -65,9 +63,14 @@ def split_sentences(text: str) -> list[str]:
     return pieces
 
 
+def whole_characters(text: str) -> str:
+    """The text with "?" for half surrogate pairs, which are no text and which the cleaning would stumble over."""
+    return text.encode(errors="replace").decode()
+
+
 def pieces(line: str) -> list[str]:
     """What the model gets of one line: its sentences, cleaned; a line without a Chinese character stays whole."""
-    line = line.encode(errors="replace").decode()  # half a surrogate pair is no text: "?"
+    line = whole_characters(line)
     cleaned = clean(line)
     return split_sentences(cleaned) if CHINESE.search(cleaned) else [" ".join(line.split())]
 
@@ -113,26 +116,30 @@ class Translator:
 
     def decode_batch(self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0) -> list[str]:
         """One batch of clean sentences through the model."""
+        _, found = self.search(sentences, beam_size, length_penalty)
+        return [self.tokenizer.decode(ids) for ids in found]
+
+    def search(
+        self, sentences: list[str], beam_size: int, length_penalty: float = 1.0
+    ) -> tuple[Tensor, list[list[int]]]:
+        """The source ids (B, S) of a batch of clean sentences, and the target ids found for each."""
         ids = self.tokenizer.encode_src(sentences)
         src = pad(ids).to(self.device)
         # English needs fewer tokens than Chinese characters: ample room, and the same whatever else is in the batch.
         max_len = [2 * len(i) + 10 for i in ids]
         if beam_size == 1:
-            ids = greedy(self.model, src, max_len)
-        else:
-            ids = beam(self.model, src, max_len, beam_size, length_penalty)
-        return [self.tokenizer.decode(i) for i in ids]
+            return src, greedy(self.model, src, max_len)
+        return src, beam(self.model, src, max_len, beam_size, length_penalty)
 
     @torch.inference_mode()
     def attend(self, text: str, beam_size: int = 4) -> Alignment:
         """Translate one sentence and return its tokens and the cross-attention of every layer and head."""
         if not isinstance(text, str):
             raise TypeError(f"attend takes one sentence as a str, not {type(text).__name__}.")
-        sentence = clean(text.encode(errors="replace").decode())
+        sentence = clean(whole_characters(text))
         if not sentence:
             raise ValueError("attend needs a sentence with at least one character.")
-        src = pad(self.tokenizer.encode_src([sentence])).to(self.device)
-        ids = beam(self.model, src, 2 * src.shape[1] + 10, beam_size)[0]
+        src, (ids,) = self.search([sentence], beam_size)
         tgt = torch.tensor([[BOS] + ids], device=self.device)  # position t predicts token t, the last one <eos>
         weights = self.model.cross_attention_weights(src, tgt)[0].cpu()
         src_tokens = self.tokenizer.src_tokens(src[0].tolist())
@@ -144,11 +151,6 @@ def load_translator(checkpoint: str | Path = CHECKPOINT, device: str | None = No
     where = pick_device(device)
     model, tokenizer = load_model(checkpoint, where)
     return Translator(model, tokenizer, where)
-
-
-def _chunks(lines: Iterable[str], size: int) -> Iterator[list[str]]:
-    lines = iter(lines)
-    return iter(lambda: list(islice(lines, size)), [])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -166,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdin.reconfigure(encoding="utf-8", errors="replace", newline="\n")
         sys.stdout.reconfigure(encoding="utf-8")
         # At a terminal answer every line at once; from a file or pipe, many lines share a batch.
-        for lines in _chunks(sys.stdin, 1 if sys.stdin.isatty() else 256):
+        for lines in chunks(sys.stdin, 1 if sys.stdin.isatty() else 256):
             for english in translator.translate([line.rstrip("\r\n") for line in lines], args.beam_size):
                 print(english, flush=sys.stdin.isatty())
         return 0
