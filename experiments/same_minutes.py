@@ -4,20 +4,18 @@ Every variant gets the same sentences, the same recipe and the same minutes of c
 translates the test split. Writes data/experiments/same_minutes.json. Runs are kept in data/cache/runs/ and go on where
 they were, so the command may be interrupted.
 
-python experiments/same_minutes.py --minutes 20 --seeds 0
+python -m experiments.same_minutes --minutes 20 --seeds 0
 """
 
 import argparse
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+from experiments import record
 from utils import corpus
-from utils.checkpoint import write_text_atomically
 from utils.config import ROOT
 from utils.evaluation import compounds, evaluate
-from utils.training import machine
 from utils.training import main as train
 from utils.translate import load_translator
 
@@ -47,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--runs", type=Path, default=ROOT / "data/cache/runs/same_minutes")
-    parser.add_argument("--out", type=Path, default=ROOT / "data/experiments/same_minutes.json")
+    parser.add_argument("--out", type=Path, help="default: data/experiments/same_minutes.json")
     parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="passed on to every training run")
     args = parser.parse_args(argv)
     test = corpus.load().test
@@ -56,17 +54,8 @@ def main(argv: list[str] | None = None) -> None:
         for seed in args.seeds
         for name, options in VARIANTS.items()
     ]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    result = {
-        "command": "python experiments/same_minutes.py " + " ".join(argv if argv is not None else sys.argv[1:]),
-        "commit": commit,
-        "machine": machine(),
-        "minutes": args.minutes,
-        "seeds": args.seeds,
-        "runs": rows,
-    }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(args.out, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    argv = sys.argv[1:] if argv is None else argv
+    record("same_minutes", argv, rows, args.out, minutes=args.minutes, seeds=args.seeds)
 
 
 if __name__ == "__main__":

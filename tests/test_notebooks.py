@@ -2,8 +2,10 @@
 
 import ast
 import importlib
+import inspect
 import math
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +18,9 @@ import torch.nn.functional as F
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from torch import Tensor, nn
 
+from experiments import record
 from tools import rules
-from tools.run_lessons import METADATA, NOTEBOOKS, TEXT, differences, notebook_of, read_twin, twins
+from tools.run_lessons import METADATA, NOTEBOOKS, PLAY, TEXT, WIDGET, differences, notebook_of, read_twin, twins
 
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
@@ -126,6 +129,10 @@ BAD = {
     "a cell that may fail": (rules.no_escape_from_nbval, book(printed("1", tags=("raises-exception",)))),
     "a comment to nbval": (rules.no_escape_from_nbval, book(printed("1", source="# NBVAL_IGNORE_OUTPUT\nx"))),
     "two of ten ignored": (rules.ignores_little, book(*[printed("1")] * 8, *[printed("1", tags=IGNORE)] * 2)),
+    "a widget without a still": (
+        rules.ignores_little,
+        book(printed("1"), displayed({"text/plain": PLAY}, tags=IGNORE)),
+    ),
     "an animation without a still": (
         rules.ignores_little,
         book(printed("1"), displayed(ANIMATION, tags=IGNORE)),
@@ -160,6 +167,7 @@ BAD = {
         book(new_markdown_cell("![a cat](https://example.com/cat.png)")),
     ),
     "times in the metadata": (rules.normalized, book(printed("1", execution={"iopub.status.busy": "2026"}))),
+    "a widget's id": (rules.normalized, book(displayed({WIDGET: {"model_id": "5f3a"}}))),
     "another kernel": (rules.normalized, book(kernel="mine")),
     "a figure without words": (rules.described_pictures, book(displayed(PNG))),
     "a drawing without words": (rules.described_pictures, book(displayed({"text/html": "<svg></svg>"}))),
@@ -232,7 +240,7 @@ CASES: dict[str, Callable[[int], list[tuple]]] = {
 
 
 def tagged() -> list[tuple[Path, int, str]]:
-    """Every same-as tag as (notebook, cell, name in utils)."""
+    """Every same-as tag as (notebook, cell, name in utils or experiments)."""
     return [
         (path, index, tag.removeprefix("same-as:"))
         for path in LESSONS + SOLUTIONS
@@ -282,8 +290,23 @@ def assert_same(mine: Callable, theirs: Callable, cases: Callable[[int], list[tu
             torch.testing.assert_close(mine(*arguments), theirs(*arguments))
 
 
+def assert_same_code(cell: str, name: str) -> None:
+    """What a lesson trains in small is what the experiment trained at length: the same code but for docstrings."""
+
+    def code(source: str) -> str:
+        node = next(node for node in ast.parse(source).body if getattr(node, "name", "") == name.rsplit(".", 1)[1])
+        for inner in ast.walk(node):
+            if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner) is not None:
+                inner.body = inner.body[1:]
+        return ast.unparse(node)
+
+    assert code(cell) == code(textwrap.dedent(inspect.getsource(in_utils(name))))
+
+
 @pytest.mark.parametrize("path, index, name", tagged(), ids=lambda value: getattr(value, "stem", str(value)))
 def test_same_as(path: Path, index: int, name: str):
+    if name.startswith("experiments."):
+        return assert_same_code(read(path).cells[index].source, name)
     assert name in CASES, f"{path.name}, cell {index}: add cases for {name} to CASES in {Path(__file__).name}"
     assert_same(the_lessons_own(path, index, name), in_utils(name), CASES[name])
 
@@ -310,3 +333,51 @@ def test_same_as_notices_a_difference(tmp_path):
     wrong = the_lessons_own(tmp_path / "lesson.ipynb", 1, "utils.attention.attention")
     with pytest.raises(AssertionError):
         assert_same(wrong, in_utils("utils.attention.attention"), attention_cases)
+
+
+def test_same_as_notices_other_code_than_the_experiments():
+    source = inspect.getsource(record)
+    assert_same_code(source, "experiments.record")
+    assert_same_code(source.replace('"""', "'''").replace("Write the rows", "Put down the rows"), "experiments.record")
+    with pytest.raises(AssertionError):
+        assert_same_code(source.replace("indent=1", "indent=2"), "experiments.record")
+
+
+# ---- the lecture's figures: the README says where each is ---------------------------------------------------
+
+LECTURE = [*map(str, range(1, 13)), "W^P"]
+
+
+def sections_of(notebook: nbformat.NotebookNode) -> dict[str, set[str]]:
+    """Each heading of level two or three, and the pictures of the lecture (tags `lecture:`) in its section."""
+    found, heading = {}, ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            prose = re.sub(r"```.*?```", "", cell.source, flags=re.DOTALL)
+            for heading in re.findall(r"^##+ (.*?)\s*$", prose, flags=re.MULTILINE):
+                found[heading] = set()
+        elif heading:
+            found[heading] |= {tag.removeprefix("lecture:") for tag in rules.tags(cell) if tag.startswith("lecture:")}
+    return found
+
+
+def places_in_readme() -> dict[str, tuple[Path, str]]:
+    """The README's table: the lecture's figure -> (notebook, heading of the section)."""
+    rows = re.findall(r"^\| ([\w^]+) \|.*\| \[[^\]]+\]\((notebooks/[^)]+\.ipynb)\), \*(.+)\* \|$", README, re.MULTILINE)
+    return {figure: (NOTEBOOKS.parent / path, heading) for figure, path, heading in rows}
+
+
+README = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("figure", LECTURE)
+def test_the_readme_says_where_each_figure_of_the_lecture_is(figure: str):
+    path, heading = places_in_readme()[figure]
+    sections = sections_of(read(path))
+    assert heading in sections, f"{path.name} has no section {heading!r}, only {list(sections)}"
+    assert figure in sections[heading], f"no cell in {path.name}, {heading!r}, has the tag lecture:{figure}"
+
+
+def test_every_picture_of_the_lecture_in_a_lesson_is_in_the_readme():
+    drawn = {figure for path in LESSONS for figures in sections_of(read(path)).values() for figure in figures}
+    assert drawn == set(places_in_readme())

@@ -8,7 +8,7 @@ import re
 
 from nbformat import NotebookNode
 
-from tools.run_lessons import METADATA, PICTURES, alt_text
+from tools.run_lessons import METADATA, PICTURES, PLAY, WIDGET, alt_text
 
 LESSONS = (
     "01_sequence_models",
@@ -21,7 +21,6 @@ LESSONS = (
     "08_translation",
 )
 IGNORED = "nbval-ignore-output"
-WIDGET = "application/vnd.jupyter.widget-view+json"
 
 MAX_LINES = 30  # of a code cell
 MAX_WORDS = 150  # of a passage of prose: one idea, about 120 words
@@ -70,7 +69,7 @@ def texts(output: NotebookNode) -> dict[str, str]:
     if output.output_type == "stream":
         return {output.name: output.text}
     data = output.get("data", {})
-    return {kind: str(value) for kind, value in data.items() if kind not in (*PICTURES, WIDGET)}
+    return {kind: str(value) for kind, value in data.items() if kind not in PICTURES}
 
 
 def compares_text(cell: NotebookNode) -> bool:
@@ -94,7 +93,8 @@ def is_interactive(cell: NotebookNode) -> bool:
     """Whether the cell shows a widget or an animation, whose HTML carries random ids."""
     for output in shown(cell):
         html = output.get("data", {}).get("text/html", "")
-        if WIDGET in output.get("data", {}) or "image/gif" in output.get("data", {}) or "<script" in html:
+        widget = output.get("data", {}).get("text/plain") == PLAY
+        if widget or "image/gif" in output.get("data", {}) or "<script" in html:
             return True
     return False
 
@@ -194,12 +194,13 @@ def stays_offline(notebook: NotebookNode) -> list[str]:
 
 
 def normalized(notebook: NotebookNode) -> list[str]:
-    """The metadata holds the kernel's name (and widgets' state) and no times, and cell ids are unique."""
-    stored = {key: value for key, value in notebook.metadata.items() if key != "widgets"}
-    found = [] if stored == METADATA else ["the notebook's metadata is not what `make run` writes"]
+    """The metadata holds the kernel's name and no times, outputs hold no widget's id, and cell ids are unique."""
+    found = [] if notebook.metadata == METADATA else ["the notebook's metadata is not what `make run` writes"]
     for index, cell in code_cells(notebook):
         if "execution" in cell.metadata:
             found.append(f"cell {index} stores the times of its execution")
+        if any(WIDGET in output.get("data", {}) for output in cell.outputs):
+            found.append(f"cell {index} stores a widget that only its own kernel could show")
     if len({cell.get("id") for cell in notebook.cells}) != len(notebook.cells):
         found.append("cell ids are missing or double")
     return found

@@ -32,6 +32,9 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/svg+xml")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+# What a stored page shows where a running kernel would show sliders: a widget's state is of no use without a kernel.
+PLAY = "Run this cell to play with the figure."
 # A tqdm bar: "  3%|#    | 3/100 [00:01<00:30]". What it showed is a matter of one machine's speed.
 PROGRESS_BAR = re.compile(r"\d+%\|.*\||\d+\w+ \[\d\d:\d\d")
 
@@ -79,6 +82,7 @@ def run_notebook(notebook: NotebookNode, folder: Path = NOTEBOOKS) -> NotebookNo
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
+        store_widget_state=False,
         coalesce_streams=True,
     )
     try:
@@ -94,9 +98,7 @@ def run_notebook(notebook: NotebookNode, folder: Path = NOTEBOOKS) -> NotebookNo
 
 def normalize(notebook: NotebookNode) -> NotebookNode:
     """Drop from an executed notebook what depends on the run, and give each picture its alt text."""
-    notebook.metadata = nbformat.from_dict(
-        METADATA | {key: value for key, value in notebook.metadata.items() if key == "widgets"}
-    )
+    notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
@@ -104,6 +106,8 @@ def normalize(notebook: NotebookNode) -> NotebookNode:
         cell.outputs = [out for out in cell.outputs if not is_progress_bar(out)]
         for output in cell.outputs:
             if output.output_type in ("display_data", "execute_result"):
+                if WIDGET in output.data:
+                    output.data = nbformat.from_dict({"text/plain": PLAY})
                 output.metadata = picture_metadata(cell, output)
     return notebook
 

@@ -1,0 +1,27 @@
+"""Figures drawn from tensors, all in one style: `from utils import figures`, then `figures.heatmap(...)`.
+
+`style` and `drawing` are what every figure is made of, `charts` what several lessons share; each further module
+holds the pictures of one lesson. matplotlib and seaborn load when a function needs them.
+"""
+
+from .attention import attention_diagram, attention_flow
+from .charts import heatmap, softmax_rows
+from .drawing import Shape, arrow, box, canvas, node, text, vector
+from .style import (
+    BLUE,
+    GRAY,
+    GREEN,
+    KEY,
+    ORANGE,
+    PALE,
+    PURPLE,
+    QUERY,
+    SKY,
+    VALUE,
+    WEIGHT,
+    YELLOW,
+    as_array,
+    number,
+    use_style,
+)
+from .translation import alignments, beam_tree, padding, shared_sides
