@@ -6,40 +6,15 @@ import sys
 import warnings
 
 import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from matplotlib.patches import FancyArrowPatch
+from drawn import assert_words_stand_apart, lines_on, widths, words_on
 
 from utils import figures
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (after the choice of a backend without a screen)
-
-
-@pytest.fixture(autouse=True)
-def style():
-    with matplotlib.rc_context():
-        figures.use_style()
-        yield
-    plt.close("all")
-
-
-def words_on(figure) -> list[str]:
-    return [t.get_text() for ax in figure.axes for t in ax.texts if t.get_text()]
-
-
-def widths(figure, color: str) -> list[float]:
-    """Thickness of all arrows of one color, in drawing order."""
-    color = matplotlib.colors.to_rgba(color)
-    arrows = (patch for ax in figure.axes for patch in ax.patches if isinstance(patch, FancyArrowPatch))
-    return [arrow.get_linewidth() for arrow in arrows if arrow.get_edgecolor() == color]
-
-
-def boxes_of_words(figure) -> list:
-    renderer = figure.canvas.get_renderer()
-    return [t.get_window_extent(renderer) for ax in figure.axes for t in ax.texts if t.get_text()]
-
+pytestmark = pytest.mark.usefixtures("drawing_style")
 
 @pytest.fixture
 def example():
@@ -145,11 +120,7 @@ def test_attention_diagram_is_as_thick_as_the_numbers(example):
 def test_attention_diagram_keeps_words_apart_and_on_the_page(example):
     tensors, attention = example
     fig = figures.attention_diagram(**tensors, **attention)
-    fig.canvas.draw()
-    found = boxes_of_words(fig)
-    for i, one in enumerate(found):
-        assert fig.bbox.x0 <= one.x0 and one.x1 <= fig.bbox.x1 and fig.bbox.y0 <= one.y0 <= one.y1 <= fig.bbox.y1
-        assert not any(one.overlaps(other) for other in found[i + 1 :]), words_on(fig)[i]
+    assert_words_stand_apart(fig)
 
 
 def test_attention_flow_follows_the_word():
@@ -166,11 +137,6 @@ def test_attention_flow_follows_the_word():
 
 
 # Lesson 08: groups of sentences, padding, beam search trees, alignments
-
-
-def lines_on(figure, color: str | None = None) -> list[FancyArrowPatch]:
-    found = [patch for patch in figure.axes[0].patches if isinstance(patch, FancyArrowPatch)]
-    return [line for line in found if color is None or line.get_edgecolor() == matplotlib.colors.to_rgba(color)]
 
 
 def test_shared_sides_has_a_box_per_sentence_and_a_line_per_pair():
