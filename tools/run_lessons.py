@@ -82,7 +82,6 @@ def run_notebook(notebook: NotebookNode, folder: Path = NOTEBOOKS) -> NotebookNo
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
-        store_widget_state=False,
         coalesce_streams=True,
     )
     try:
