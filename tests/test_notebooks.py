@@ -197,6 +197,15 @@ def test_every_rule_has_a_notebook_that_breaks_it():
     assert {rule for rule, _ in BAD.values()} == set(rules.OF_A_LESSON)
 
 
+def test_a_twin_keeps_its_headers_in_the_notebooks_order():
+    """JupyterLab compares the twin's text with the notebook's, whose entries are stored sorted."""
+    right, wrong = (book(printed("1", tags=IGNORE)) for _ in range(2))
+    wrong.cells[0].metadata = nbformat.from_dict({"tags": list(IGNORE), "mystnb": {}})
+    right.cells[0].metadata = nbformat.from_dict({"mystnb": {}, "tags": list(IGNORE)})
+    assert not differences(right, right)
+    assert differences(wrong, right)
+
+
 # ---- same-as: what a lesson builds is what utils has -------------------------------------------------------
 
 

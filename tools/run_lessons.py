@@ -141,6 +141,9 @@ def differences(twin: NotebookNode, notebook: NotebookNode) -> list[str]:
                 found.append(
                     f"cell {index}: {what} differs: {str(ours[what])[:80]!r} | {str(theirs[what])[:80]!r}"
                 )
+        # A notebook stores them sorted, and JupyterLab refuses to open a pair whose text says otherwise.
+        if list(ours.metadata) != sorted(ours.metadata):
+            found.append(f"cell {index}: write the header's entries in the order {sorted(ours.metadata)}")
     return found
 
 
