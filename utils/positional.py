@@ -1,5 +1,7 @@
 """Positions for a layer that has no notion of them (lesson 05)."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,3 +19,36 @@ def sinusoidal(n_positions: int, d_model: int) -> Float[Tensor, "n d"]:
     frequency = 10000.0 ** (-torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)  # (d/2,)
     angle = torch.arange(n_positions, dtype=torch.float64)[:, None] * frequency  # (n, d/2)
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()
+
+
+def shift_matrix(d_model: int, offset: int) -> Float[Tensor, "d d"]:
+    """M with M e(p) = e(p + offset) for every p: each clock hand turned on by offset * 10000^(-2i/d).
+
+    In the interleaved layout of `sinusoidal`; negative offsets turn back. Raises ValueError if d_model is odd.
+    Source: Attention Is All You Need, section 3.5, "a linear function of PE_pos".
+    """
+    sin, cos = sinusoidal(abs(offset) + 1, d_model)[-1].unflatten(0, (-1, 2)).unbind(-1)  # (d/2,) each
+    sin = math.copysign(1, offset) * sin
+    turns = torch.stack([cos, sin, -sin, cos], dim=-1).unflatten(-1, (2, 2))  # (d/2, 2, 2)
+    return torch.block_diag(*turns)
+
+
+def rotary(x: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch n d"]:
+    """Turn pair (2i, 2i+1) of row p counter-clockwise by p * 10000^(-2i/d), positions p from 0.
+
+    Applied to queries and keys, it makes q_p . k_r depend on the contents and on p - r alone.
+    Source: RoFormer, arXiv 2104.09864, section 3.2; the pairs are neighbors, as there.
+    """
+    e = sinusoidal(x.shape[-2], x.shape[-1]).to(x)  # (n, d)
+    sin, cos, first, second = e[:, 0::2], e[:, 1::2], x[..., 0::2], x[..., 1::2]
+    return torch.stack([cos * first - sin * second, sin * first + cos * second], dim=-1).flatten(-2)
+
+
+def alibi(n: int, left: Float[Tensor, " H"], right: Float[Tensor, " H"]) -> Float[Tensor, "H n n"]:
+    """What head h adds to its score of query i and key j: minus slope times distance |i - j|.
+
+    The slope is left[h] for keys before the query and right[h] for keys after it. Equal slopes on both sides cannot
+    tell a sentence from its reverse. Source: Train Short, Test Long, arXiv 2108.12409 (keys before the query only).
+    """
+    ahead = torch.arange(n) - torch.arange(n)[:, None]  # (n, n): j - i
+    return left[:, None, None] * ahead.clamp(max=0) - right[:, None, None] * ahead.clamp(min=0)

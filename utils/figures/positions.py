@@ -1,0 +1,91 @@
+"""Lesson 05: positions are added (the lecture's figures 11 and 12), and the clock hands that they are made of."""
+
+from collections.abc import Sequence
+
+from .drawing import arrow, canvas, node, text, vector
+from .matrices import CELL, matrix
+from .style import GRAY, KEY, ORANGE, PALE, QUERY, VALUE, YELLOW, as_array
+
+
+def positions_added(words: Sequence[str], a, e, q, k, v):
+    """The lecture's figure 11: e^i is added to a^i, and the sum gives q^i, k^i, v^i.
+
+    n words; a and e (n, d), q, k and v (n, d_k) hold one vector per row, drawn as a column.
+    """
+    n = len(words)
+    ax = canvas(6.8, 3.75)
+    for i, word in enumerate(words):
+        x = (i + 0.5) * 6.8 / n
+        text(ax, x - 0.45, 0.16, word, 12, weight="bold")
+        text(ax, x + 0.45, 0.16, f"place {i + 1}", 10, GRAY)
+        content = vector(ax, x - 0.45, 0.95, a[i])
+        place = vector(ax, x + 0.45, 0.95, e[i], YELLOW, fill=0.3)
+        text(ax, x - 0.87, 0.95, f"$a^{i + 1}$", 12)
+        text(ax, x + 0.88, 0.95, f"$e^{i + 1}$", 12)
+        plus = node(ax, x, 1.85, "+")
+        arrow(ax, content.top, plus.left)
+        arrow(ax, place.top, plus.right, color=YELLOW)
+        for name, role, color, dx in (("q", q, QUERY, -0.6), ("k", k, KEY, 0.0), ("v", v, VALUE, 0.6)):
+            shape = vector(ax, x + dx, 2.85, role[i], color, cell=(0.52, 0.25))
+            arrow(ax, plus.top, shape.bottom, color=color)
+            text(ax, x + dx, shape.top[1] + 0.2, f"${name}^{i + 1}$", 12, color)
+    return ax.figure
+
+
+def one_hot_appended(W_I, W_P, x, p):
+    """The lecture's figure 12: W [x; p] = W^I x + W^P p = a + e, with W = [W^I W^P].
+
+    W_I (d, d_x), W_P (d, n), one-hot x (d_x,) and p (n,); the columns that x and p pick are filled.
+    """
+    d_x, n, height = len(x), len(p), CELL[1] * (len(x) + len(p))
+    word, place = int(as_array(x).argmax()), int(as_array(p).argmax())
+    low, high, number = 0.15 + height / 2, 0.55 + 1.5 * height, place + 1
+    ax = canvas(6.8, 0.7 + 2 * height)
+
+    def named(shape, name, color):
+        text(ax, shape.x, shape.bottom[1] - 0.15, f"${name}^{number}$", 12, color)
+
+    left = matrix(ax, 2.2, high, W_I, GRAY, "W^I", strong=word)
+    right = matrix(ax, left.right[0] + CELL[0] * n / 2, high, W_P, YELLOW, "W^P", strong=place)
+    for letter, one_hot, color, dy in (("x", x, GRAY, n), ("p", p, YELLOW, -d_x)):  # x above, p below it
+        part = vector(ax, right.right[0] + 0.5, high + CELL[1] * dy / 2, one_hot, color)
+        text(ax, part.x + 0.45, part.y, f"${letter}^{number}$", 12, color)
+
+    spot, summands = 0.35, ((W_I, x, word, "I", "x", "a", GRAY), (W_P, p, place, "P", "p", "e", YELLOW))
+    text(ax, spot, low, "=", 14)
+    for W, one_hot, picked, name, letter, _, color in summands:
+        grid = matrix(ax, spot + 0.25 + CELL[0] * len(one_hot) / 2, low, W, color, f"W^{name}", strong=picked)
+        named(vector(ax, grid.right[0] + 0.38, low, one_hot, color), letter, color)
+        spot = grid.right[0] + 0.8
+        text(ax, spot, low, "+" if name == "I" else "=", 14)
+    for W, _, picked, _, _, letter, color in summands:
+        named(vector(ax, spot + 0.42, low, as_array(W)[:, picked], color, fill=0.4), letter, color)
+        spot += 0.84
+        text(ax, spot, low, "+" if letter == "a" else "", 14)
+    return ax.figure
+
+
+def clock_faces(e, positions: Sequence[int], periods: Sequence[str]):
+    """Clocks in a grid: a column for each of `positions`, a row for each sine/cosine pair, the first on top.
+
+    e (n_positions, d) in the interleaved layout: the tip of hand i stands at (x, y) = (e[2i], e[2i+1]), so it points up
+    at position 0 and turns clockwise. `periods` says for each pair how long one turn takes.
+    """
+    from matplotlib.patches import Circle
+
+    e, step = as_array(e), 5.4 / len(positions)
+    radius = min(0.3, 0.45 * step)
+    n_pairs = e.shape[1] // 2
+    ax = canvas(6.8, 0.72 * n_pairs + 0.5)
+    text(ax, 0.05, 0.72 * n_pairs + 0.25, "position", 10, GRAY, ha="left")
+    for column, p in enumerate(positions):
+        x = 1.35 + (column + 0.5) * step
+        text(ax, x, 0.72 * n_pairs + 0.25, str(p), 11)
+        for i in range(n_pairs):
+            y = 0.72 * (n_pairs - i - 0.5)
+            ax.add_patch(Circle((x, y), radius, fc="white", ec=PALE, lw=1.2, zorder=2))
+            tip = x + 0.9 * radius * e[p, 2 * i], y + 0.9 * radius * e[p, 2 * i + 1]
+            arrow(ax, (x, y), tip, 0.3, ORANGE)
+    for i, period in enumerate(periods):
+        text(ax, 0.05, 0.72 * (n_pairs - i - 0.5), f"pair {i}: one turn\n{period}", 9, GRAY, ha="left")
+    return ax.figure
