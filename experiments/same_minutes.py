@@ -8,15 +8,13 @@ python -m experiments.same_minutes --minutes 20 --seeds 0
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from experiments import record
+from experiments import record, train_and_score
 from utils import corpus
 from utils.config import ROOT
-from utils.evaluation import compounds, evaluate
-from utils.training import main as train
+from utils.evaluation import compounds
 from utils.translate import load_translator
 
 VARIANTS = {
@@ -28,16 +26,9 @@ VARIANTS = {
 
 def run(name: str, options: list[str], minutes: float, seed: int, folder: Path, test: list[corpus.TestItem]) -> dict:
     """Train one variant and score it: one row of the result."""
-    arguments = ["--out", str(folder), "--minutes", str(minutes), "--seed", str(seed), "--threads", "1", *options]
-    if train(arguments) != 0:
-        raise SystemExit(f"The run '{name}' did not finish; the same command goes on from there.")
-    log = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    translator = load_translator(folder, "cpu")
-    scores = evaluate(translator, test)
-    kept = {key: log[key] for key in ("parameters", "pairs", "history")}
-    found = {key: scores[key] for key in ("bleu", "chrf", "bleu_multi")}
-    right = sum(right for _, _, right in compounds(translator))
-    return {"name": name, "seed": seed, "minutes": minutes, **kept, **found, "compounds_right": right}
+    row = train_and_score(["--minutes", str(minutes), "--seed", str(seed), *options], folder, test)
+    right = sum(right for _, _, right in compounds(load_translator(folder, "cpu")))
+    return {"name": name, "seed": seed, "minutes": minutes, **row, "compounds_right": right}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -5,10 +5,14 @@ import math
 
 import pytest
 
-from experiments import same_minutes
+from experiments import leaks, same_minutes, scaling
 from utils import corpus
 
 TINY = ["--d-model", "16", "--d-ff", "32", "--tgt-vocab", "300", "--batch-tokens", "400", "--n-layers", "1"]
+
+
+def paths(folder, out):
+    return ["--runs", str(folder / "runs"), "--out", str(out)]
 
 
 @pytest.fixture
@@ -23,7 +27,7 @@ def small_corpus(monkeypatch):
 
 def test_same_minutes(small_corpus, tmp_path):
     out = tmp_path / "result.json"
-    arguments = ["--minutes", "0.01", "--seeds", "0", "--runs", str(tmp_path / "runs"), "--out", str(out)]
+    arguments = ["--minutes", "0.01", "--seeds", "0", *paths(tmp_path, out)]
     same_minutes.main([*arguments, "--options", *TINY])
     result = json.loads(out.read_text(encoding="utf-8"))
     assert [run["name"] for run in result["runs"]] == list(same_minutes.VARIANTS)
@@ -34,3 +38,35 @@ def test_same_minutes(small_corpus, tmp_path):
     before = out.read_text(encoding="utf-8")
     same_minutes.main([*arguments, "--options", *TINY])  # finished runs are not trained again
     assert json.loads(out.read_text(encoding="utf-8"))["runs"] == json.loads(before)["runs"]
+
+
+def test_leaks_both_training_sets_are_as_large_and_one_shares_sentences_with_the_test():
+    rows = list(corpus.read_rows(corpus.CACHE / "tatoeba.tsv"))[:5000]
+    test, sets = leaks.two_training_sets(rows, 500, seed=0)
+    known = {name: {side for row in train for side in (row.zh, row.en)} for name, train in sets.items()}
+    shared = {name: sum(bool({i.zh, *i.references} & known[name]) for i in test) for name in sets}
+    assert len(test) == 500 and len(sets["random split"]) == len(sets["groups split"])
+    assert shared["groups split"] == 0 and shared["random split"] > 50
+    for train in sets.values():
+        assert len(set(train)) == len(train) and set(train) <= set(rows)
+        assert not {(row.zh, row.en) for row in train} & {(i.zh, i.references[0]) for i in test}
+
+
+def test_leaks(monkeypatch, tmp_path):
+    rows, out = list(corpus.read_rows(corpus.CACHE / "tatoeba.tsv"))[:300], tmp_path / "result.json"
+    monkeypatch.setattr(leaks, "read_rows", lambda path: rows)
+    leaks.main(["--steps", "2", "--seeds", "0", "--n-test", "5", *paths(tmp_path, out), "--options", *TINY])
+    result = json.loads(out.read_text(encoding="utf-8"))
+    assert [run["name"] for run in result["runs"]] == ["random split", "groups split"]
+    assert result["steps"] == 2 and all(run["pairs"] > 200 for run in result["runs"])
+
+
+def test_scaling(small_corpus, tmp_path):
+    out = tmp_path / "result.json"
+    few = ["--widths", "8", "16", "--shares", "1", "2"]
+    tiny = [option for option in TINY if option not in ("--d-model", "16", "--d-ff", "32")]
+    scaling.main(["--steps", "2", "--seeds", "0", *few, *paths(tmp_path, out), "--options", *tiny])
+    runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [(run["share"], run["d_model"]) for run in runs] == [(1, 8), (1, 16), (2, 8), (2, 16)]
+    assert runs[0]["parameters"] < runs[1]["parameters"] and runs[0]["pairs"] > runs[2]["pairs"]
+    assert all(run["history"][-1]["step"] == 2 for run in runs)

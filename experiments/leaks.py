@@ -1,0 +1,56 @@
+"""How much does a leaky split flatter? The same test sentences, two training sets, the same steps (lesson 08).
+
+1,000 pairs drawn at random are the test. "random split" trains on the other pairs as they come, among them other
+translations of the test sentences; "groups split" on as many pairs that share no sentence with the test.
+Writes data/experiments/leaks.json; runs are kept in data/cache/runs/ and go on where they were.
+
+python -m experiments.leaks --steps 2500 --seeds 0 1 2
+"""
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+from experiments import record, train_and_score
+from utils.config import ROOT
+from utils.corpus import CACHE, Row, TestItem, group, read_rows
+
+
+def two_training_sets(rows: list[Row], n_test: int, seed: int) -> tuple[list[TestItem], dict[str, list[Row]]]:
+    """Test items drawn at random, and the training rows of both splits: equally many, without the test's own rows."""
+    shuffled = random.Random(seed).sample(rows, len(rows))
+    test, others = shuffled[:n_test], shuffled[n_test:]
+    touched = {row for rows in group(rows) if not set(rows).isdisjoint(test) for row in rows}
+    clean = [row for row in others if row not in touched]
+    siblings = [row for row in others if row in touched]
+    leaky = siblings + clean[: len(clean) - len(siblings)]
+    return [TestItem(row.zh, (row.en,)) for row in test], {"random split": leaky, "groups split": clean}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--n-test", type=int, default=1000)
+    parser.add_argument("--runs", type=Path, default=ROOT / "data/cache/runs/leaks")
+    parser.add_argument("--out", type=Path, help="default: data/experiments/leaks.json")
+    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="passed on to every training run")
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args(argv)
+    distinct = {(row.zh, row.en): row for row in read_rows(CACHE / "tatoeba.tsv")}
+    runs = []
+    args.runs.mkdir(parents=True, exist_ok=True)
+    for seed in args.seeds:
+        test, sets = two_training_sets(list(distinct.values()), args.n_test, seed)
+        for name, rows in sets.items():
+            folder = args.runs / f"{name.replace(' ', '-')}-{seed}"
+            pairs = folder.with_suffix(".tsv")
+            pairs.write_text("".join(f"{row.zh}\t{row.en}\n" for row in rows), encoding="utf-8")
+            options = ["--pairs", str(pairs), "--steps", str(args.steps), "--seed", str(seed), *args.options]
+            runs.append({"name": name, "seed": seed, **train_and_score(options, folder, test)})
+    record("leaks", argv, runs, args.out, steps=args.steps, seeds=args.seeds)
+
+
+if __name__ == "__main__":
+    main()
