@@ -107,14 +107,15 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--questions", type=int, default=1000, help="sentences for each length, asked twice")
     parser.add_argument("--out", type=Path, help="default: data/experiments/positions.json")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     rows = []
     for scheme, seed in tqdm([(scheme, seed) for scheme in SCHEMES for seed in args.seeds]):
         model = train(scheme, seed, args.steps)
-        right = {n: round(ask(model, n)[0].float().mean().item(), 4) for n in LENGTHS}
-        longest = [round(share, 4) for share in groups(*ask(model, LENGTHS[-1]))]
+        right = {n: round(ask(model, n, args.questions)[0].float().mean().item(), 4) for n in LENGTHS}
+        longest = [round(share, 4) for share in groups(*ask(model, LENGTHS[-1], args.questions))]
         rows.append({"scheme": scheme, "seed": seed, "right": right, "longest": longest})
     argv = sys.argv[1:] if argv is None else argv
     record("positions", argv, rows, args.out, steps=args.steps, seeds=args.seeds, lengths=LENGTHS)

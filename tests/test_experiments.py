@@ -4,8 +4,9 @@ import json
 import math
 
 import pytest
+import torch
 
-from experiments import leaks, same_minutes, scaling
+from experiments import leaks, positions, same_minutes, scaling
 from utils import corpus
 
 TINY = ["--d-model", "16", "--d-ff", "32", "--tgt-vocab", "300", "--batch-tokens", "400", "--n-layers", "1"]
@@ -70,3 +71,25 @@ def test_scaling(small_corpus, tmp_path):
     assert [(run["share"], run["d_model"]) for run in runs] == [(1, 8), (1, 16), (2, 8), (2, 16)]
     assert runs[0]["parameters"] < runs[1]["parameters"] and runs[0]["pairs"] > runs[2]["pairs"]
     assert all(run["history"][-1]["step"] == 2 for run in runs)
+
+
+def test_positions(tmp_path):
+    out = tmp_path / "result.json"
+    positions.main(["--steps", "2", "--seeds", "0", "--questions", "100", "--out", str(out)])
+    runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [run["scheme"] for run in runs] == list(positions.SCHEMES)
+    for run in runs:
+        assert set(run["right"]) == {str(n) for n in positions.LENGTHS} and len(run["longest"]) == 3
+        if run["scheme"] in ("none", "ALiBi"):  # blind to a reversal, trained or not
+            assert all(abs(share - 0.5) < 0.02 for share in run["right"].values())
+
+
+def test_positions_asks_every_sentence_forwards_and_backwards():
+    torch.manual_seed(0)
+    words, places = positions.sentences(50, 7)
+    assert torch.equal(words.gather(1, places), torch.tensor([[0, 1]]).expand(50, 2))
+    assert (words < 2).sum() == 100, "one 我 and one 你 in each"
+    right, asked = positions.ask(positions.Encoder("learned"), 7, batch=20)
+    assert right.shape == (40,) and torch.equal(asked[:20] + asked[20:], torch.full((20, 2), 6))
+    shares = positions.groups(torch.tensor([True, False, True]), torch.tensor([[0, 15], [14, 16], [0, 16]]))
+    assert shares == [1.0, 0.0, 1.0], "places seen, distance seen, neither"

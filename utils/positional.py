@@ -1,7 +1,5 @@
 """Positions for a layer that has no notion of them (lesson 05)."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -27,10 +25,11 @@ def shift_matrix(d_model: int, offset: int) -> Float[Tensor, "d d"]:
     In the interleaved layout of `sinusoidal`; negative offsets turn back. Raises ValueError if d_model is odd.
     Source: Attention Is All You Need, section 3.5, "a linear function of PE_pos".
     """
-    sin, cos = sinusoidal(abs(offset) + 1, d_model)[-1].unflatten(0, (-1, 2)).unbind(-1)  # (d/2,) each
-    sin = math.copysign(1, offset) * sin
-    turns = torch.stack([cos, sin, -sin, cos], dim=-1).unflatten(-1, (2, 2))  # (d/2, 2, 2)
-    return torch.block_diag(*turns)
+    if d_model % 2:
+        raise ValueError(f"d_model = {d_model} must be even: a position is written in sine/cosine pairs.")
+    turn = offset * 10000.0 ** (-torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)  # (d/2,)
+    blocks = [torch.tensor([[t.cos(), t.sin()], [-t.sin(), t.cos()]]) for t in turn]  # (2, 2) each
+    return torch.block_diag(*blocks).float()
 
 
 def rotary(x: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch n d"]:

@@ -66,10 +66,10 @@ def one_hot_appended(W_I, W_P, x, p):
 
 
 def clock_faces(e, positions: Sequence[int], periods: Sequence[str]):
-    """Clocks in a grid: a column for each of `positions`, a row for each sine/cosine pair, the first on top.
+    """Clocks in a grid: a column for each of `positions`, a row for each hand, the first on top.
 
     e (n_positions, d) in the interleaved layout: the tip of hand i stands at (x, y) = (e[2i], e[2i+1]), so it points up
-    at position 0 and turns clockwise. `periods` says for each pair how long one turn takes.
+    at position 0 and turns clockwise. `periods` says for each hand how long one turn takes.
     """
     from matplotlib.patches import Circle
 
@@ -87,5 +87,5 @@ def clock_faces(e, positions: Sequence[int], periods: Sequence[str]):
             tip = x + 0.9 * radius * e[p, 2 * i], y + 0.9 * radius * e[p, 2 * i + 1]
             arrow(ax, (x, y), tip, 0.3, ORANGE)
     for i, period in enumerate(periods):
-        text(ax, 0.05, 0.72 * (n_pairs - i - 0.5), f"pair {i}: one turn\n{period}", 9, GRAY, ha="left")
+        text(ax, 0.05, 0.72 * (n_pairs - i - 0.5), f"hand {i}: one turn\n{period}", 9, GRAY, ha="left")
     return ax.figure
