@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from experiments import leaks, positions, same_minutes, scaling
+from experiments import leaks, positions, recall, same_minutes, scaling, two_heads
 from utils import corpus
 
 TINY = ["--d-model", "16", "--d-ff", "32", "--tgt-vocab", "300", "--batch-tokens", "400", "--n-layers", "1"]
@@ -93,3 +93,52 @@ def test_positions_asks_every_sentence_forwards_and_backwards():
     assert right.shape == (40,) and torch.equal(asked[:20] + asked[20:], torch.full((20, 2), 6))
     shares = positions.groups(torch.tensor([True, False, True]), torch.tensor([[0, 15], [14, 16], [0, 16]]))
     assert shares == [1.0, 0.0, 1.0], "places seen, distance seen, neither"
+
+
+def test_recall(tmp_path):
+    out = tmp_path / "recall.json"
+    recall.main(["--seeds", "3", "--steps", "2", "--max-distance", "5", "--out", str(out)])
+    result = json.loads(out.read_text(encoding="utf-8"))
+    assert [run["model"] for run in result["runs"]] == list(recall.LAYERS)
+    assert all(len(run["accuracy"]) == 5 and 0 <= min(run["accuracy"]) for run in result["runs"])
+    sizes = [run["parameters"] for run in result["runs"]]
+    assert max(sizes) < 1.05 * min(sizes)
+
+
+def test_recall_puts_the_color_at_its_distance():
+    distances = torch.randint(1, 10, (50,))
+    tokens, color = recall.questions(distances, max_distance=9)
+    assert (tokens[:, -1] == len(recall.WORDS) - 1).all()
+    assert torch.equal(tokens[torch.arange(50), -1 - distances], color)
+    assert ((tokens < len(recall.COLORS)).sum(dim=1) == 1).all()
+
+
+@pytest.mark.parametrize("kernel, dilations", [(5, (1, 1, 1)), (3, (1, 2, 4)), (2, (1,))])
+def test_the_causal_cnn_sees_its_field_and_nothing_of_the_future(kernel, dilations):
+    torch.manual_seed(0)
+    a = torch.randn(1, 20, 8, requires_grad=True)
+    recall.CausalCNN(8, kernel, dilations)(a)[0, 15].sum().backward()
+    seen = a.grad[0].abs().amax(dim=1).nonzero().flatten().tolist()
+    assert seen[0] == 15 - (kernel - 1) * sum(dilations) and seen[-1] == 15
+
+
+def test_two_heads(tmp_path):
+    out = tmp_path / "result.json"
+    two_heads.main(["--seeds", "0", "1", "--steps", "5", "--out", str(out)])
+    rows = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [(row["name"], row["seed"]) for row in rows] == [(n, seed) for n in two_heads.VARIANTS for seed in (0, 1)]
+    assert all(math.isfinite(row["error"]) for row in rows)
+    parameters = {row["name"]: row["parameters"] for row in rows}
+    assert parameters["1 head"] == parameters["2 heads"] == parameters["4 heads"]
+
+
+def test_in_two_heads_only_the_switch_lets_keys_read_numbers():
+    """What the lesson's proof rests on: numbers move the output of one head linearly, unless the keys read them."""
+    x, target = two_heads.sentences(50)
+    assert (x[:, 1, -1] - x[:, 2, -1] == target).all() and (x[..., : two_heads.N_NAMES].sum(-1) == 1).all()
+    shown = x * (torch.arange(16) < two_heads.N_NAMES)  # the same names, all numbers zero
+    for reads, linear in ((False, True), (True, False)):
+        torch.manual_seed(0)
+        model = two_heads.Subtractor(1, keys_read_numbers=reads)
+        once, twice = model(x) - model(shown), model(2 * x - shown) - model(shown)
+        assert torch.allclose(twice, 2 * once, atol=1e-5) is linear

@@ -7,6 +7,7 @@ holds the pictures of one lesson. matplotlib and seaborn load when a function ne
 from .attention import attention_diagram, attention_flow
 from .charts import heatmap, softmax_rows
 from .drawing import Shape, arrow, box, canvas, node, text, vector
+from .heads import multi_head_diagram
 from .matrices import attention_in_parallel, attention_layer, matrix, scores_as_products, tiles
 from .positions import clock_faces, one_hot_appended, positions_added
 from .sequences import cones, filter_steps, recurrence

@@ -1,0 +1,97 @@
+"""Lesson 01's figures: chains of states run one way, filters stand where they should, cones follow the tables."""
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from drawn import assert_words_stand_apart, lines_on, words_on
+from matplotlib.patches import Polygon
+
+from utils import figures
+
+pytestmark = pytest.mark.usefixtures("drawing_style")
+
+WORDS = ["我", "keys", "to", "the", "cabinet"]
+
+
+def numbers_on(fig) -> list[str]:
+    return sorted(word for word in words_on(fig) if word.lstrip("-").replace(".", "", 1).isdigit())
+
+
+def written(*tensors) -> list[str]:
+    return sorted(figures.number(x) for tensor in tensors for x in tensor.flatten().tolist())
+
+
+@pytest.fixture
+def states():
+    torch.manual_seed(0)
+    return torch.randn(5, 2), torch.randn(5, 2), torch.randn(5, 2)
+
+
+def direction(line) -> float:
+    """How far a line goes to the right."""
+    (x0, _), (x1, _) = line._posA_posB
+    return x1 - x0
+
+
+def test_recurrence_is_one_chain_from_left_to_right(states):
+    a, forward, _ = states
+    fig = figures.recurrence(WORDS, a, forward)
+    assert numbers_on(fig) == written(a, forward)
+    chain = lines_on(fig, figures.BLUE)
+    assert len(chain) == 4 and all(direction(line) > 0 for line in chain)
+    assert len(lines_on(fig, figures.GRAY)) == 5  # one input per state
+    assert_words_stand_apart(fig)
+
+
+def test_recurrence_in_both_directions_joins_two_chains(states):
+    a, forward, backward = states
+    outputs = torch.cat([forward, backward], dim=1)
+    fig = figures.recurrence(WORDS, a, forward, backward, outputs)
+    assert numbers_on(fig) == written(a, forward, backward, outputs)
+    flat = {color: [x for x in lines_on(fig, color) if x._posA_posB[0][1] == x._posA_posB[1][1]]
+            for color in (figures.BLUE, figures.ORANGE)}  # fmt: skip
+    assert [direction(x) > 0 for x in flat[figures.BLUE]] == [True] * 4
+    assert [direction(x) < 0 for x in flat[figures.ORANGE]] == [True] * 4
+    assert len(lines_on(fig)) == 2 * (5 + 4 + 5)  # from inputs, along the chains, into outputs
+    assert_words_stand_apart(fig)
+
+
+@pytest.mark.parametrize("width", [2, 3])
+def test_filter_steps_show_the_window_and_the_numbers_so_far(states, width):
+    a, numbers = states[0], torch.arange(10.0, 16.0 - width)
+    fig = figures.filter_steps(WORDS, a, width, numbers, steps=(1, 3))
+    assert numbers_on(fig) == sorted(written(a, a) + ["10", "10", "11", "12"])
+    triangles = [patch for patch in fig.axes[0].patches if isinstance(patch, Polygon)]
+    columns = sorted({t.get_position()[0] for t in fig.axes[0].texts if t.get_text() in WORDS})
+    for triangle, first in zip(triangles, (0, 2), strict=True):
+        left, right = triangle.get_xy()[0][0], triangle.get_xy()[1][0]
+        assert [left < x < right for x in columns] == [first <= i < first + width for i in range(5)]
+    assert_words_stand_apart(fig)
+
+
+def filled(fig) -> int:
+    orange = matplotlib.colors.to_rgba(figures.ORANGE)
+    return sum(matplotlib.colors.to_rgba(line.get_markerfacecolor()) == orange for line in fig.axes[0].lines)
+
+
+def test_cones_draw_every_connection_and_paint_those_of_one_output():
+    torch.manual_seed(0)
+    tables = [torch.rand(5, 5) < 0.4, torch.rand(5, 5) < 0.4]
+    fig = figures.cones({"two layers": tables}, output=2, words=WORDS)
+    assert len(lines_on(fig)) == sum(int(table.sum()) for table in tables)
+    middle = tables[1][2]  # what the output sees in the layer below
+    inputs = tables[0][middle].any(dim=0)
+    assert len(lines_on(fig, figures.ORANGE)) == int(middle.sum() + tables[0][middle].sum())
+    assert filled(fig) == 1 + int(middle.sum()) + int(inputs.sum())
+    assert_words_stand_apart(fig)
+
+
+def test_cones_stand_two_in_a_row():
+    band = torch.ones(9, 9).tril(1).triu(-1)
+    fig = figures.cones({"one": [band], "two": [band] * 2, "three": [band] * 3}, output=4)
+    assert words_on(fig) == ["one", "two", "three"]
+    assert filled(fig) == (1 + 3) + (1 + 3 + 5) + (1 + 3 + 5 + 7)
+    heights = [t.get_position()[1] for t in fig.axes[0].texts]
+    assert heights[2] < min(heights[:2]) and fig.get_size_inches()[0] <= 7
+    assert np.isclose(fig.axes[0].texts[2].get_position()[0], fig.axes[0].texts[0].get_position()[0])
