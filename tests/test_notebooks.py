@@ -241,6 +241,8 @@ CASES: dict[str, Callable[[int], list[tuple]]] = {
     "utils.attention.attention": attention_cases,
     "utils.attention.causal_mask": lambda seed: [(1,), (2,), (5 + seed,)],
     "utils.attention.padding_mask": ids_cases,
+    "utils.attention.split_heads": lambda seed: [(tensors(seed, (2, 3, 12))[0], n_heads) for n_heads in (1, 3, 4)],
+    "utils.attention.merge_heads": lambda seed: [(x,) for x in tensors(seed, (2, 3, 5, 4), (1, 1, 2, 3))],
     "utils.positional.sinusoidal": lambda seed: [(1, 2), (7 + seed, 8)],
     "utils.positional.shift_matrix": lambda seed: [(2, 1), (8, 3 + seed), (8, -5 - seed)],
     "utils.positional.rotary": lambda seed: [(x,) for x in tensors(seed, (7, 8), (2, 3, 5, 4))],
