@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from experiments import leaks, positions, recall, same_minutes, scaling, two_heads
+from experiments import bottleneck, leaks, positions, recall, same_minutes, scaling, two_heads
 from utils import corpus
 
 TINY = ["--d-model", "16", "--d-ff", "32", "--tgt-vocab", "300", "--batch-tokens", "400", "--n-layers", "1"]
@@ -142,3 +142,42 @@ def test_in_two_heads_only_the_switch_lets_keys_read_numbers():
         model = two_heads.Subtractor(1, keys_read_numbers=reads)
         once, twice = model(x) - model(shown), model(2 * x - shown) - model(shown)
         assert torch.allclose(twice, 2 * once, atol=1e-5) is linear
+
+
+def test_bottleneck_every_digit_comes_back_mirrored():
+    src, tgt = bottleneck.sentences(50, 2, 6, torch.Generator().manual_seed(0))
+    for row, back in zip(src.tolist(), tgt.tolist(), strict=True):
+        digits = [i for i in row if i != bottleneck.PAD]
+        assert 2 <= len(digits) <= 6 and row[: len(digits)] == digits, "padding on the right"
+        assert back == [*digits[::-1], bottleneck.EOS] + [bottleneck.PAD] * (6 - len(digits))
+    again = bottleneck.sentences(50, 2, 6, torch.Generator().manual_seed(0))
+    assert torch.equal(src, again[0]), "the seed fixes the sentences, for every model the same"
+
+
+@pytest.mark.parametrize("name", bottleneck.MODELS)
+def test_bottleneck_padding_changes_nothing_and_writing_agrees_with_teacher_forcing(name):
+    torch.manual_seed(0)
+    scores, d = bottleneck.MODELS[name]
+    model = bottleneck.Seq2Seq(scores, d)
+    src, tgt = bottleneck.sentences(4, 5, 5, torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(src, (0, 3))
+    (logits, weights), (again, wide) = model(src, tgt), model(padded, tgt)
+    torch.testing.assert_close(logits, again)
+    assert wide[..., 5:].abs().max() == 0
+    torch.testing.assert_close(weights.sum(-1), torch.ones(4, 6))
+    if "one vector" in name:
+        assert torch.equal(weights, torch.eye(5)[4].expand(4, 6, 5)), "only the last state"
+    written = bottleneck.write(model, src, 6)
+    forced = model(src, written)[0].argmax(-1)
+    assert torch.equal(written, forced)
+
+
+def test_bottleneck(tmp_path):
+    out = tmp_path / "result.json"
+    bottleneck.main(["--seeds", "0", "--steps", "2", "--longest", "4", "--out", str(out)])
+    result = json.loads(out.read_text(encoding="utf-8"))
+    assert [run["model"] for run in result["runs"]] == list(bottleneck.MODELS) and result["lengths"] == [2, 4]
+    assert all(len(run["right"]) == len(run["bits"]) == 2 for run in result["runs"])
+    equal = [run["parameters"] for run in result["runs"] if "wide" not in run["model"]]
+    assert max(equal) < 1.05 * min(equal)
+    assert all(run["bits"][1] < 4 * math.log2(10) for run in result["runs"])

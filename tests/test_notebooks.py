@@ -104,13 +104,16 @@ def book(*cells, kernel: str = "python3"):
 PNG = {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure size 640x480 with 1 Axes>"}
 ALT = "Four bars, the second is the tallest."
 ANIMATION = {"text/html": "<script>play()</script>", "text/plain": "<IPython.core.display.HTML object>"}
+GIF = {"text/html": '<img alt="a" src="data:image/gif;base64,R0lGODlh//8=">', "text/plain": ANIMATION["text/plain"]}
 IGNORE = ("nbval-ignore-output",)
 GOOD = book(
     new_markdown_cell("# Good"),
     *(printed(f"{n}\n", count=n) for n in range(1, 10)),
     displayed(PNG, count=10, alt=ALT),
     displayed(ANIMATION, count=11, tags=IGNORE, alt=ALT),
-    printed("3 s\n", count=12, tags=IGNORE),
+    displayed(PNG, count=12, alt=ALT),
+    displayed(GIF, count=13, tags=IGNORE, alt=ALT),
+    printed("3 s\n", count=14, tags=IGNORE),
 )
 LONG = new_markdown_cell("word " * 151)
 
@@ -137,6 +140,8 @@ BAD = {
         rules.ignores_little,
         book(printed("1"), displayed(ANIMATION, tags=IGNORE)),
     ),
+    "a GIF without a still": (rules.ignores_little, book(printed("1"), displayed(GIF, tags=IGNORE))),
+    "a GIF without words": (rules.described_pictures, book(displayed(GIF, tags=IGNORE))),
     "a still that is ignored too": (
         rules.ignores_little,
         book(*[printed("1")] * 20, displayed(PNG, tags=IGNORE), displayed(ANIMATION, tags=IGNORE)),

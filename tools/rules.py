@@ -94,7 +94,8 @@ def is_interactive(cell: NotebookNode) -> bool:
     for output in shown(cell):
         html = output.get("data", {}).get("text/html", "")
         widget = output.get("data", {}).get("text/plain") == PLAY
-        if widget or "image/gif" in output.get("data", {}) or "<script" in html:
+        animation = "image/gif" in output.get("data", {}) or "data:image/gif;" in html or "<script" in html
+        if widget or animation:
             return True
     return False
 

@@ -10,6 +10,7 @@ from .drawing import Shape, arrow, box, canvas, node, text, vector
 from .heads import multi_head_diagram
 from .matrices import attention_in_parallel, attention_layer, matrix, scores_as_products, tiles
 from .positions import clock_faces, one_hot_appended, positions_added
+from .seq2seq import attention_stages, encoder_decoder, gif
 from .sequences import cones, filter_steps, recurrence
 from .style import (
     BLUE,
