@@ -1,0 +1,154 @@
+"""Take a part of the Transformer away and train again; norm before or after, with and without warm-up (lesson 07).
+
+The task: read a number of six Chinese digits backwards, in English words. With shuffled answers there is nothing to
+learn, and what a model "learns" all the same is cheating. Each variant is trained from several seeds
+with the same steps; a row holds its training curve, its loss and its share of right words under teacher forcing, and
+its share of right words when it generates by itself. Writes data/experiments/ablations.json.
+
+python -m experiments.ablations
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from experiments import record
+from utils.config import ModelConfig
+from utils.tokenizer import BOS
+from utils.transformer import Transformer
+
+CHINESE = ["<pad>", "<bos>", "<eos>", "<unk>", *"零一二三四五六七八九"]
+ENGLISH = [*CHINESE[:4], *"zero one two three four five six seven eight nine".split()]
+
+
+def numbers(batch, n=6, shuffled=False):
+    """Random numbers of n digits and the same read backwards: src (batch, n), tgt (batch, 1 + n) from <bos> on.
+
+    Shuffled, each number gets the answer of another: there is nothing to learn.
+    """
+    src = torch.randint(4, len(CHINESE), (batch, n))
+    answers = src[torch.randperm(batch)] if shuffled else src
+    return src, F.pad(answers.flip(1), (1, 0), value=BOS)
+
+
+class NoMask(nn.Module):
+    """Self-attention that sees the future, too."""
+
+    def __init__(self, attention):
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, y, *memory_and_mask, **causal):
+        return self.attention(y, y)
+
+
+class NoResidual(nn.Module):
+    """Norm, but no Add: what the sublayer says replaces its input."""
+
+    def __init__(self, add_norm):
+        super().__init__()
+        self.norm, self.norm_first = add_norm.norm, add_norm.norm_first
+
+    def forward(self, x, sublayer):
+        return sublayer(self.norm(x)) if self.norm_first else self.norm(sublayer(x))
+
+
+class Silence(nn.Module):
+    """A sublayer that says nothing: zeros, which Add & Norm adds."""
+
+    def forward(self, x, *rest):
+        return torch.zeros_like(x)
+
+
+def without(part, model):
+    """Take one part out of every layer that has it; returns the model."""
+    if part == "positions":
+        model.positions.zero_()
+    for layer in [*model.encoder, *model.decoder]:
+        if part == "residual":
+            layer.add_norms = nn.ModuleList(NoResidual(add_norm) for add_norm in layer.add_norms)
+        if part == "feed-forward":
+            layer.feed_forward = Silence()
+    for layer in model.decoder:
+        if part == "mask":
+            layer.self_attention = NoMask(layer.self_attention)
+        if part == "cross-attention":
+            layer.cross_attention = Silence()
+    return model
+
+
+def train(model, steps, lr=3e-3, warmup=0, batch=32, shuffled=False):
+    """Adam on fresh numbers, teacher forcing; the rate rises over `warmup` steps. Returns the loss of every step."""
+    optimizer, losses = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98)), []
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = lr * min(1, (step + 1) / (warmup + 1))
+        src, tgt = numbers(batch, shuffled=shuffled)
+        loss = F.cross_entropy(model(src, tgt[:, :-1]).flatten(0, 1), tgt[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@torch.no_grad()
+def right_words(model, batch=200, shuffled=False):
+    """The share of right words: under teacher forcing, and when the model hears only what it said itself."""
+    src, tgt = numbers(batch, shuffled=shuffled)
+    forced = model(src, tgt[:, :-1]).argmax(-1)
+    said = tgt[:, :1]
+    for _ in range(src.shape[1]):
+        said = torch.cat([said, model(src, said)[:, -1:].argmax(-1)], dim=1)
+    return [(words == tgt[:, 1:]).float().mean().item() for words in (forced, said[:, 1:])]
+
+
+def small(n_layers, norm_first=True):
+    """A Transformer of width 32 for the ten digits."""
+    return Transformer(ModelConfig(14, 14, "transformer", 32, 4, n_layers, 64, 0.0, norm_first))
+
+
+PARTS = ["nothing", "positions", "mask", "cross-attention", "feed-forward", "residual"]
+SHUFFLED = {"shuffled answers": "nothing", "shuffled answers, no mask": "mask"}
+DEEP = {f"{norm}-norm{warm}": (norm == "pre", bool(warm)) for norm in ("pre", "post") for warm in ("", ", warm-up")}
+
+
+def run(name: str, seed: int, steps: int, depth: int, warmup: int) -> dict:
+    """One row: a part removed from two layers, or a deep stack with one norm and one warm-up."""
+    torch.manual_seed(seed)
+    if name not in DEEP:
+        model, options = without(SHUFFLED.get(name, name), small(2)), {"shuffled": name in SHUFFLED}
+    else:
+        norm_first, warm = DEEP[name]
+        model, options = small(depth, norm_first), {"lr": 1e-2, "warmup": warmup * warm}
+    losses = torch.tensor(train(model, steps, **options))
+    forced, alone = right_words(model, shuffled=name in SHUFFLED)
+    curve = [round(part.mean().item(), 4) for part in losses.split(10)]
+    return {"name": name, "seed": seed, "curve": curve, "forced": forced, "alone": alone}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=300, help="updates of the models of two layers")
+    parser.add_argument("--deep-steps", type=int, default=300, help="updates of the deep ones")
+    parser.add_argument("--depth", type=int, default=8, help="layers of the deep encoders, and of their decoders")
+    parser.add_argument("--warmup", type=int, default=100)
+    parser.add_argument("--out", type=Path, help="default: data/experiments/ablations.json")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    todo = [(name, seed) for seed in args.seeds for name in [*PARTS, *SHUFFLED, *DEEP]]
+    rows = []
+    for name, seed in tqdm(todo):
+        steps = args.deep_steps if name in DEEP else args.steps
+        rows.append(run(name, seed, steps, args.depth, args.warmup))
+    settings = {key: getattr(args, key) for key in ("seeds", "steps", "deep_steps", "depth", "warmup")}
+    record("ablations", sys.argv[1:] if argv is None else argv, rows, args.out, **settings)
+
+
+if __name__ == "__main__":
+    main()
