@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from drawn import assert_words_stand_apart, lines_on, words_on
+from matplotlib import colormaps
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Circle, Rectangle
 
@@ -50,5 +51,7 @@ def test_clock_faces_point_where_the_pair_says():
         direction = np.subtract(tip, start)
         assert direction / np.linalg.norm(direction) == pytest.approx(e[p, 2 * i : 2 * i + 2].numpy(), abs=1e-5)
     assert all(line.get_edgecolor() == to_rgba(figures.ORANGE) for line in lines_on(figure))
+    colors = [patch.get_facecolor() for patch in figure.axes[0].patches if isinstance(patch, Rectangle)]
+    assert colors == [colormaps["PuOr"]((value + 1) / 2) for p in positions for value in e[p].tolist()]
     assert {"0", "2", "29", "hand 0: one turn\nfast"} <= set(words_on(figure))
     assert_words_stand_apart(figure)

@@ -66,26 +66,35 @@ def one_hot_appended(W_I, W_P, x, p):
 
 
 def clock_faces(e, positions: Sequence[int], periods: Sequence[str]):
-    """Clocks in a grid: a column for each of `positions`, a row for each hand, the first on top.
+    """Clocks in a grid, each above its two numbers as colors: a column for each of `positions`, a row for each hand.
 
     e (n_positions, d) in the interleaved layout: the tip of hand i stands at (x, y) = (e[2i], e[2i+1]), so it points up
-    at position 0 and turns clockwise. `periods` says for each hand how long one turn takes.
+    at position 0 and turns clockwise. `periods` says for each hand how long one turn takes. Colors run from -1 (orange)
+    over 0 (white) to 1 (purple), the sine e[2i] above the cosine e[2i+1].
     """
-    from matplotlib.patches import Circle
+    from matplotlib import colormaps
+    from matplotlib.patches import Circle, Rectangle
 
-    e, step = as_array(e), 5.4 / len(positions)
+    e, step, pitch = as_array(e), 5.4 / len(positions), 0.98
     radius = min(0.3, 0.45 * step)
     n_pairs = e.shape[1] // 2
-    ax = canvas(6.8, 0.72 * n_pairs + 0.5)
-    text(ax, 0.05, 0.72 * n_pairs + 0.25, "position", 10, GRAY, ha="left")
+    ax = canvas(6.8, pitch * n_pairs + 0.45)
+    text(ax, 0.05, pitch * n_pairs + 0.25, "position", 10, GRAY, ha="left")
     for column, p in enumerate(positions):
         x = 1.35 + (column + 0.5) * step
-        text(ax, x, 0.72 * n_pairs + 0.25, str(p), 11)
+        text(ax, x, pitch * n_pairs + 0.25, str(p), 11)
         for i in range(n_pairs):
-            y = 0.72 * (n_pairs - i - 0.5)
+            low = pitch * (n_pairs - i - 1) + 0.08
+            y = low + 0.3 + radius
             ax.add_patch(Circle((x, y), radius, fc="white", ec=PALE, lw=1.2, zorder=2))
-            tip = x + 0.9 * radius * e[p, 2 * i], y + 0.9 * radius * e[p, 2 * i + 1]
+            tip = x + 0.98 * radius * e[p, 2 * i], y + 0.98 * radius * e[p, 2 * i + 1]
             arrow(ax, (x, y), tip, 0.3, ORANGE)
+            for value, bottom in ((e[p, 2 * i], low + 0.13), (e[p, 2 * i + 1], low)):
+                color = colormaps["PuOr"]((value + 1) / 2)
+                ax.add_patch(Rectangle((x - radius, bottom), 2 * radius, 0.13, fc=color, ec=PALE, lw=0.8))
     for i, period in enumerate(periods):
-        text(ax, 0.05, 0.72 * (n_pairs - i - 0.5), f"hand {i}: one turn\n{period}", 9, GRAY, ha="left")
+        low = pitch * (n_pairs - i - 1) + 0.08
+        text(ax, 0.05, low + 0.3 + radius, f"hand {i}: one turn\n{period}", 9, GRAY, ha="left")
+        text(ax, 1.3, low + 0.195, "sine", 8, GRAY, ha="right")
+        text(ax, 1.3, low + 0.065, "cosine", 8, GRAY, ha="right")
     return ax.figure
