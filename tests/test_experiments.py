@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from experiments import bottleneck, leaks, positions, recall, same_minutes, scaling, two_heads
+from experiments import ablations, bottleneck, leaks, positions, recall, same_minutes, scaling, two_heads
 from utils import corpus
 
 TINY = ["--d-model", "16", "--d-ff", "32", "--tgt-vocab", "300", "--batch-tokens", "400", "--n-layers", "1"]
@@ -181,3 +181,55 @@ def test_bottleneck(tmp_path):
     equal = [run["parameters"] for run in result["runs"] if "wide" not in run["model"]]
     assert max(equal) < 1.05 * min(equal)
     assert all(run["bits"][1] < 4 * math.log2(10) for run in result["runs"])
+
+
+@pytest.mark.parametrize("part", ablations.PARTS)
+def test_ablations_takes_out_one_part_and_no_other(part):
+    """Which outputs move when a word is replaced, and what a sublayer's silence and a missing Add look like."""
+    torch.manual_seed(0)
+    src, tgt = ablations.numbers(1)
+    whole, model = ablations.small(1), ablations.without(part, ablations.small(1))
+
+    def moves(src_place, tgt_place):
+        other_src, other_tgt = src.clone(), tgt.clone()
+        if src_place is not None:
+            other_src[0, src_place] = 4 + (src[0, src_place] - 3) % 10
+        if tgt_place is not None:
+            other_tgt[0, tgt_place] = 4 + (tgt[0, tgt_place] - 3) % 10
+        return (model(other_src, other_tgt) - model(src, tgt)).abs().amax(-1)[0] > 1e-6
+
+    assert moves(0, None).any() == (part != "cross-attention"), "the source speaks through cross-attention alone"
+    assert moves(None, 4)[:4].any() == (part == "mask"), "the future is heard without the mask alone"
+    turned = torch.allclose(model(src.flip(1), tgt), model(src, tgt), atol=1e-6)
+    assert turned == (part in ("positions", "cross-attention")), "without positions the source is a set"
+    removed = sum(p.numel() for p in whole.parameters()) - sum(p.numel() for p in model.parameters())
+    sublayer = {"cross-attention": whole.decoder[0].cross_attention, "feed-forward": whole.encoder[0].feed_forward}
+    gone = sum(p.numel() for p in sublayer[part].parameters()) if part in sublayer else 0
+    assert removed == (2 * gone if part == "feed-forward" else gone)
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_ablations_no_residual_norms_and_does_not_add(norm_first):
+    add_norm = ablations.small(1, norm_first).encoder[0].add_norms[0]
+    x, silent = torch.randn(1, 3, 32), ablations.Silence()
+    assert torch.equal(ablations.NoResidual(add_norm)(x, silent), torch.zeros(1, 3, 32)), "nothing said, nothing left"
+    torch.testing.assert_close(add_norm(x, silent), x if norm_first else add_norm.norm(x))
+
+
+def test_ablations_shuffled_answers_belong_to_other_numbers():
+    torch.manual_seed(0)
+    src, tgt = ablations.numbers(50)
+    assert torch.equal(tgt[:, 1:].flip(1), src) and (tgt[:, 0] == 1).all()
+    src, tgt = ablations.numbers(50, shuffled=True)
+    answers = {tuple(row) for row in tgt[:, 1:].flip(1).tolist()}
+    assert answers == {tuple(row) for row in src.tolist()} and not torch.equal(tgt[:, 1:].flip(1), src)
+
+
+def test_ablations(tmp_path):
+    out = tmp_path / "result.json"
+    few = ["--steps", "12", "--deep-steps", "2", "--depth", "1", "--warmup", "1", "--seeds", "0"]
+    ablations.main([*few, "--out", str(out)])
+    runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [run["name"] for run in runs] == [*ablations.PARTS, *ablations.SHUFFLED, *ablations.DEEP]
+    assert all(len(run["curve"]) == (1 if run["name"] in ablations.DEEP else 2) for run in runs)
+    assert all(0 <= run["alone"] <= 1 and math.isfinite(run["curve"][0]) for run in runs)
