@@ -64,7 +64,7 @@ def test_the_decoder_looks_at_what_is_written_and_at_the_source(stack):
     fig = figures.attention_stages(**stack, stages=[(2, 2)])
     torch.testing.assert_close((torch.tensor(widths(fig, figures.BLUE)) - 0.5) / 5, stack["decoder"][:, 1].flatten())
     torch.testing.assert_close((torch.tensor(widths(fig, figures.ORANGE)) - 0.5) / 5, stack["cross"][:, 1].flatten())
-    assert words_on(fig)[:2] == ["encoder: layer 2 of 2, all positions at once", "decoder: word 2"]
+    assert words_on(fig)[:2] == ["encoder: finished", "decoder: word 2"]
     assert words_on(fig)[2:] == ["我", "学", "end", "begin", "Hi", "Hi", "end"]
     assert_words_stand_apart(fig)
 

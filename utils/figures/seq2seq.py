@@ -67,12 +67,12 @@ def attention_stages(
         base = height * (len(stages) - 1 - panel)
         levels = [base + 0.45 + 0.45 * level for level in range(len(encoder) + 1)]
         steps = [base + 0.45 + 0.36 * level for level in range(len(encoder) + 1)]  # lower: the decoder looks up
-        left = [0.2 + 2.7 * (i + 0.5) / len(source) for i in range(len(source))]
-        right = [3.3 + 3.4 * (t + 0.5) / len(target) for t in range(len(target))]
+        left = _columns([source], 0.1, 2.65)
+        right = _columns([["<bos>", *target[:-1]], target], 2.95, 6.75)
         title = f"encoder: layer {layers} of {len(encoder)}, all positions at once" if layers else "the sentence"
-        text(ax, 0.05, base + height - 0.14, title, 9.5, GRAY if words else "black", ha="left")
+        text(ax, 0.1, base + height - 0.14, "encoder: finished" if words else title, 10, ha="left")
         if words:
-            text(ax, 3.3, base + height - 0.14, f"decoder: word {words}", 9.5, ha="left")
+            text(ax, 3.0, base + height - 0.14, f"decoder: word {words}", 10, ha="left")
         _row(ax, left, levels[0] - 0.22, source, "black")
         _row(ax, right, levels[0] - 0.22, ["<bos>", *target][:words], "black")
         _row(ax, right, levels[-1] + 0.2, target[:words], GREEN)
@@ -93,10 +93,19 @@ def attention_stages(
     return ax.figure
 
 
+def _word(token: str) -> str:
+    return token.replace("▁", "").replace("<eos>", "end").replace("<bos>", "begin")
+
+
+def _columns(rows, start, end) -> list[float]:
+    """A center for each column of tokens, with room for the letters of its longest."""
+    room = [2 + max(len(_word(token)) for token in column) for column in zip(*rows, strict=True)]
+    return [start + (end - start) * (sum(room[:i]) + room[i] / 2) / sum(room) for i in range(len(room))]
+
+
 def _row(ax, places, y, tokens, color) -> None:
     for x, token in zip(places, tokens, strict=False):
-        word = token.replace("▁", "").replace("<eos>", "end").replace("<bos>", "begin")
-        text(ax, x, y, word, 10, color)
+        text(ax, x, y, _word(token), 9.5, color)
 
 
 def _dots(ax, places, y, color) -> None:
