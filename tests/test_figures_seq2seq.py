@@ -75,12 +75,14 @@ def test_a_weight_that_hardly_counts_is_left_out_and_the_future_is_not_drawn(sta
     assert len(lines_on(fig, figures.ORANGE)) == 2 and len(lines_on(fig, figures.BLUE)) == 2
 
 
-def test_stages_stand_one_below_the_other(stack):
-    fig = figures.attention_stages(**stack, stages=[(0, 0), (1, 0), (2, 1)])
-    titles = [t for t in fig.axes[0].texts if t.get_text().startswith(("the sentence", "encoder", "decoder"))]
-    assert [t.get_text()[:8] for t in titles] == ["the sent", "encoder:", "encoder:", "decoder:"]
-    heights = [t.get_position()[1] for t in titles]
-    assert heights[0] > heights[1] > heights[2] == heights[3]
+def test_stages_stand_one_below_the_other_two_without_words_side_by_side(stack):
+    fig = figures.attention_stages(**stack, stages=[(0, 0), (1, 0), (2, 0), (2, 1), (2, 2)])
+    titles = [t for t in fig.axes[0].texts if t.get_text().startswith(("the sentence", "encoder:"))]
+    assert [t.get_text()[-8:] for t in titles] == ["sentence", " at once", " at once", "finished", "finished"]
+    (x, y) = zip(*(t.get_position() for t in titles), strict=True)
+    assert y[0] == y[1] > y[2] > y[3] > y[4] and x[1] > x[0] == x[2] == x[3] == x[4]
+    right = [line for line in lines_on(fig, figures.BLUE) if line.get_path().vertices[:, 0].min() > x[1]]
+    assert right, "the second panel's lines stand below its title"
     assert_words_stand_apart(fig)
 
 

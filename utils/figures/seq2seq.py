@@ -59,18 +59,20 @@ def attention_stages(
 
     encoder (L, S, S), decoder and cross (L, T, T) and (L, T, S): the weights of every layer; row t of the decoder's is
     the step that writes target[t]. Blue: self-attention; orange, from the encoder's top row: cross-attention. Lines are
-    as thick as their weights; weights below 0.08 are left out. What an earlier stage drew is pale.
+    as thick as their weights; weights below 0.08 are left out. What an earlier stage drew is pale. Two stages in a row
+    without words stand side by side.
     """
-    height = 1.0 + 0.45 * len(encoder)
-    ax = canvas(6.8, height * len(stages))
-    for panel, (layers, words) in enumerate(stages):
-        base = height * (len(stages) - 1 - panel)
+    height, panels = 1.0 + 0.45 * len(encoder), _places(stages)
+    rows = 1 + panels[-1][0]
+    ax = canvas(6.8, height * rows)
+    for (layers, words), (row, shift) in zip(stages, panels, strict=True):
+        base = height * (rows - 1 - row)
         levels = [base + 0.45 + 0.45 * level for level in range(len(encoder) + 1)]
         steps = [base + 0.45 + 0.36 * level for level in range(len(encoder) + 1)]  # lower: the decoder looks up
-        left = _columns([source], 0.1, 2.65)
+        left = _columns([source], 0.1 + shift, 2.65 + shift)
         right = _columns([["<bos>", *target[:-1]], target], 2.95, 6.75)
         title = f"encoder: layer {layers} of {len(encoder)}, all positions at once" if layers else "the sentence"
-        text(ax, 0.1, base + height - 0.14, "encoder: finished" if words else title, 10, ha="left")
+        text(ax, 0.1 + shift, base + height - 0.14, "encoder: finished" if words else title, 10, ha="left")
         if words:
             text(ax, 3.0, base + height - 0.14, f"decoder: word {words}", 10, ha="left")
         _row(ax, left, levels[0] - 0.22, source, "black")
@@ -91,6 +93,16 @@ def attention_stages(
                 _lines(ax, right[:words], steps[level - 1], now, steps[level], own, BLUE)
                 _lines(ax, left, levels[-1], now, steps[level], as_array(cross[level - 1])[looks], ORANGE)
     return ax.figure
+
+
+def _places(stages) -> list[tuple[int, float]]:
+    """(row, inches to the right) of each panel: one without words fills the empty half beside another such one."""
+    places = []
+    for i, (_, words) in enumerate(stages):
+        row, shift = places[-1] if places else (-1, 0.0)
+        beside = i and not words and not stages[i - 1][1] and not shift
+        places.append((row, 3.4) if beside else (row + 1, 0.0))
+    return places
 
 
 def _word(token: str) -> str:
