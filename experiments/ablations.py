@@ -37,7 +37,7 @@ def numbers(batch, n=6, shuffled=False):
 
 
 class NoMask(nn.Module):
-    """Self-attention that sees the future, too."""
+    """Self-attention that sees the future, too: it ignores every mask that the decoder passes."""
 
     def __init__(self, attention):
         super().__init__()
@@ -109,7 +109,8 @@ def right_words(model, batch=200, shuffled=False):
 
 def small(n_layers, norm_first=True):
     """A Transformer of width 32 for the ten digits."""
-    return Transformer(ModelConfig(14, 14, "transformer", 32, 4, n_layers, 64, 0.0, norm_first))
+    sizes = {"d_model": 32, "n_heads": 4, "n_layers": n_layers, "d_ff": 64}
+    return Transformer(ModelConfig(14, 14, **sizes, dropout=0.0, norm_first=norm_first))
 
 
 PARTS = ["nothing", "positions", "mask", "cross-attention", "feed-forward", "residual"]

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 from drawn import assert_words_stand_apart, lines_on, words_on
-from matplotlib.patches import Rectangle
+from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from utils import figures
 from utils.config import ROOT
@@ -51,6 +51,13 @@ def test_each_number_stands_beside_its_box():
             beside = [o for o in texts if o.get_position()[1] == t.get_position()[1] and o.get_text().startswith("§")]
             nearest = min(beside, key=lambda o: abs(o.get_position()[0] - t.get_position()[0]))
             assert nearest.get_text() == f"§{sections[name]}"
+
+
+def test_only_what_is_built_has_a_color():
+    sections = dict.fromkeys(PARTS, 1) | {"Cross-Attention": 8, "Softmax": 10}
+    for built, white in ((None, 0), (8, 1), (7, 2)):
+        boxes = [p for p in figures.architecture(sections, built).axes[0].patches if isinstance(p, FancyBboxPatch)]
+        assert len(boxes) == 3 * 16 and sum(p.get_alpha() == 0 for p in boxes) == white
 
 
 def test_the_memory_reaches_the_decoder():

@@ -34,19 +34,24 @@ def seq2seq_overview(source: Sequence[str], target: Sequence[str]):
     return ax.figure
 
 
-def architecture(sections: dict[str, int]):
+def architecture(sections: dict[str, int], built: int | None = None):
     """The lecture's picture of the model, box by box, each with the number of the section that builds it.
 
     `sections` names the parts: Embedding, Positions, Multi-Head Attention, Norm, Add & Norm, Feed-Forward, Encoder,
-    Masked Multi-Head Attention, Cross-Attention, Decoder, Linear, Softmax, Transformer.
+    Masked Multi-Head Attention, Cross-Attention, Decoder, Linear, Softmax, Transformer. Parts of a section after
+    `built` stay white: they are still to come.
     """
     from matplotlib.patches import Rectangle
 
     ax = canvas(6.8, 8.2)
 
+    def done(name):
+        return built is None or sections[name] <= built
+
     def part(x, y, name, color, width=1.85, side=1):
         words = name.replace("Multi-Head ", "Multi-Head\n")
-        shape = box(ax, x, y, words, width, 0.5 if "\n" in words else 0.34, color, size=10)
+        height, color, fill = 0.5 if "\n" in words else 0.34, *((color, 0.12) if done(name) else (GRAY, 0.0))
+        shape = box(ax, x, y, words, width, height, color, fill, size=10)
         edge = x + side * (width / 2 + 0.06)
         text(ax, edge, y, f"§{sections[name]}", 10, ha="left" if side > 0 else "right", weight="bold")
         return shape
@@ -73,7 +78,8 @@ def architecture(sections: dict[str, int]):
         return plus
 
     def frame(x, bottom, top, name):
-        ax.add_patch(Rectangle((x - 1.5, bottom), 3.0, top - bottom, fc="#F4F4F4", ec=GRAY, lw=1.2, zorder=1))
+        ground = "#F4F4F4" if done(name) else "white"
+        ax.add_patch(Rectangle((x - 1.5, bottom), 3.0, top - bottom, fc=ground, ec=GRAY, lw=1.2, zorder=1))
         text(ax, x - 1.5, top + 0.16, f"{name} §{sections[name]}, N ×", 10.5, weight="bold", ha="left")
 
     left, right = 1.75, 5.05
