@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from experiments import ablations, bottleneck, leaks, positions, recall, same_minutes, scaling, two_heads
+from experiments import ablations, bottleneck, leaks, positions, recall, same_minutes, scaling, two_heads, vocabulary
 from utils import corpus
 
 TINY = ["--d-model", "16", "--d-ff", "32", "--tgt-vocab", "300", "--batch-tokens", "400", "--n-layers", "1"]
@@ -233,3 +233,11 @@ def test_ablations(tmp_path):
     assert [run["name"] for run in runs] == [*ablations.PARTS, *ablations.SHUFFLED, *ablations.DEEP]
     assert all(len(run["curve"]) == (1 if run["name"] in ablations.DEEP else 2) for run in runs)
     assert all(0 <= run["alone"] <= 1 and math.isfinite(run["curve"][0]) for run in runs)
+
+
+def test_vocabulary(small_corpus, tmp_path):
+    out, options = tmp_path / "result.json", [o for o in TINY if o not in ("--tgt-vocab", "300")]
+    limits = ["--minutes", "0.001", "--seeds", "0", "--sizes", "80", "300"]
+    vocabulary.main([*limits, *paths(tmp_path, out), "--options", *options])
+    few, many = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert few["vocabulary"] < many["vocabulary"] and few["tokens_per_word"] > many["tokens_per_word"] > 1

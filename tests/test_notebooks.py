@@ -364,7 +364,7 @@ def test_same_as_notices_other_code_than_the_experiments():
 
 # ---- the lecture's figures: the README says where each is ---------------------------------------------------
 
-LECTURE = [*map(str, range(1, 13)), "W^P", "overview", "architecture", "norm"]
+LECTURE = [*map(str, range(1, 13)), "W^P", "seq2seq", "animation", "overview", "architecture", "norm"]
 
 
 def sections_of(notebook: nbformat.NotebookNode) -> dict[str, set[str]]:
