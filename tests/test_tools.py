@@ -28,12 +28,12 @@ What it shows.
 
 ```{code-cell}
 ---
-tags: [nbval-ignore-output]
 mystnb:
   image:
     alt: >-
       A line that rises
       from 0 to 1.
+tags: [nbval-ignore-output]
 ---
 import matplotlib.pyplot as plt
 _ = plt.plot([0, 1])
