@@ -16,9 +16,18 @@ def paths(folder, out):
     return ["--runs", str(folder / "runs"), "--out", str(out)]
 
 
+@pytest.fixture(scope="module")
+def whole():
+    return corpus.load()
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return list(corpus.read_rows(corpus.CACHE / "tatoeba.tsv"))
+
+
 @pytest.fixture
-def small_corpus(monkeypatch):
-    whole = corpus.load()
+def small_corpus(whole, monkeypatch):
     small = corpus.Corpus(whole.train[:200], whole.dev[:2], whole.test[:2])
     monkeypatch.setattr(corpus, "load", lambda: small)
     monkeypatch.setattr(corpus, "glosses", lambda corpus_, limit: [corpus.Pair("机器", "machine")] * 20)
@@ -41,9 +50,8 @@ def test_same_minutes(small_corpus, tmp_path):
     assert json.loads(out.read_text(encoding="utf-8"))["runs"] == json.loads(before)["runs"]
 
 
-def test_leaks_both_training_sets_are_as_large_and_one_shares_sentences_with_the_test():
-    rows = list(corpus.read_rows(corpus.CACHE / "tatoeba.tsv"))[:5000]
-    test, sets = leaks.two_training_sets(rows, 500, seed=0)
+def test_leaks_both_training_sets_are_as_large_and_one_shares_sentences_with_the_test(rows):
+    test, sets = leaks.two_training_sets(rows[:5000], 500, seed=0)
     known = {name: {side for row in train for side in (row.zh, row.en)} for name, train in sets.items()}
     shared = {name: sum(bool({i.zh, *i.references} & known[name]) for i in test) for name in sets}
     assert len(test) == 500 and len(sets["random split"]) == len(sets["groups split"])
@@ -53,9 +61,9 @@ def test_leaks_both_training_sets_are_as_large_and_one_shares_sentences_with_the
         assert not {(row.zh, row.en) for row in train} & {(i.zh, i.references[0]) for i in test}
 
 
-def test_leaks(monkeypatch, tmp_path):
-    rows, out = list(corpus.read_rows(corpus.CACHE / "tatoeba.tsv"))[:300], tmp_path / "result.json"
-    monkeypatch.setattr(leaks, "read_rows", lambda path: rows)
+def test_leaks(rows, monkeypatch, tmp_path):
+    out = tmp_path / "result.json"
+    monkeypatch.setattr(leaks, "read_rows", lambda path: rows[:300])
     leaks.main(["--steps", "2", "--seeds", "0", "--n-test", "5", *paths(tmp_path, out), "--options", *TINY])
     result = json.loads(out.read_text(encoding="utf-8"))
     assert [run["name"] for run in result["runs"]] == ["random split", "groups split"]
