@@ -15,6 +15,8 @@ from pathlib import Path
 from experiments import record, train_and_score
 from utils.config import ROOT
 from utils.corpus import CACHE, Row, TestItem, group, read_rows
+from utils.evaluation import evaluate
+from utils.translate import load_translator
 
 
 def two_training_sets(rows: list[Row], n_test: int, seed: int) -> tuple[list[TestItem], dict[str, list[Row]]]:
@@ -26,6 +28,16 @@ def two_training_sets(rows: list[Row], n_test: int, seed: int) -> tuple[list[Tes
     siblings = [row for row in others if row in touched]
     leaky = siblings + clean[: len(clean) - len(siblings)]
     return [TestItem(row.zh, (row.en,)) for row in test], {"random split": leaky, "groups split": clean}
+
+
+def by_kind(test: list[TestItem], leaky: list[Row]) -> dict[str, list[TestItem]]:
+    """The test items that share a sentence with the leaky training set, and those that do not."""
+    known = {side for row in leaky for side in (row.zh, row.en)}
+    shares = [bool(known & {item.zh, *item.references}) for item in test]
+    return {
+        "shared": [item for item, shared in zip(test, shares, strict=True) if shared],
+        "unshared": [item for item, shared in zip(test, shares, strict=True) if not shared],
+    }
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -48,7 +60,11 @@ def main(argv: list[str] | None = None) -> None:
             pairs = folder.with_suffix(".tsv")
             pairs.write_text("".join(f"{row.zh}\t{row.en}\n" for row in rows), encoding="utf-8")
             options = ["--pairs", str(pairs), "--steps", str(args.steps), "--seed", str(seed), *args.options]
-            runs.append({"name": name, "seed": seed, **train_and_score(options, folder, test)})
+            row = train_and_score(options, folder, test)
+            translator = load_translator(folder, "cpu")
+            for kind, items in by_kind(test, sets["random split"]).items():
+                row[kind] = {"sentences": len(items), "bleu": evaluate(translator, items)["bleu"]}
+            runs.append({"name": name, "seed": seed, **row})
     record("leaks", argv, runs, args.out, steps=args.steps, seeds=args.seeds)
 
 

@@ -56,6 +56,8 @@ def test_leaks_both_training_sets_are_as_large_and_one_shares_sentences_with_the
     shared = {name: sum(bool({i.zh, *i.references} & known[name]) for i in test) for name in sets}
     assert len(test) == 500 and len(sets["random split"]) == len(sets["groups split"])
     assert shared["groups split"] == 0 and shared["random split"] > 50
+    kinds = leaks.by_kind(test, sets["random split"])
+    assert len(kinds["shared"]) == shared["random split"] and len(kinds["shared"]) + len(kinds["unshared"]) == 500
     for train in sets.values():
         assert len(set(train)) == len(train) and set(train) <= set(rows)
         assert not {(row.zh, row.en) for row in train} & {(i.zh, i.references[0]) for i in test}
@@ -64,10 +66,11 @@ def test_leaks_both_training_sets_are_as_large_and_one_shares_sentences_with_the
 def test_leaks(rows, monkeypatch, tmp_path):
     out = tmp_path / "result.json"
     monkeypatch.setattr(leaks, "read_rows", lambda path: rows[:300])
-    leaks.main(["--steps", "2", "--seeds", "0", "--n-test", "5", *paths(tmp_path, out), "--options", *TINY])
+    leaks.main(["--steps", "2", "--seeds", "0", "--n-test", "60", *paths(tmp_path, out), "--options", *TINY])
     result = json.loads(out.read_text(encoding="utf-8"))
     assert [run["name"] for run in result["runs"]] == ["random split", "groups split"]
-    assert result["steps"] == 2 and all(run["pairs"] > 200 for run in result["runs"])
+    for run in result["runs"]:
+        assert run["pairs"] > 150 and run["shared"]["sentences"] + run["unshared"]["sentences"] == 60
 
 
 def test_scaling(small_corpus, tmp_path):
