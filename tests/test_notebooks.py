@@ -1,6 +1,7 @@
 """Every lesson and solution keeps the rules of tools/rules.py, and every rule refuses what breaks it."""
 
 import ast
+import functools
 import importlib
 import inspect
 import math
@@ -30,6 +31,7 @@ def stem(path: Path) -> str:
     return path.stem
 
 
+@functools.cache
 def read(path: Path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
 
