@@ -1,7 +1,10 @@
 """The long experiments behind some figures: each script writes its data/experiments/NAME.json through `record`."""
 
+import argparse
 import json
 import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from utils import training
@@ -9,11 +12,15 @@ from utils.checkpoint import write_text_atomically
 from utils.config import ROOT
 from utils.corpus import TestItem
 from utils.evaluation import evaluate
-from utils.translate import load_translator
+from utils.translate import Translator, load_translator
 
 
-def record(name: str, argv: list[str], runs: list[dict], out: Path | None = None, **settings) -> Path:
-    """Write the rows that an experiment found, the command, the commit and the machine; returns the file's path."""
+def record(name: str, argv: list[str] | None, runs: list[dict], out: Path | None = None, **settings) -> Path:
+    """Write the rows that an experiment found, the command, the commit and the machine; returns the file's path.
+
+    argv as `main` got it: None stands for the command line.
+    """
+    argv = sys.argv[1:] if argv is None else argv
     out = out or ROOT / "data/experiments" / f"{name}.json"
     git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     result = {
@@ -28,11 +35,26 @@ def record(name: str, argv: list[str], runs: list[dict], out: Path | None = None
     return out
 
 
-def train_and_score(options: list[str], folder: Path, test: list[TestItem]) -> dict:
-    """Train one model on one thread in `folder` (or go on there), translate the test items: one row of a result."""
+def add_training_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """What every experiment understands that trains translators: where its runs and its result go, further options."""
+    add = parser.add_argument
+    add("--runs", type=Path, default=ROOT / "data/cache/runs" / name)
+    add("--out", type=Path, help=f"default: data/experiments/{name}.json")
+    add("--options", nargs=argparse.REMAINDER, default=[], help="passed on to every training run")
+
+
+def write_pairs(path: Path, pairs: Iterable) -> None:
+    """Sentence pairs (anything with .zh and .en) as the file that `python -m utils.training --pairs` reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{pair.zh}\t{pair.en}\n" for pair in pairs), encoding="utf-8")
+
+
+def train_and_score(options: list[str], folder: Path, test: list[TestItem]) -> tuple[dict, Translator]:
+    """Train one model on one thread in `folder` (or go on there), translate the test: a row of a result, the model."""
     if training.main(["--out", str(folder), "--threads", "1", *options]) != 0:
         raise SystemExit(f"The run in {folder} did not finish; the same command goes on from there.")
     log = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    scores = evaluate(load_translator(folder, "cpu"), test)
+    translator = load_translator(folder, "cpu")
+    scores = evaluate(translator, test)
     kept = {key: log[key] for key in ("parameters", "pairs", "history")}
-    return kept | {key: scores[key] for key in ("bleu", "chrf", "bleu_multi")}
+    return kept | {key: scores[key] for key in ("bleu", "chrf", "bleu_multi")}, translator

@@ -9,7 +9,6 @@ python -m experiments.ablations
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -154,7 +153,7 @@ def main(argv: list[str] | None = None) -> None:
         steps = args.deep_steps if name in DEEP else args.steps
         rows.append(run(name, seed, steps, args.depth, args.warmup))
     settings = {key: getattr(args, key) for key in ("seeds", "steps", "deep_steps", "depth", "warmup")}
-    record("ablations", sys.argv[1:] if argv is None else argv, rows, args.out, **settings)
+    record("ablations", argv, rows, args.out, **settings)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ python -m experiments.bottleneck
 
 import argparse
 import math
-import sys
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -176,7 +175,6 @@ def main(argv: list[str] | None = None) -> None:
     todo = [(name, seed, args.steps, lengths) for seed in args.seeds for name in MODELS]
     with get_context("spawn").Pool(args.jobs) as pool:
         rows = pool.starmap(run, todo, chunksize=1)
-    argv = sys.argv[1:] if argv is None else argv
     record("bottleneck", argv, rows, args.out, steps=args.steps, seeds=args.seeds, lengths=lengths)
 
 

@@ -9,14 +9,10 @@ python -m experiments.leaks --steps 2500 --seeds 0 1 2
 
 import argparse
 import random
-import sys
-from pathlib import Path
 
-from experiments import record, train_and_score
-from utils.config import ROOT
+from experiments import add_training_arguments, record, train_and_score, write_pairs
 from utils.corpus import CACHE, Row, TestItem, group, read_rows
 from utils.evaluation import evaluate
-from utils.translate import load_translator
 
 
 def two_training_sets(rows: list[Row], n_test: int, seed: int) -> tuple[list[TestItem], dict[str, list[Row]]]:
@@ -45,23 +41,18 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--n-test", type=int, default=1000)
-    parser.add_argument("--runs", type=Path, default=ROOT / "data/cache/runs/leaks")
-    parser.add_argument("--out", type=Path, help="default: data/experiments/leaks.json")
-    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="passed on to every training run")
-    argv = sys.argv[1:] if argv is None else argv
+    add_training_arguments(parser, "leaks")
     args = parser.parse_args(argv)
     distinct = {(row.zh, row.en): row for row in read_rows(CACHE / "tatoeba.tsv")}
     runs = []
-    args.runs.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         test, sets = two_training_sets(list(distinct.values()), args.n_test, seed)
         for name, rows in sets.items():
             folder = args.runs / f"{name.replace(' ', '-')}-{seed}"
             pairs = folder.with_suffix(".tsv")
-            pairs.write_text("".join(f"{row.zh}\t{row.en}\n" for row in rows), encoding="utf-8")
+            write_pairs(pairs, rows)
             options = ["--pairs", str(pairs), "--steps", str(args.steps), "--seed", str(seed), *args.options]
-            row = train_and_score(options, folder, test)
-            translator = load_translator(folder, "cpu")
+            row, translator = train_and_score(options, folder, test)
             for kind, items in by_kind(test, sets["random split"]).items():
                 row[kind] = {"sentences": len(items), "bleu": evaluate(translator, items)["bleu"]}
             runs.append({"name": name, "seed": seed, **row})

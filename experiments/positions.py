@@ -7,7 +7,6 @@ python -m experiments.positions
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -117,7 +116,6 @@ def main(argv: list[str] | None = None) -> None:
         right = {n: round(ask(model, n, args.questions)[0].float().mean().item(), 4) for n in LENGTHS}
         longest = [round(share, 4) for share in groups(*ask(model, LENGTHS[-1], args.questions))]
         rows.append({"scheme": scheme, "seed": seed, "right": right, "longest": longest})
-    argv = sys.argv[1:] if argv is None else argv
     record("positions", argv, rows, args.out, steps=args.steps, seeds=args.seeds, lengths=LENGTHS)
 
 

@@ -7,7 +7,6 @@ python -m experiments.recall --seeds 0 1 2
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -123,7 +122,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     rows = [run(name, seed, args.steps, args.max_distance) for seed in args.seeds for name in LAYERS]
-    argv = sys.argv[1:] if argv is None else argv
     record("recall", argv, rows, args.out, steps=args.steps, max_distance=args.max_distance)
 
 

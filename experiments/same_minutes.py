@@ -8,14 +8,11 @@ python -m experiments.same_minutes --minutes 20 --seeds 0
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from experiments import record, train_and_score
+from experiments import add_training_arguments, record, train_and_score
 from utils import corpus
-from utils.config import ROOT
 from utils.evaluation import compounds
-from utils.translate import load_translator
 
 VARIANTS = {
     "transformer": [],
@@ -26,8 +23,8 @@ VARIANTS = {
 
 def run(name: str, options: list[str], minutes: float, seed: int, folder: Path, test: list[corpus.TestItem]) -> dict:
     """Train one variant and score it: one row of the result."""
-    row = train_and_score(["--minutes", str(minutes), "--seed", str(seed), *options], folder, test)
-    right = sum(right for _, _, right in compounds(load_translator(folder, "cpu")))
+    row, translator = train_and_score(["--minutes", str(minutes), "--seed", str(seed), *options], folder, test)
+    right = sum(right for _, _, right in compounds(translator))
     return {"name": name, "seed": seed, "minutes": minutes, **row, "compounds_right": right}
 
 
@@ -35,9 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--runs", type=Path, default=ROOT / "data/cache/runs/same_minutes")
-    parser.add_argument("--out", type=Path, help="default: data/experiments/same_minutes.json")
-    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="passed on to every training run")
+    add_training_arguments(parser, "same_minutes")
     args = parser.parse_args(argv)
     test = corpus.load().test
     rows = [
@@ -45,7 +40,6 @@ def main(argv: list[str] | None = None) -> None:
         for seed in args.seeds
         for name, options in VARIANTS.items()
     ]
-    argv = sys.argv[1:] if argv is None else argv
     record("same_minutes", argv, rows, args.out, minutes=args.minutes, seeds=args.seeds)
 
 

@@ -7,12 +7,9 @@ python -m experiments.scaling --steps 1500 --seeds 0
 
 import argparse
 import random
-import sys
-from pathlib import Path
 
-from experiments import record, train_and_score
+from experiments import add_training_arguments, record, train_and_score, write_pairs
 from utils import corpus
-from utils.config import ROOT
 
 WIDTHS = (64, 128, 256)  # d_model; d_ff is four times as wide
 SHARES = (1, 4, 16)  # all training pairs, a quarter, a sixteenth
@@ -24,24 +21,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
     parser.add_argument("--shares", type=int, nargs="+", default=SHARES)
-    parser.add_argument("--runs", type=Path, default=ROOT / "data/cache/runs/scaling")
-    parser.add_argument("--out", type=Path, help="default: data/experiments/scaling.json")
-    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="passed on to every training run")
-    argv = sys.argv[1:] if argv is None else argv
+    add_training_arguments(parser, "scaling")
     args = parser.parse_args(argv)
     whole, runs = corpus.load(), []
-    args.runs.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:
         shuffled = random.Random(seed).sample(whole.train, len(whole.train))
         for share in args.shares:
             pairs = args.runs / f"share-{share}-{seed}.tsv"
-            chosen = shuffled[: len(shuffled) // share]
-            pairs.write_text("".join(f"{pair.zh}\t{pair.en}\n" for pair in chosen), encoding="utf-8")
+            write_pairs(pairs, shuffled[: len(shuffled) // share])
             for width in args.widths:
                 folder = args.runs / f"share-{share}-width-{width}-{seed}"
                 sizes = ["--d-model", str(width), "--d-ff", str(4 * width)]
                 options = ["--pairs", str(pairs), "--steps", str(args.steps), "--seed", str(seed), *sizes]
-                row = train_and_score([*options, *args.options], folder, whole.test)
+                row, _ = train_and_score([*options, *args.options], folder, whole.test)
                 runs.append({"d_model": width, "share": share, "seed": seed, **row})
     record("scaling", argv, runs, args.out, steps=args.steps, seeds=args.seeds)
 

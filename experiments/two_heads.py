@@ -9,7 +9,6 @@ python -m experiments.two_heads
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import torch
@@ -97,7 +96,6 @@ def main(argv: list[str] | None = None) -> None:
             parameters = sum(p.numel() for p in model.parameters())
             error = train(model, args.steps, **speed)
             rows.append({"name": name, "seed": seed, "parameters": parameters, "error": error})
-    argv = sys.argv[1:] if argv is None else argv
     record("two_heads", argv, rows, args.out, steps=args.steps, seeds=args.seeds)
 
 

@@ -7,13 +7,9 @@ python -m experiments.vocabulary --minutes 10 --seeds 0
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-from experiments import record, train_and_score
+from experiments import add_training_arguments, record, train_and_score
 from utils import corpus
-from utils.config import ROOT
-from utils.translate import load_translator
 
 SIZES = (100, 1000, 4000, 16000)
 
@@ -23,10 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--runs", type=Path, default=ROOT / "data/cache/runs/vocabulary")
-    parser.add_argument("--out", type=Path, help="default: data/experiments/vocabulary.json")
-    parser.add_argument("--options", nargs=argparse.REMAINDER, default=[], help="passed on to every training run")
-    argv = sys.argv[1:] if argv is None else argv
+    add_training_arguments(parser, "vocabulary")
     args = parser.parse_args(argv)
     test, runs = corpus.load().test, []
     english = [item.references[0] for item in test]
@@ -34,8 +27,8 @@ def main(argv: list[str] | None = None) -> None:
         for size in args.sizes:
             folder = args.runs / f"size-{size}-{seed}"
             options = ["--minutes", str(args.minutes), "--seed", str(seed), "--tgt-vocab", str(size), *args.options]
-            row = train_and_score(options, folder, test)
-            tokenizer = load_translator(folder, "cpu").tokenizer
+            row, translator = train_and_score(options, folder, test)
+            tokenizer = translator.tokenizer
             tokens = sum(map(len, tokenizer.encode_tgt(english))) / sum(len(text.split()) for text in english)
             row |= {"vocabulary": tokenizer.tgt_vocab, "tokens_per_word": round(tokens, 3)}
             runs.append({"size": size, "seed": seed, **row})

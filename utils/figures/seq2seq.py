@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 
 from .drawing import arrow, box, canvas, text, vector
-from .style import BLUE, GRAY, GREEN, ORANGE, PALE, PURPLE, as_array
+from .style import BLUE, GRAY, GREEN, ORANGE, PALE, PURPLE, as_array, as_word
 
 
 def encoder_decoder(source: Sequence[str], h, read: Sequence[str], s, written: Sequence[str], c=None, weights=None):
@@ -105,19 +105,15 @@ def _places(stages) -> list[tuple[int, float]]:
     return places
 
 
-def _word(token: str) -> str:
-    return token.replace("▁", "").replace("<eos>", "end").replace("<bos>", "begin")
-
-
 def _columns(rows, start, end) -> list[float]:
     """A center for each column of tokens, with room for the letters of its longest."""
-    room = [2 + max(len(_word(token)) for token in column) for column in zip(*rows, strict=True)]
+    room = [2 + max(len(as_word(token)) for token in column) for column in zip(*rows, strict=True)]
     return [start + (end - start) * (sum(room[:i]) + room[i] / 2) / sum(room) for i in range(len(room))]
 
 
 def _row(ax, places, y, tokens, color) -> None:
     for x, token in zip(places, tokens, strict=False):
-        text(ax, x, y, _word(token), 9.5, color)
+        text(ax, x, y, as_word(token), 9.5, color)
 
 
 def _dots(ax, places, y, color) -> None:

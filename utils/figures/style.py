@@ -52,6 +52,11 @@ def as_array(values) -> np.ndarray:
     return np.asarray(values, dtype=float)
 
 
+def as_word(token: str) -> str:
+    """A token as a picture writes it: without the sign for a space, and the marks in words."""
+    return token.replace("▁", "").replace("<eos>", "end").replace("<bos>", "begin")
+
+
 def number(x) -> str:
     """At most two decimals, no trailing zeros, no minus before a zero: 2, 0.7, -0.38."""
     return f"{round(float(x), 2) + 0.0:g}"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .drawing import arrow, box, canvas
-from .style import BLUE, GRAY, ORANGE, PALE, as_array
+from .style import BLUE, GRAY, ORANGE, PALE, as_array, as_word
 
 
 def shared_sides(pairs: Sequence[tuple[str, str]]):
@@ -78,7 +78,7 @@ def alignments(panels: Sequence[tuple]):
     for ax, (source, target, weights) in zip(axes[0], panels, strict=True):
         image = ax.imshow(as_array(weights), cmap="Blues", vmin=0, vmax=0.6)
         for axis, tokens in ((ax.xaxis, source), (ax.yaxis, target)):
-            words = [token.replace("▁", "").replace("<eos>", "end") for token in tokens]
+            words = [as_word(token) for token in tokens]
             axis.set_ticks(range(len(words)), words, fontsize=10)
         ax.tick_params(length=0)
         ax.set_xticks(np.arange(len(source)) - 0.5, minor=True)
