@@ -5,21 +5,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def _frequencies(d_model: int) -> Tensor:
-    """How far each clock hand turns in one position, 10000^(-2i/d): (d/2,). ValueError if d_model is odd."""
-    if d_model % 2:
-        raise ValueError(f"d_model = {d_model} must be even: a position is written in sine/cosine pairs.")
-    # In float64: at position 5000 an angle in float32 is already off in the fourth decimal.
-    return 10000.0 ** (-torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)
-
-
 def sinusoidal(n_positions: int, d_model: int) -> Float[Tensor, "n d"]:
     """e(p)[2i] = sin(p / 10000^(2i/d)), e(p)[2i+1] = cos(p / 10000^(2i/d)): a row of clock hands per position.
 
     Returns (n_positions, d_model) in float32, positions from 0. Raises ValueError if d_model is odd.
     Source: Attention Is All You Need, section 3.5.
     """
-    angle = torch.arange(n_positions, dtype=torch.float64)[:, None] * _frequencies(d_model)  # (n, d/2)
+    if d_model % 2:
+        raise ValueError(f"d_model = {d_model} must be even: a position is written in sine/cosine pairs.")
+    # Angles in float64: at position 5000 a float32 product is already off in the fourth decimal.
+    frequency = 10000.0 ** (-torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)  # (d/2,)
+    angle = torch.arange(n_positions, dtype=torch.float64)[:, None] * frequency  # (n, d/2)
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()
 
 
@@ -29,7 +25,9 @@ def shift_matrix(d_model: int, offset: int) -> Float[Tensor, "d d"]:
     In the interleaved layout of `sinusoidal`; negative offsets turn back. Raises ValueError if d_model is odd.
     Source: Attention Is All You Need, section 3.5, "a linear function of PE_pos".
     """
-    turn = offset * _frequencies(d_model)  # (d/2,)
+    if d_model % 2:
+        raise ValueError(f"d_model = {d_model} must be even: a position is written in sine/cosine pairs.")
+    turn = offset * 10000.0 ** (-torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)  # (d/2,)
     blocks = [torch.tensor([[t.cos(), t.sin()], [-t.sin(), t.cos()]]) for t in turn]  # (2, 2) each
     return torch.block_diag(*blocks).float()
 
