@@ -364,13 +364,15 @@ def test_same_as_notices_other_code_than_the_experiments():
         assert_same_code(source.replace("indent=1", "indent=2"), "experiments.record")
 
 
-# ---- the lecture's figures: the README says where each is ---------------------------------------------------
+# ---- the lecture's figures, formulas and examples: the README says where each is ----------------------------
 
-LECTURE = [*map(str, range(1, 13)), "W^P", "seq2seq", "animation", "overview", "architecture", "norm"]
+FIGURES = [*map(str, range(1, 13)), "W^P", "seq2seq", "animation", "overview", "architecture", "norm"]
+FORMULAS = ["embedding", "query", "score", "softmax", "output", "it", "scaling", "part", "Q", "K^T q", "A", "O", "GPU"]
+FORMULAS += ["heads", "W^O", "e", "p", "context", "Layer Norm", "Batch Norm", "Add", "masked", "BERT", "example", "unseen"]
 
 
 def sections_of(notebook: nbformat.NotebookNode) -> dict[str, set[str]]:
-    """Each heading of level two or three, and the pictures of the lecture (tags `lecture:`) in its section."""
+    """Each heading of level two or three, and what of the lecture (tags `lecture:`) is in its section."""
     found, heading = {}, ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -383,22 +385,22 @@ def sections_of(notebook: nbformat.NotebookNode) -> dict[str, set[str]]:
 
 
 def places_in_readme() -> dict[str, tuple[Path, str]]:
-    """The README's table: the lecture's figure -> (notebook, heading of the section)."""
-    rows = re.findall(r"^\| ([\w^]+) \|.*\| \[[^\]]+\]\((notebooks/[^)]+\.ipynb)\), \*(.+)\* \|$", README, re.MULTILINE)
-    return {figure: (NOTEBOOKS.parent / path, heading) for figure, path, heading in rows}
+    """The README's tables: the lecture's figure or formula -> (notebook, heading of the section)."""
+    rows = re.findall(r"^\| ([\w^ ]+) \|.*\| \[[^\]]+\]\((notebooks/[^)]+\.ipynb)\), \*(.+)\* \|$", README, re.MULTILINE)
+    return {item: (NOTEBOOKS.parent / path, heading) for item, path, heading in rows}
 
 
 README = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("figure", LECTURE)
-def test_the_readme_says_where_each_figure_of_the_lecture_is(figure: str):
-    path, heading = places_in_readme()[figure]
+@pytest.mark.parametrize("item", FIGURES + FORMULAS)
+def test_the_readme_says_where_each_item_of_the_lecture_is(item: str):
+    path, heading = places_in_readme()[item]
     sections = sections_of(read(path))
     assert heading in sections, f"{path.name} has no section {heading!r}, only {list(sections)}"
-    assert figure in sections[heading], f"no cell in {path.name}, {heading!r}, has the tag lecture:{figure}"
+    assert item in sections[heading], f"no cell in {path.name}, {heading!r}, has the tag lecture:{item}"
 
 
-def test_every_picture_of_the_lecture_in_a_lesson_is_in_the_readme():
-    drawn = {figure for path in LESSONS for figures in sections_of(read(path)).values() for figure in figures}
-    assert drawn == set(places_in_readme())
+def test_everything_of_the_lecture_in_a_lesson_is_in_the_readme():
+    computed = {item for path in LESSONS for items in sections_of(read(path)).values() for item in items}
+    assert computed == set(places_in_readme())
