@@ -368,7 +368,8 @@ def test_same_as_notices_other_code_than_the_experiments():
 
 FIGURES = [*map(str, range(1, 13)), "W^P", "seq2seq", "animation", "overview", "architecture", "norm"]
 FORMULAS = ["embedding", "query", "score", "softmax", "output", "it", "scaling", "part", "Q", "K^T q", "A", "O", "GPU"]
-FORMULAS += ["heads", "W^O", "e", "p", "context", "Layer Norm", "Batch Norm", "Add", "masked", "BERT", "example", "unseen"]
+FORMULAS += ["heads", "W^O", "e", "p", "context", "Layer Norm", "Batch Norm", "Add", "masked", "BERT", "example"]
+FORMULAS += ["unseen"]
 
 
 def sections_of(notebook: nbformat.NotebookNode) -> dict[str, set[str]]:
@@ -386,7 +387,8 @@ def sections_of(notebook: nbformat.NotebookNode) -> dict[str, set[str]]:
 
 def places_in_readme() -> dict[str, tuple[Path, str]]:
     """The README's tables: the lecture's figure or formula -> (notebook, heading of the section)."""
-    rows = re.findall(r"^\| ([\w^ ]+) \|.*\| \[[^\]]+\]\((notebooks/[^)]+\.ipynb)\), \*(.+)\* \|$", README, re.MULTILINE)
+    row = r"^\| ([\w^ ]+) \|.*\| \[[^\]]+\]\((notebooks/[^)]+\.ipynb)\), \*(.+)\* \|$"
+    rows = re.findall(row, README, re.MULTILINE)
     return {item: (NOTEBOOKS.parent / path, heading) for item, path, heading in rows}
 
 

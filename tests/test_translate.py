@@ -17,6 +17,7 @@ from torch.testing import assert_close
 from utils import load_translator, translate
 from utils.config import ROOT
 from utils.corpus import clean
+from utils.tokenizer import Tokenizer
 from utils.translate import LONGEST, main, split_sentences
 
 LONG = "".join(zh for zh, _ in PAIRS)
@@ -241,3 +242,12 @@ def test_the_command_as_a_process(folder):
     found = subprocess.run([*command, "-"], input="我喜欢学习。\n😀\n".encode(), capture_output=True, env=env, cwd=ROOT)
     assert found.returncode == 0 and found.stderr == b""
     assert found.stdout.decode() == load_translator(folder).translate("我喜欢学习。") + "\n😀\n"
+
+
+def test_a_model_that_learned_to_read_latin_is_asked(translator):
+    """Trained on pairs whose source is not Chinese, it translates them; ours passes such sentences on."""
+    tokenizer = Tokenizer.train(["Anna kauft Brot."] * 2, ["Anna buys bread."] * 2, tgt_vocab=40)
+    asked = translate.Translator(translator.model, tokenizer, torch.device("cpu"))
+    asked.decode_batch = lambda sentences, beam_size, length_penalty: [f"<{sentence}>" for sentence in sentences]
+    assert asked.translate(["Anna kauft Brot.", "", "Brot"]) == ["<Anna kauft Brot.>", "", "<Brot>"]
+    assert translator.translate("Anna kauft Brot.") == "Anna kauft Brot."

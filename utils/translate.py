@@ -29,6 +29,7 @@ BATCH = 64  # sentences decoded side by side
 SENTENCE = re.compile(r"[^。!?;…]*[。!?;…]+[\"'”’」』)]*|[^。!?;…]+")
 CLAUSE = re.compile(r"[^,、:\s]*[,、:\s]+|[^,、:\s]+")
 CHINESE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+ANYTHING = re.compile(r"\S")
 
 
 class Alignment(NamedTuple):
@@ -69,7 +70,7 @@ def whole_characters(text: str) -> str:
 
 
 def pieces(line: str) -> list[str]:
-    """What the model gets of one line: its sentences, cleaned; a line without a Chinese character stays whole."""
+    """One line as the model may get it: its sentences, cleaned; a line without a Chinese character stays whole."""
     line = whole_characters(line)
     cleaned = clean(line)
     return split_sentences(cleaned) if CHINESE.search(cleaned) else [" ".join(line.split())]
@@ -80,12 +81,16 @@ class Translator:
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer, device: torch.device):
         self.model, self.tokenizer, self.device = model.to(device).eval(), tokenizer, device
+        # A model trained on pairs of one's own may have learned to read another script.
+        reads_chinese = any(CHINESE.match(character) for character in tokenizer.src.get_vocab())
+        self.readable = CHINESE if reads_chinese else ANYTHING
 
     def translate(self, text: str | list[str], beam_size: int = 4, length_penalty: float = 1.0) -> str | list[str]:
         """English for Chinese: str -> str, list of str -> list of str in the same order.
 
         Long texts are translated sentence by sentence and line by line, nothing is dropped. A sentence without a
-        single Chinese character (Latin text, numbers, emoji) is not translated. beam_size 1 is greedy search.
+        single Chinese character (Latin text, numbers, emoji) is not translated, unless the model was trained on pairs
+        whose source is not Chinese. beam_size 1 is greedy search.
         """
         if isinstance(text, str):
             return self._translate([text], beam_size, length_penalty)[0]
@@ -104,7 +109,7 @@ class Translator:
             for text in results
             for line in text
             for i, piece in enumerate(line)
-            if CHINESE.search(piece)
+            if self.readable.search(piece)
         ]
         todo.sort(key=lambda entry: len(entry[0]))  # similar lengths together: little padding
         for start in range(0, len(todo), BATCH):
