@@ -2,9 +2,12 @@
 
 nbval itself leaves out PNG and JPEG pictures. This file adds stderr (progress bars) and SVG pictures
 (random ids), and the sanitizer that turns timings into a placeholder. Every kernel is started with
-the Python that runs pytest, whatever other kernels are installed on the machine.
+the Python that runs pytest, whatever other kernels are installed on the machine. Exercises tried by a
+test are noted in a temporary file: the learner's own progress is not touched.
 """
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,9 @@ NEVER_COMPARED = ("stderr", "image/svg+xml")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    folder = tempfile.TemporaryDirectory()
+    config.add_cleanup(folder.cleanup)
+    os.environ["TRANSFORMER_COURSE_PROGRESS"] = str(Path(folder.name) / "progress.json")
     if getattr(config.option, "nbval", False):
         config.option.nbval_sanitize_with = config.option.nbval_sanitize_with or str(SANITIZER)
         config.option.nbval_current_env = config.option.nbval_kernel_name is None

@@ -1,0 +1,285 @@
+"""The checks of the exercises: right answers pass, however written; each known mistake is named; nothing raises."""
+
+import importlib
+import inspect
+import json
+
+import pytest
+import torch
+
+from utils import checks
+from utils.checks import exercise, record
+from utils.checks.exercise import Check, difference
+from utils.checks.running import Raised, TimeUp, call
+
+SEEDS = range(5)
+FEW_MISTAKES: set[str] = set()  # exercises whose formula leaves room for fewer than four
+
+
+def answers(name: str) -> list:
+    lesson, _, function = name.partition(".")
+    return importlib.import_module(f"answers.{lesson}").ANSWERS[function]
+
+
+@pytest.fixture(autouse=True)
+def progress_file(tmp_path, monkeypatch):
+    """Every test has a file of its own: the learner's is never touched."""
+    path = tmp_path / "progress.json"
+    monkeypatch.setenv("TRANSFORMER_COURSE_PROGRESS", str(path))
+    return path
+
+
+def stub_of(check: Check):
+    """The stub as the lesson has it: the signature, and nothing done."""
+    names = ", ".join(inspect.signature(check.oracle).parameters)
+    namespace = {}
+    exec(f'def {check.name}({names}):\n    """To do."""\n    ...', namespace)
+    return namespace[check.name]
+
+
+EACH = pytest.mark.parametrize("name", checks.EXERCISES)
+ANSWERS = [(name, answer) for name in checks.EXERCISES for answer in answers(name)]
+MISTAKES = [(name, mistake) for name, check in checks.EXERCISES.items() for mistake in check.mistakes]
+
+
+# ---- every exercise ----------------------------------------------------------------------------------------
+
+
+@EACH
+def test_the_stub_is_not_attempted(name: str, progress_file):
+    result = checks.EXERCISES[name](stub_of(checks.EXERCISES[name]))
+    assert result.passed is None and "not attempted" in str(result)
+    assert not progress_file.exists(), "looking is not trying"
+
+
+@EACH
+def test_the_oracle_passes_its_own_check(name: str):
+    for seed in SEEDS:
+        result = checks.EXERCISES[name](checks.EXERCISES[name].oracle, seed=seed)
+        assert result.passed is True, str(result)
+
+
+@pytest.mark.parametrize(("name", "answer"), ANSWERS, ids=[f"{name}-{answer.__name__}" for name, answer in ANSWERS])
+def test_right_answers_pass(name: str, answer):
+    for seed in SEEDS:
+        result = checks.EXERCISES[name](answer, seed=seed)
+        assert result.passed is True, str(result)
+
+
+@EACH
+def test_there_are_several_right_answers_and_several_mistakes(name: str):
+    assert len(answers(name)) >= 3
+    assert len(checks.EXERCISES[name].mistakes) >= 4 or name in FEW_MISTAKES
+
+
+@pytest.mark.parametrize(("name", "mistake"), MISTAKES, ids=[f"{name}-{m.name}" for name, m in MISTAKES])
+def test_each_mistake_is_named_and_no_other(name: str, mistake):
+    for seed in SEEDS:
+        result = checks.EXERCISES[name](mistake.code, seed=seed)
+        assert result.passed is False
+        assert f"This looks like: {mistake.name}. {mistake.advice}" in str(result), str(result)
+        assert str(result).count("This looks like") == 1
+
+
+def raises_an_error(*arguments):
+    raise RuntimeError("something broke")
+
+
+def leaves(*arguments):
+    raise SystemExit(1)
+
+
+def gives_nothing(*arguments):
+    arguments = None
+    return arguments
+
+
+def gives_a_word(*arguments):
+    return "forty-two"
+
+
+def gives_an_array(*arguments):
+    import numpy as np
+
+    return np.zeros(3)
+
+
+def gives_nan(*arguments):
+    return torch.full((2, 2), torch.nan)
+
+
+GARBAGE = [None, 42, "attend", torch.zeros(2), raises_an_error, leaves, gives_nothing, gives_a_word, gives_an_array]
+GARBAGE += [gives_nan, lambda: 1, Exception, type]
+
+
+@EACH
+def test_garbage_gets_a_sentence(name: str):
+    for garbage in GARBAGE:
+        result = checks.EXERCISES[name](garbage)
+        assert result.passed is False and len(str(result)) > 20, f"{garbage}: {result}"
+        assert "Traceback" not in str(result)
+
+
+@EACH
+def test_an_endless_loop_is_cut_off(name: str, monkeypatch):
+    monkeypatch.setattr(exercise, "SECONDS", 0.1)
+
+    def endless(*arguments):
+        while True:
+            try:
+                pass
+            except Exception:
+                pass
+
+    result = checks.EXERCISES[name](endless)
+    assert result.passed is False and "never ends" in str(result)
+
+
+@EACH
+def test_what_is_changed_detached_or_called_is_told(name: str):
+    check = checks.EXERCISES[name]
+
+    def changes_its_input(*arguments):
+        out = check.oracle(*arguments)
+        for x in arguments:
+            if isinstance(x, torch.Tensor):
+                x.data.add_(1)
+            elif isinstance(x, list):
+                x.append(x[-1])
+        return out
+
+    def detaches(*arguments):
+        out = check.oracle(*arguments)
+        return tuple(x.detach() for x in out) if isinstance(out, tuple) else out.detach()
+
+    case = next(
+        c
+        for c in check.draw_cases(checks.exercise.Draw(0))
+        if any(isinstance(x, torch.Tensor | list) for x in c) or True
+    )
+    if any(isinstance(x, torch.Tensor | list) for x in case):
+        assert "changes its input" in str(check(changes_its_input))
+    floats = any(isinstance(x, torch.Tensor) and x.is_floating_point() for x in case)
+    if floats and check.differentiable:
+        result = check(detaches)
+        assert result.passed is False and "no gradient comes back" in str(result)
+
+
+# ---- the machinery -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("got", "said"),
+    [
+        (None, "None"),
+        ([1.0, 2.0], "yours is a list"),
+        (torch.zeros(2, 1), r"\(2,\) is wanted, and yours is \(2, 1\)"),
+        (torch.zeros(2, dtype=torch.float64), "float64"),
+        (torch.tensor([1.0, torch.nan]), "NaN"),
+        (torch.tensor([1.0, 3.0]), r"expected \[1, 2\]\s+got      \[1, 3\]"),
+    ],
+    ids=str,
+)
+def test_differences_are_told_in_order(got, said: str):
+    import re
+
+    assert re.search(said, difference(torch.tensor([1.0, 2.0]), got))
+    assert not difference(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0]) + 1e-7)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got", "good"),
+    [
+        (3, 3, True),
+        (3, True, False),
+        (3, 3.0, False),
+        (0.0, 0, True),
+        (0.5, torch.tensor(0.5), False),
+        ([1, 2], (1, 2), True),
+        ([1, 2], [1, 2, 3], False),
+        ([[1], [2]], [[1], [2]], True),
+        ((torch.ones(1), torch.ones(2)), (torch.ones(1),), False),
+        (torch.tensor([True]), torch.tensor([1.0]), False),
+    ],
+    ids=str,
+)
+def test_plain_values_are_compared(wanted, got, good: bool):
+    assert (difference(wanted, got) == "") == good
+
+
+def test_a_call_is_cut_off_and_its_errors_are_kept():
+    def loop():
+        while True:
+            pass
+
+    assert call(loop, (), 0.1).outcome.kind is TimeUp
+    done = call(raises_an_error, (1,), 1.0).outcome
+    assert done == Raised(RuntimeError, "something broke", 'raise RuntimeError("something broke")')
+    assert call(max, (1, 2), 1.0).outcome == 2
+
+
+def test_forbidden_calls_are_noticed_however_they_are_made():
+    z, names = torch.zeros(3), frozenset({"softmax"})
+    functions = [torch.softmax, torch.nn.functional.softmax, torch.Tensor.softmax]
+    assert all(call(f, (z, 0), 1.0, names).forbidden == ["softmax"] for f in functions)
+    assert call(torch.nn.Softmax(dim=0), (z,), 1.0, names).forbidden == ["softmax"]
+    assert not call(torch.exp, (z,), 1.0, names).forbidden
+    from utils.attention import attention
+
+    assert call(attention, (z[None],) * 3, 1.0, exercise.COURSE).forbidden == ["utils.attention.attention"]
+
+
+def test_a_result_renders_itself():
+    result = checks.EXERCISES["lesson02.scores"](lambda q, K: q < 1)
+    assert "&lt;lambda&gt;" in result._repr_html_() or "&lt;" in result._repr_html_() or "✗" in result._repr_html_()
+    assert repr(result) == str(result) and str(result).startswith("✗ scores: ")
+
+
+def test_the_seed_repeats_a_failure():
+    check = checks.EXERCISES["lesson02.attend"]
+    assert str(check(gives_nan, seed=3)) == str(check(gives_nan, seed=3))
+    assert "seed=3" in str(check(gives_nan, seed=3))
+
+
+def test_the_learners_random_numbers_are_left_alone():
+    torch.manual_seed(0)
+    wanted = torch.rand(1)
+    torch.manual_seed(0)
+    checks.EXERCISES["lesson02.attend"](gives_nan)
+    assert torch.equal(torch.rand(1), wanted)
+
+
+# ---- progress ----------------------------------------------------------------------------------------------
+
+
+def test_progress_is_kept_and_forgotten(progress_file):
+    check = checks.EXERCISES["lesson02.scores"]
+    assert "○ scores" in str(checks.progress())
+    check(gives_nan)
+    assert "✗ scores" in str(checks.progress())
+    check(check.oracle)
+    check(gives_nan)
+    assert "✓ scores" in str(checks.progress()), "passed once is passed"
+    assert json.loads(progress_file.read_text())["lesson02.scores"] == {"passed": True, "tries": 3}
+    checks.reset()
+    assert "○ scores" in str(checks.progress()) and not progress_file.exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"lesson02.scores": 3}'])
+def test_a_broken_progress_file_does_no_harm(progress_file, content: str):
+    progress_file.write_text(content)
+    assert checks.EXERCISES["lesson02.scores"](gives_nan).passed is False
+    assert "✗ scores" in str(checks.progress())
+
+
+def test_a_folder_that_cannot_be_written_does_no_harm(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TRANSFORMER_COURSE_PROGRESS", str(tmp_path / "file" / "progress.json"))
+    assert checks.EXERCISES["lesson02.scores"](gives_nan).passed is False
+    assert "○ scores" in str(checks.progress())
+
+
+def test_without_the_variable_the_file_is_in_the_users_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv("TRANSFORMER_COURSE_PROGRESS")
+    monkeypatch.setattr(record.Path, "home", lambda: tmp_path)
+    assert record.path() == tmp_path / ".transformer-course" / "progress.json"

@@ -1,0 +1,32 @@
+"""Checks for the exercises: `checks.lesson02.attend(attend)` says whether it is right, and if not, what is wrong.
+
+A check never raises. Its result says one of three things: not attempted; passed; or what is wrong, and, where it
+recognizes it, which mistake it is. `checks.progress()` shows all exercises, `checks.reset()` forgets the tries.
+"""
+
+from utils.checks import lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, record
+from utils.checks.exercise import Check
+from utils.checks.record import reset
+from utils.checks.result import MARKS, Result
+
+__all__ = ["EXERCISES", "progress", "reset"]
+
+LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08)
+EXERCISES = {
+    f"{check.lesson}.{check.name}": check
+    for lesson in LESSONS
+    for check in vars(lesson).values()
+    if isinstance(check, Check) and check.lesson == lesson.__name__.rpartition(".")[2]
+}
+
+
+def progress() -> Result:
+    """A line for each lesson: its exercises, ✓ passed, ✗ tried, ○ still open."""
+    kept, lines = record.read(), []
+    state = {name: kept.get(name, {}).get("passed") for name in EXERCISES}
+    for lesson in dict.fromkeys(check.lesson for check in EXERCISES.values()):
+        checks = {name: check for name, check in EXERCISES.items() if check.lesson == lesson}
+        marks = [f"{MARKS[state[name]][0]} {check.name} {'*' * check.stars}" for name, check in checks.items()]
+        lines.append(f"{lesson.removeprefix('lesson')}  " + "   ".join(marks))
+    passed = sum(value is True for value in state.values())
+    return Result(passed == len(state) or None, f"{passed} of {len(state)} exercises passed\n" + "\n".join(lines))

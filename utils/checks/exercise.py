@@ -1,0 +1,352 @@
+"""An exercise and its check: the specification as a loop, cases to try it on, and the usual mistakes as code.
+
+A lesson's module describes an exercise like this:
+
+    @exercise(stars=1, forbidden=SDPA)
+    def scores(q, K):                       # the oracle: a loop that a learner could have written from the formula
+        ...
+
+    @scores.cases                           # smallest first: the first that fails is printed
+    def _(draw):
+        return [(draw.small(2), draw.small(3, 2)), (draw.normal(5), draw.normal(4, 5))]
+
+    @scores.mistake("no scaling", "Divide by the square root of d ...")
+    def _(q, K):                            # a wrong answer, as learners write it
+        return K @ q
+"""
+
+import inspect
+import math
+import numbers
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from utils.checks import record
+from utils.checks.cases import Draw, copy, each_tensor, in_double, needs_gradient, show, strided
+from utils.checks.result import Result
+from utils.checks.running import Call, Raised, TimeUp, call
+
+SECONDS = 2.0  # for all cases together
+SDPA = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward", "_native_multi_head_attention"})
+# So is the course's own package.
+COURSE = frozenset(
+    {"utils.attention.", "utils.positional.", "utils.transformer.", "utils.recurrent.", "utils.training."}
+)
+COURSE |= {"utils.batching.", "utils.decoding."}
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A usual wrong answer: its name, why it happens and where to look again, and code that makes it."""
+
+    name: str
+    advice: str
+    code: Callable
+
+
+def exercise(stars: int, forbidden: frozenset[str] = frozenset(), differentiable: bool = True):
+    """Make a check of the oracle that follows. `forbidden`: names of calls that are the answer itself."""
+    return lambda oracle: Check(oracle, stars, forbidden | COURSE, differentiable)
+
+
+class Check:
+    """Call it with a learner's function; it never raises, and returns a `Result`."""
+
+    def __init__(self, oracle: Callable, stars: int, forbidden: frozenset[str], differentiable: bool):
+        self.oracle, self.stars, self.forbidden, self.differentiable = oracle, stars, forbidden, differentiable
+        self.name, self.lesson = oracle.__name__, oracle.__module__.rpartition(".")[2]
+        self.__doc__ = oracle.__doc__
+        self.mistakes: list[Mistake] = []
+        self.draw_cases: Callable[[Draw], list[tuple]] = lambda draw: []
+        self.judged: Callable | None = None
+
+    # ---- the parts of a description, as decorators ----
+
+    def cases(self, function: Callable) -> Callable:
+        """A function draw -> list of argument tuples, smallest first. The oracle may raise ValueError on some."""
+        self.draw_cases = function
+        return function
+
+    def mistake(self, name: str, advice: str):
+        def add(code: Callable) -> Callable:
+            self.mistakes.append(Mistake(name, advice, code))
+            return code
+
+        return add
+
+    def judge(self, function: Callable) -> Callable:
+        """For exercises with many right answers: (got, *arguments) -> what is wrong, as a sentence, or ""."""
+        self.judged = function
+        return function
+
+    # ---- the check ----
+
+    def __call__(self, answer: Callable, seed: int | None = None) -> Result:
+        seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+        passed, text = self._examine(answer, seed)
+        if "\nfor\n" in text:
+            text += f"\n(The same cases once more: checks.{self.lesson}.{self.name}({_name(answer)}, seed={seed}))"
+        if passed is not None:
+            record.note(self.lesson, self.name, passed)
+        return Result(passed, f"{self.name}: {text}")
+
+    def _examine(self, answer, seed: int) -> tuple[bool | None, str]:
+        if not callable(answer):
+            return False, f"give the check your function itself, as in checks.{self.lesson}.{self.name}({self.name})."
+        if _is_stub(answer):
+            return None, "not attempted yet. Fill in the function above, run its cell, then run this one."
+        cases = self.draw_cases(Draw(seed))
+        if problem := self._signature_problem(answer, cases[0]):
+            return False, problem
+
+        deadline = time.monotonic() + SECONDS
+        expected = [_outcome(self.oracle, case) for case in cases]
+        calls, problems = [], []
+        for case, wanted in zip(cases, expected, strict=True):
+            tried = copy(case)
+            calls.append(self._call(answer, tried, deadline))
+            problems.append(self._problem(calls[-1], wanted, case, tried))
+            if isinstance(calls[-1].outcome, Raised) and calls[-1].outcome.kind is TimeUp:
+                break
+        if any(c.outcome.kind is NotImplementedError for c in calls if isinstance(c.outcome, Raised)):
+            return None, "not attempted yet: it raises NotImplementedError. Fill it in, then run this cell again."
+        used = next((c.forbidden[0] for c in calls if c.forbidden), "")
+        if used:
+            return False, (
+                f"your function calls {used}, and that call is what you are asked to build here. "
+                "It is a fine way to test your own: write it by hand, then compare the two."
+            )
+        for case, problem in zip(cases, problems, strict=False):
+            if problem:
+                return False, problem + self._as_case(case) + self._diagnosis(cases, expected, calls)
+        valid = [case for case, wanted in zip(cases, expected, strict=True) if not isinstance(wanted, Raised)]
+        tried, problem = self._variants(answer, valid, deadline)
+        if problem:
+            return False, problem
+        return True, f"passed. {len(cases)} random cases of different sizes" + "".join(
+            f", {what}" for what in tried
+        ) + "."
+
+    def _call(self, answer: Callable, arguments: tuple, deadline: float) -> Call:
+        return call(answer, arguments, deadline - time.monotonic(), self.forbidden)
+
+    def _signature_problem(self, answer: Callable, case: tuple) -> str:
+        wanted = ", ".join(inspect.signature(self.oracle).parameters)
+        try:
+            inspect.signature(answer).bind(*case)
+        except TypeError:
+            return f"it should take ({wanted}), in this order; yours takes {inspect.signature(answer)}."
+        except ValueError:  # a built-in without a signature: the calls will tell
+            pass
+        return ""
+
+    def _problem(self, done: Call, wanted, case: tuple, tried: tuple) -> str:
+        """What is wrong with the outcome of one call, as a sentence, or ""."""
+        got = done.outcome
+        if isinstance(got, Raised) and got.kind is TimeUp:
+            return f"it had not finished after {SECONDS:.0f} seconds: is there a loop that never ends?"
+        if isinstance(wanted, Raised):
+            return _error_problem(got, wanted)
+        if isinstance(got, Raised):
+            return f"it stopped with {got}" + (f"\nin the line: {got.where}" if got.where else "")
+        if not _same(list(tried), list(case)):
+            return "it changes its input. Work on a new tensor: x = x + 1 makes one, x += 1 and x[0] = ... do not."
+        if self.judged:
+            return self.judged(got, *case)
+        return difference(wanted, got)
+
+    def _as_case(self, case: tuple) -> str:
+        names = inspect.signature(self.oracle).parameters
+        return "\nfor" + "".join(f"\n  {name} = {show(value)}" for name, value in zip(names, case, strict=True))
+
+    def _diagnosis(self, cases: list[tuple], expected: list, calls: list[Call]) -> str:
+        """The mistake whose outcomes equal the learner's in every case, and somewhere differ from the right one."""
+        for mistake in self.mistakes:
+            made = [_outcome(mistake.code, case) for case in cases[: len(calls)]]
+            equal = all(_same(call.outcome, outcome) for call, outcome in zip(calls, made, strict=True))
+            if equal and any(
+                not isinstance(m, Raised) and not _same(m, wanted) for m, wanted in zip(made, expected, strict=False)
+            ):
+                return f"\nWhich mistake? This looks like: {mistake.name}. {mistake.advice}"
+        return ""
+
+    def _variants(self, answer: Callable, valid: list[tuple], deadline: float) -> tuple[list[str], str]:
+        """The last case in double precision, in strided memory, on the GPU if there is one, and its gradients."""
+        case = valid[-1]
+        changed = {"float64": in_double, "inputs not contiguous in memory": strided}
+        if torch.cuda.is_available():
+            changed["inputs on the GPU"] = lambda x: x.cuda()
+        if not any(isinstance(x, Tensor) and x.is_floating_point() for x in case):
+            changed.pop("float64")
+        if not any(isinstance(x, Tensor) for x in case):
+            return ["inputs left alone"], ""
+        for what, change in changed.items():
+            other = each_tensor(case, change)
+            tried = each_tensor(case, change)
+            done = self._call(answer, tried, deadline)
+            if problem := self._problem(done, _outcome(self.oracle, other), other, tried):
+                return [], f"right in the plain cases, but with {what}: {problem}{self._as_case(case)}"
+        tried = [*changed, "inputs left alone"]
+        if self.differentiable and any(isinstance(x, Tensor) and x.is_floating_point() for x in case):
+            if problem := self._gradient_problem(answer, case, deadline):
+                return [], problem
+            tried.append("gradients")
+        return tried, ""
+
+    def _gradient_problem(self, answer: Callable, case: tuple, deadline: float) -> str:
+        lost = (
+            "the values are right, but no gradient comes back to {}: something cuts the result off from its inputs "
+            "(.detach(), .item(), .tolist(), numpy, torch.tensor(...) of a result)."
+        )
+        ours, theirs = each_tensor(case, needs_gradient), each_tensor(case, needs_gradient)
+        got, wanted = self._call(answer, ours, deadline).outcome, self.oracle(*theirs)
+        if isinstance(got, Raised):
+            return f"right in the plain cases, but with inputs that ask for gradients it stopped with {got}"
+        for one, other in zip(_tensors(got), _tensors(wanted), strict=True):
+            if other.requires_grad and not one.requires_grad:
+                return lost.format("the inputs")
+        weigh = [torch.linspace(0.5, 1.5, x.numel()).reshape(x.shape) for x in _tensors(wanted)]
+        for outputs in (_tensors(got), _tensors(wanted)):
+            total = sum((x * w).sum() for x, w in zip(outputs, weigh, strict=True))
+            if isinstance(total, Tensor) and total.requires_grad:
+                total.backward()
+        for name, one, other in zip(inspect.signature(self.oracle).parameters, ours, theirs, strict=True):
+            if isinstance(one, Tensor) and other.grad is not None and other.grad.abs().sum() > 0:
+                if one.grad is None:
+                    return lost.format(name)
+                if not _close(one.grad, other.grad):
+                    return f"the values are right, but the gradient that reaches {name} is wrong: is a part detached?"
+        return ""
+
+
+# ---- comparing ---------------------------------------------------------------------------------------------
+
+
+def difference(wanted, got) -> str:
+    """How a value differs from the expected one, as a sentence: type, shape, dtype, device, then numbers; or ""."""
+    for find in (_type_problem, _shape_problem, _kind_problem, _value_problem):
+        if problem := find(wanted, got):
+            return problem
+    return ""
+
+
+def _type_problem(wanted, got) -> str:
+    lists = (list, tuple)
+    names = {Tensor: "tensor", bool: "bool", int: "int", float: "float", list: "list", tuple: "tuple"}
+    allowed = {Tensor: Tensor, bool: bool, int: numbers.Integral, float: numbers.Real, list: lists, tuple: lists}
+    kind = next(kind for kind in names if isinstance(wanted, kind))
+    if got is None:
+        return f"it returns None where a {names[kind]} is wanted: is a `return` missing?"
+    if not isinstance(got, allowed[kind]) or (isinstance(got, bool) and kind is not bool):
+        found = f"{type(got).__module__}.{type(got).__name__}".removeprefix("builtins.")
+        return f"wrong type: a {names[kind]} is wanted, and yours is a {found}."
+    if kind in lists and len(wanted) == len(got):
+        return next((p for w, g in zip(wanted, got, strict=True) if (p := _type_problem(w, g))), "")
+    return ""
+
+
+def _shape_problem(wanted, got) -> str:
+    if isinstance(wanted, Tensor) and wanted.shape != got.shape:
+        return f"wrong shape: {tuple(wanted.shape)} is wanted, and yours is {tuple(got.shape)}."
+    if isinstance(wanted, tuple) and len(wanted) != len(got):
+        return f"it should return {len(wanted)} things, and yours returns {len(got)}."
+    if isinstance(wanted, tuple):
+        return next((p for w, g in zip(wanted, got, strict=True) if (p := _shape_problem(w, g))), "")
+    return ""
+
+
+def _kind_problem(wanted, got) -> str:
+    for one, other in zip(_tensors(wanted), _tensors(got), strict=True):
+        if one.dtype != other.dtype:
+            return f"wrong dtype: {one.dtype} is wanted, and yours is {other.dtype}."
+        if one.device.type != other.device.type:
+            return f"wrong device: the inputs are on {one.device.type}, and yours is on {other.device.type}."
+    return ""
+
+
+def _value_problem(wanted, got) -> str:
+    if _same(wanted, got):
+        return ""
+    nan = any(x.isnan().any() for x in _tensors(got) if x.is_floating_point())
+    return f"{'NaN among the values' if nan else 'wrong values'}.\n  expected {show(wanted)}\n  got      {show(got)}"
+
+
+def _error_problem(got, wanted: Raised) -> str:
+    if not isinstance(got, Raised):
+        return (
+            f"this case cannot be computed, and a ValueError should say so ({wanted.message}). Yours returns a value."
+        )
+    if not issubclass(got.kind, ValueError):
+        return (
+            f"this case cannot be computed, and a ValueError should say so ({wanted.message}). Yours stops with {got}"
+        )
+    return "" if got.message else "the ValueError should carry a sentence that says what is wrong: ValueError('...')."
+
+
+def _same(one, other) -> bool:
+    """Whether two outcomes are equal up to rounding; two errors are."""
+    if isinstance(one, Raised) or isinstance(other, Raised):
+        return isinstance(one, Raised) and isinstance(other, Raised)
+    if isinstance(one, Tensor) or isinstance(other, Tensor):
+        return isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape == other.shape and _close(one, other)
+    if isinstance(one, (list, tuple)) or isinstance(other, (list, tuple)):
+        both = isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)) and len(one) == len(other)
+        return both and all(map(_same, one, other))
+    if isinstance(one, numbers.Real) and isinstance(other, numbers.Real):
+        return math.isclose(one, other, rel_tol=1e-5, abs_tol=1e-9) or (math.isnan(one) and math.isnan(other))
+    return one is other or type(one) is type(other) and bool(one == other)
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if one.dtype == torch.bool or other.dtype == torch.bool:
+        return one.dtype == other.dtype and torch.equal(one, other)
+    return torch.allclose(one.detach().double(), other.detach().double(), rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
+def _tensors(value) -> list[Tensor]:
+    found = []
+    each_tensor(value, lambda x: found.append(x) or x)
+    return found
+
+
+def _outcome(function: Callable, case: tuple):
+    """What our own code returns or raises: no thread, no time limit."""
+    try:
+        return function(*copy(case))
+    except Exception as error:
+        return Raised(type(error), str(error))
+
+
+# ---- looking at what was handed in -------------------------------------------------------------------------
+
+
+def _is_stub(answer: Callable) -> bool:
+    """A function that does nothing: its body is `...`, `pass` or a docstring."""
+    code = getattr(inspect.unwrap(answer), "__code__", None)
+    if code is None or set(code.co_consts) - {None, answer.__doc__}:
+        return False
+    return code.co_code in {stub.__code__.co_code for stub in _STUBS}
+
+
+def _dots(): ...
+
+
+def _documented():
+    """Only words."""
+
+
+def _empty_with_words():
+    """Words, then nothing."""
+    ...
+
+
+_STUBS = (_dots, _documented, _empty_with_words)
+
+
+def _name(answer) -> str:
+    return getattr(answer, "__name__", "answer")

@@ -1,0 +1,1 @@
+"""Lesson 06: seq2seq with attention."""
