@@ -105,13 +105,13 @@ def test_tiles_hold_one_tile_at_a_time(n, block):
     order = [(i, j) for i in starts for j in starts]
     expected = [scores[i : i + block, j : j + block] for i, j in order]
     assert written(fig) == numbers(*expected)
-    kept = [word for word in words_on(fig) if ":  m" in word]
+    kept = [word for word in words_on(fig) if ": $m$ =" in word]
     right = []
     for i, j in order:
         for row in range(i, min(i + block, n)):
             seen = scores[row, : j + block]
             m, total = seen.max(), (seen - seen.max()).exp().sum()
-            right.append(f"$q^{row + 1}$:  m {m:.2f},  l {total:.2f}")
+            right.append(f"$q^{row + 1}$: $m$ = {m:.2f}, $l$ = {total:.2f}")
     assert kept == right
     assert_words_stand_apart(fig)
 

@@ -144,6 +144,6 @@ def tiles(scores, block: int):
             text(ax, left - 0.09, top - (m + 0.5) * side, f"$q^{m + 1}$", 9, QUERY)
         for line, row in enumerate(range(i, min(i + block, n))):
             seen = scores[row, : j + block]
-            kept = f"$q^{row + 1}$:  m {seen.max():.2f},  l {np.exp(seen - seen.max()).sum():.2f}"
-            text(ax, left + n * side / 2, top - n * side - 0.17 - 0.24 * line, kept, 8.5)
+            kept = f"$q^{row + 1}$: $m$ = {seen.max():.2f}, $l$ = {np.exp(seen - seen.max()).sum():.2f}"
+            text(ax, (step + 0.5) * pitch, top - n * side - 0.17 - 0.24 * line, kept, 8.5)
     return ax.figure
