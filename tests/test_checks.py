@@ -10,7 +10,7 @@ import torch
 from utils import checks
 from utils.checks import exercise, record
 from utils.checks.exercise import Check, difference
-from utils.checks.running import Raised, TimeUp, call
+from utils.checks.running import Ledger, Raised, TimeUp, call
 
 SEEDS = range(5)
 FEW_MISTAKES: set[str] = set()  # exercises whose formula leaves room for fewer than four
@@ -227,6 +227,81 @@ def test_forbidden_calls_are_noticed_however_they_are_made():
     from utils.attention import attention
 
     assert call(attention, (z[None],) * 3, 1.0, exercise.COURSE).forbidden == ["utils.attention.attention"]
+
+
+def test_a_ledger_counts_operations_and_the_largest_tensor_but_no_views():
+    x = torch.zeros(50, 4)
+    with Ledger() as spent:
+        x.T[:, :3].unsqueeze(0).expand(9, 4, 3)
+    assert (spent.calls, spent.largest) == (0, 0)
+    with Ledger() as spent:
+        x[:5] @ x[:2].T
+        x[0] + 1
+    assert (spent.calls, spent.largest) == (2, 10)
+
+
+def total_of_rows():
+    """An exercise that says what an answer may take: X (n, d) -> (d,), row by row."""
+
+    @exercise.exercise(stars=1)
+    def total(X):
+        return torch.stack([sum(x) for x in X.T])
+
+    @total.cases
+    def _(draw):
+        return [(draw.small(2, 2),), (draw.normal(4, 3),)]
+
+    @total.cost
+    def _(draw):
+        return [((draw.normal(50, 2),), lambda spent: spent.largest < 50, "a copy of all rows is made.")]
+
+    @total.mistake("two sums", "Once is enough.")
+    def _(X):
+        return 2 * X.sum(0)
+
+    @total.mistake("a copy", "Leave the rows where they are.")
+    def _(X):
+        return X.clone().sum(0)
+
+    return total
+
+
+def test_an_answer_that_takes_too_much_is_told_and_named():
+    total = total_of_rows()
+    assert total(lambda X: X.sum(0)).passed is True
+    for wasteful in (lambda X: X.clone().sum(0), lambda X: (X + 0).sum(0), lambda X: torch.stack(list(X)).sum(0)):
+        said = str(total(wasteful))
+        assert "the values are right, but a copy of all rows is made." in said
+        assert said.endswith("This looks like: a copy. Leave the rows where they are.")
+    assert "This looks like: two sums" in str(total(lambda X: 2 * X.clone().sum(0))), "values come first"
+    assert "in a large one: it stopped with ValueError" in str(total(only_short))
+    assert total(total.oracle).passed is True
+
+
+def only_short(X):
+    if len(X) > 10:
+        raise ValueError("too long")
+    return X.sum(0)
+
+
+def test_a_forgotten_error_does_not_hide_a_mistake():
+    """A wrong value is diagnosed even if the answer also stops on another case, or lacks the ValueError."""
+    check = checks.EXERCISES["lesson01.layers_needed"]
+    for answer in (
+        lambda n, kernel: (n - 1) // (kernel - 1),  # stops with ZeroDivisionError on (1, 1)
+        lambda n, kernel: (n - 1) // max(kernel - 1, 1),  # says nothing about (5, 1)
+    ):
+        assert "This looks like: rounded down." in str(check(answer)), str(check(answer))
+
+
+def test_a_gradient_that_is_nan_is_told():
+    @exercise.exercise(stars=1)
+    def root(x):
+        return torch.stack([y.sqrt() if y > 0 else 0 * y for y in x])
+
+    root.cases(lambda draw: [(torch.tensor([0.0, 4.0]),)])
+    assert root(lambda x: torch.where(x > 0, x.where(x > 0, torch.ones_like(x)).sqrt(), 0)).passed is True
+    assert "reaches x is NaN" in str(root(lambda x: torch.where(x > 0, x.sqrt(), 0)))
 
 
 def test_a_result_renders_itself():

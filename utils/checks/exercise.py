@@ -13,6 +13,10 @@ A lesson's module describes an exercise like this:
     @scores.mistake("no scaling", "Divide by the square root of d ...")
     def _(q, K):                            # a wrong answer, as learners write it
         return K @ q
+
+    @scores.cost                            # only where the task says what an answer may take
+    def _(draw):
+        return [((draw.normal(5), draw.normal(99, 5)), lambda spent: spent.calls < 99, "it loops over the keys.")]
 """
 
 import inspect
@@ -29,7 +33,7 @@ from torch import Tensor
 from utils.checks import record
 from utils.checks.cases import Draw, copy, each_tensor, in_double, needs_gradient, show, strided
 from utils.checks.result import Result
-from utils.checks.running import Call, Raised, TimeUp, call
+from utils.checks.running import Call, Ledger, Raised, TimeUp, call
 
 SECONDS = 2.0  # for all cases together
 SDPA = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward", "_native_multi_head_attention"})
@@ -49,9 +53,17 @@ class Mistake:
     code: Callable
 
 
-def exercise(stars: int, forbidden: frozenset[str] = frozenset(), differentiable: bool = True):
-    """Make a check of the oracle that follows. `forbidden`: names of calls that are the answer itself."""
-    return lambda oracle: Check(oracle, stars, forbidden | COURSE, differentiable)
+def exercise(
+    stars: int,
+    forbidden: frozenset[str] = frozenset(),
+    differentiable: bool = True,
+    course: frozenset[str] = COURSE,
+):
+    """Make a check of the oracle that follows. `forbidden`, `course`: names of calls that are the answer itself.
+
+    `course=frozenset()` allows the course's own package, where the answer is not in it.
+    """
+    return lambda oracle: Check(oracle, stars, forbidden | course, differentiable)
 
 
 class Check:
@@ -63,6 +75,7 @@ class Check:
         self.__doc__ = oracle.__doc__
         self.mistakes: list[Mistake] = []
         self.draw_cases: Callable[[Draw], list[tuple]] = lambda draw: []
+        self.draw_costs: Callable[[Draw], list[tuple]] = lambda draw: []
         self.judged: Callable | None = None
 
     # ---- the parts of a description, as decorators ----
@@ -82,6 +95,14 @@ class Check:
     def judge(self, function: Callable) -> Callable:
         """For exercises with many right answers: (got, *arguments) -> what is wrong, as a sentence, or ""."""
         self.judged = function
+        return function
+
+    def cost(self, function: Callable) -> Callable:
+        """A function draw -> list of (large case, Ledger -> may it take that?, what is wrong if not, as a sentence).
+
+        A mistake with the right values is named when it takes what it may not.
+        """
+        self.draw_costs = function
         return function
 
     # ---- the check ----
@@ -121,10 +142,12 @@ class Check:
                 f"your function calls {used}, and that call is what you are asked to build here. "
                 "It is a fine way to test your own: write it by hand, then compare the two."
             )
-        for case, problem in zip(cases, problems, strict=False):
+        for at, problem in enumerate(problems):
             if problem:
-                return False, problem + self._as_case(case) + self._diagnosis(cases, expected, calls)
+                return False, problem + self._as_case(cases[at]) + self._diagnosis(cases, expected, calls, at)
         valid = [case for case, wanted in zip(cases, expected, strict=True) if not isinstance(wanted, Raised)]
+        if problem := self._cost_problem(answer, cases, expected, seed, deadline):
+            return False, problem
         tried, problem = self._variants(answer, valid, deadline)
         if problem:
             return False, problem
@@ -132,8 +155,8 @@ class Check:
             f", {what}" for what in tried
         ) + "."
 
-    def _call(self, answer: Callable, arguments: tuple, deadline: float) -> Call:
-        return call(answer, arguments, deadline - time.monotonic(), self.forbidden)
+    def _call(self, answer: Callable, arguments: tuple, deadline: float, ledger: Ledger | None = None) -> Call:
+        return call(answer, arguments, deadline - time.monotonic(), self.forbidden, ledger)
 
     def _signature_problem(self, answer: Callable, case: tuple) -> str:
         wanted = ", ".join(inspect.signature(self.oracle).parameters)
@@ -158,22 +181,52 @@ class Check:
             return "it changes its input. Work on a new tensor: x = x + 1 makes one, x += 1 and x[0] = ... do not."
         if self.judged:
             return self.judged(got, *case)
+        if not _tensors(case):  # no input whose dtype the result should have: any floating dtype is right
+            got = each_tensor(got, _in_default_precision)
         return difference(wanted, got)
 
     def _as_case(self, case: tuple) -> str:
         names = inspect.signature(self.oracle).parameters
         return "\nfor" + "".join(f"\n  {name} = {show(value)}" for name, value in zip(names, case, strict=True))
 
-    def _diagnosis(self, cases: list[tuple], expected: list, calls: list[Call]) -> str:
-        """The mistake whose outcomes equal the learner's in every case, and somewhere differ from the right one."""
+    def _diagnosis(self, cases: list[tuple], expected: list, calls: list[Call], at: int) -> str:
+        """The mistake whose outcomes equal the learner's, where they somewhere differ from the right ones.
+
+        If the case that is printed, number `at`, has a wrong value, a missing ValueError and cases on which the learner's
+        function stops are other mistakes, and set aside.
+        """
+        value = not isinstance(calls[at].outcome, Raised) and not isinstance(expected[at], Raised)
         for mistake in self.mistakes:
             made = [_outcome(mistake.code, case) for case in cases[: len(calls)]]
-            equal = all(_same(call.outcome, outcome) for call, outcome in zip(calls, made, strict=True))
-            if equal and any(
-                not isinstance(m, Raised) and not _same(m, wanted) for m, wanted in zip(made, expected, strict=False)
-            ):
-                return f"\nWhich mistake? This looks like: {mistake.name}. {mistake.advice}"
+            triples = list(zip(calls, made, expected, strict=False))
+            if value:
+                triples = [t for t in triples if not isinstance(t[0].outcome, Raised) and not isinstance(t[2], Raised)]
+            equal = all(_same(call.outcome, outcome) for call, outcome, _ in triples)
+            if equal and any(not isinstance(m, Raised) and not _same(m, wanted) for _, m, wanted in triples):
+                return _told(mistake)
         return ""
+
+    def _cost_problem(self, answer: Callable, cases: list[tuple], expected: list, seed: int, deadline: float) -> str:
+        """What is wrong on a large case: with the outcome, or with what it took; or ""."""
+        for case, may, sentence in self.draw_costs(Draw(seed)):
+            tried, spent = copy(case), Ledger()
+            done = self._call(answer, tried, deadline, spent)
+            if problem := self._problem(done, _outcome(self.oracle, case), case, tried):
+                return f"right in the small cases, but in a large one: {problem.split(chr(10))[0]}"
+            if not may(spent):
+                return f"the values are right, but {sentence}" + next(
+                    (_told(m) for m in self.mistakes if self._takes_too_much(m, cases, expected, case, may)), ""
+                )
+        return ""
+
+    @staticmethod
+    def _takes_too_much(mistake: Mistake, cases: list[tuple], expected: list, large: tuple, may: Callable) -> bool:
+        """Whether a mistake's values are right in all cases, and it takes what it may not."""
+        if not all(_same(_outcome(mistake.code, case), wanted) for case, wanted in zip(cases, expected, strict=True)):
+            return False
+        with Ledger() as spent:
+            _outcome(mistake.code, large)
+        return not may(spent)
 
     def _variants(self, answer: Callable, valid: list[tuple], deadline: float) -> tuple[list[str], str]:
         """The last case in double precision, in strided memory, on the GPU if there is one, and its gradients."""
@@ -220,6 +273,11 @@ class Check:
             if isinstance(one, Tensor) and other.grad is not None and other.grad.abs().sum() > 0:
                 if one.grad is None:
                     return lost.format(name)
+                if one.grad.isnan().any() and not other.grad.isnan().any():
+                    return (
+                        f"the values are right, but the gradient that reaches {name} is NaN: a NaN on the way was replaced "
+                        "too late. Keep it from arising, or cut it off on both sides (masked_fill, torch.where)."
+                    )
                 if not _close(one.grad, other.grad):
                     return f"the values are right, but the gradient that reaches {name} is wrong: is a part detached?"
         return ""
@@ -313,6 +371,14 @@ def _tensors(value) -> list[Tensor]:
     found = []
     each_tensor(value, lambda x: found.append(x) or x)
     return found
+
+
+def _told(mistake: Mistake) -> str:
+    return f"\nWhich mistake? This looks like: {mistake.name}. {mistake.advice}"
+
+
+def _in_default_precision(x: Tensor) -> Tensor:
+    return x.to(torch.get_default_dtype()) if x.is_floating_point() else x
 
 
 def _outcome(function: Callable, case: tuple):

@@ -7,9 +7,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 
 class TimeUp(BaseException):
@@ -55,7 +59,28 @@ class Watch(TorchFunctionMode):
             self.seen += [name for known in self.forbidden if "." in known and name.startswith(known)]
 
 
-def call(function: Callable, arguments: tuple, seconds: float, forbidden: frozenset[str] = frozenset()) -> Call:
+class Ledger(TorchDispatchMode):
+    """Counts the operations inside a `with` block, views apart, and the numbers in the largest tensor that they make."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.largest = 0, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            self.calls += 1
+            self.largest = max([self.largest, *(x.numel() for x in tree_leaves(result) if isinstance(x, Tensor))])
+        return result
+
+
+def call(
+    function: Callable,
+    arguments: tuple,
+    seconds: float,
+    forbidden: frozenset[str] = frozenset(),
+    ledger: Ledger | None = None,
+) -> Call:
     """Call the function in a thread of its own, for at most so many seconds.
 
     An endless Python loop is ended by an exception raised inside the thread, which works on Linux, macOS and Windows.
@@ -68,7 +93,7 @@ def call(function: Callable, arguments: tuple, seconds: float, forbidden: frozen
         try:
             if modules:
                 sys.setprofile(watch.profile)
-            with watch:
+            with watch, ledger or nullcontext():
                 done.outcome = function(*arguments)
         except TimeUp:
             pass
