@@ -77,6 +77,7 @@ class Check:
         self.draw_cases: Callable[[Draw], list[tuple]] = lambda draw: []
         self.draw_costs: Callable[[Draw], list[tuple]] = lambda draw: []
         self.judged: Callable | None = None
+        self.form: Callable = lambda outcome: outcome
 
     # ---- the parts of a description, as decorators ----
 
@@ -95,6 +96,11 @@ class Check:
     def judge(self, function: Callable) -> Callable:
         """For exercises with many right answers: (got, *arguments) -> what is wrong, as a sentence, or ""."""
         self.judged = function
+        return function
+
+    def canonical(self, function: Callable) -> Callable:
+        """For the same exercises: an outcome without what is free, the order say, so that mistakes are recognized."""
+        self.form = function
         return function
 
     def cost(self, function: Callable) -> Callable:
@@ -192,8 +198,8 @@ class Check:
     def _diagnosis(self, cases: list[tuple], expected: list, calls: list[Call], at: int) -> str:
         """The mistake whose outcomes equal the learner's, where they somewhere differ from the right ones.
 
-        If the case that is printed, number `at`, has a wrong value, a missing ValueError and cases on which the learner's
-        function stops are other mistakes, and set aside.
+        If the case that is printed, number `at`, has a wrong value, then a missing ValueError, and cases on which the
+        learner's function stops, are other mistakes: they are set aside.
         """
         value = not isinstance(calls[at].outcome, Raised) and not isinstance(expected[at], Raised)
         for mistake in self.mistakes:
@@ -201,10 +207,19 @@ class Check:
             triples = list(zip(calls, made, expected, strict=False))
             if value:
                 triples = [t for t in triples if not isinstance(t[0].outcome, Raised) and not isinstance(t[2], Raised)]
-            equal = all(_same(call.outcome, outcome) for call, outcome, _ in triples)
-            if equal and any(not isinstance(m, Raised) and not _same(m, wanted) for _, m, wanted in triples):
+            equal = all(self._alike(call.outcome, outcome) for call, outcome, _ in triples)
+            if equal and any(not isinstance(m, Raised) and not self._alike(m, wanted) for _, m, wanted in triples):
                 return _told(mistake)
         return ""
+
+    def _alike(self, one, other) -> bool:
+        """Whether two outcomes are the same, in canonical form if there is one."""
+        if not isinstance(one, Raised) and not isinstance(other, Raised):
+            try:
+                one, other = self.form(one), self.form(other)
+            except Exception:  # what a learner returns need not have the form
+                return False
+        return _same(one, other)
 
     def _cost_problem(self, answer: Callable, cases: list[tuple], expected: list, seed: int, deadline: float) -> str:
         """What is wrong on a large case: with the outcome, or with what it took; or ""."""
@@ -275,8 +290,8 @@ class Check:
                     return lost.format(name)
                 if one.grad.isnan().any() and not other.grad.isnan().any():
                     return (
-                        f"the values are right, but the gradient that reaches {name} is NaN: a NaN on the way was replaced "
-                        "too late. Keep it from arising, or cut it off on both sides (masked_fill, torch.where)."
+                        f"the values are right, but the gradient that reaches {name} is NaN: a NaN on the way was "
+                        "replaced too late. Keep it from arising, or cut it off on both sides (masked_fill)."
                     )
                 if not _close(one.grad, other.grad):
                     return f"the values are right, but the gradient that reaches {name} is wrong: is a part detached?"
@@ -296,16 +311,17 @@ def difference(wanted, got) -> str:
 
 def _type_problem(wanted, got) -> str:
     lists = (list, tuple)
-    names = {Tensor: "tensor", bool: "bool", int: "int", float: "float", list: "list", tuple: "tuple"}
+    names = {Tensor: "a tensor", bool: "a bool", int: "an int", float: "a float", list: "a list", tuple: "a tuple"}
     allowed = {Tensor: Tensor, bool: bool, int: numbers.Integral, float: numbers.Real, list: lists, tuple: lists}
     kind = next(kind for kind in names if isinstance(wanted, kind))
     if got is None:
-        return f"it returns None where a {names[kind]} is wanted: is a `return` missing?"
+        return f"it returns None where {names[kind]} is wanted: is a `return` missing?"
     if not isinstance(got, allowed[kind]) or (isinstance(got, bool) and kind is not bool):
         found = f"{type(got).__module__}.{type(got).__name__}".removeprefix("builtins.")
-        return f"wrong type: a {names[kind]} is wanted, and yours is a {found}."
-    if kind in lists and len(wanted) == len(got):
-        return next((p for w, g in zip(wanted, got, strict=True) if (p := _type_problem(w, g))), "")
+        return f"wrong type: {names[kind]} is wanted, and yours is a {found}."
+    if kind is list or kind is tuple and len(wanted) == len(got):
+        items = [*wanted, *wanted[-1:] * len(got)]  # a list that is too long holds more of the same
+        return next((p for w, g in zip(items, got, strict=False) if (p := _type_problem(w, g))), "")
     return ""
 
 
@@ -320,7 +336,7 @@ def _shape_problem(wanted, got) -> str:
 
 
 def _kind_problem(wanted, got) -> str:
-    for one, other in zip(_tensors(wanted), _tensors(got), strict=True):
+    for one, other in zip(_tensors(wanted), _tensors(got), strict=False):  # fewer of them is a wrong value
         if one.dtype != other.dtype:
             return f"wrong dtype: {one.dtype} is wanted, and yours is {other.dtype}."
         if one.device.type != other.device.type:

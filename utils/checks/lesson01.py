@@ -144,12 +144,12 @@ def conv_layer(X, F):
 @conv_layer.cases
 def _(draw):
     X, F = draw.small(4, 2), torch.tensor([[1.0, 0], [2.0, -1]])
-    X[0], X[1], X[2] = torch.tensor([1.0, 2]), torch.tensor([0.0, 1]), torch.tensor([2.0, 0])
+    X[0], X[1], X[2] = torch.tensor([1.0, 2]), torch.tensor([0.0, 2]), torch.tensor([2.0, 0])
     return [
         (X, F),
         (draw.normal(3, 4), draw.normal(3, 4)),  # the filter is as wide as the text: one window
         (draw.normal(7, 3), draw.normal(1, 3)),
-        (draw.normal(2, 2), draw.normal(3, 2)),  # it does not fit
+        (draw.small(1, 2), draw.small(2, 2)),  # it does not fit
         (draw.normal(8, 2), draw.normal(3, 2)),
     ]
 
@@ -357,19 +357,34 @@ def _(n_layers, kernel):
     return 1 + 2 * n_layers * (kernel - 1)
 
 
-@receptive_field.mistake(
-    "only one side", "(k - 1) / 2 is what a layer adds at one end. There are two: k - 1 in all, for even k as well."
+ONE_SIDE = (
+    "only one side",
+    "(k - 1) / 2 is what a layer adds at one end. There are two: k - 1 in all, for even k as well.",
 )
+HALVES = (
+    "half windows, rounded",
+    "Two halves, each rounded, make k - 1 for odd k only. An even window is not symmetric, and still adds k - 1.",
+)
+
+
+@receptive_field.mistake(*ONE_SIDE)
 def _(n_layers, kernel):
     return 1 + n_layers * (kernel // 2)
 
 
-@receptive_field.mistake(
-    "half windows, rounded down",
-    "2 (k // 2) is k - 1 for odd k only. An even window is not symmetric, and still adds k - 1 positions.",
-)
+@receptive_field.mistake(*ONE_SIDE)
+def _(n_layers, kernel):
+    return 1 + n_layers * ((kernel - 1) // 2)
+
+
+@receptive_field.mistake(*HALVES)
 def _(n_layers, kernel):
     return 1 + 2 * n_layers * (kernel // 2)
+
+
+@receptive_field.mistake(*HALVES)
+def _(n_layers, kernel):
+    return 1 + 2 * n_layers * ((kernel - 1) // 2)
 
 
 @receptive_field.mistake(

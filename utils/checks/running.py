@@ -60,7 +60,7 @@ class Watch(TorchFunctionMode):
 
 
 class Ledger(TorchDispatchMode):
-    """Counts the operations inside a `with` block, views apart, and the numbers in the largest tensor that they make."""
+    """Counts the operations inside a `with` block, views apart, and the numbers in the largest tensor they make."""
 
     def __init__(self):
         super().__init__()
