@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -224,6 +225,11 @@ def test_forbidden_calls_are_noticed_however_they_are_made():
     assert all(call(f, (z, 0), 1.0, names).forbidden == ["softmax"] for f in functions)
     assert call(torch.nn.Softmax(dim=0), (z,), 1.0, names).forbidden == ["softmax"]
     assert not call(torch.exp, (z,), 1.0, names).forbidden
+    smoothing = frozenset({"cross_entropy(label_smoothing)"})
+    for criterion in (torch.nn.CrossEntropyLoss, lambda **more: partial(torch.nn.functional.cross_entropy, **more)):
+        row = (z[None], torch.tensor([0]))
+        assert call(criterion(label_smoothing=0.1), row, 1.0, smoothing).forbidden == ["cross_entropy(label_smoothing)"]
+        assert not call(criterion(), row, 1.0, smoothing).forbidden
     from utils.attention import attention
 
     assert call(attention, (z[None],) * 3, 1.0, exercise.COURSE).forbidden == ["utils.attention.attention"]
@@ -292,6 +298,30 @@ def test_a_forgotten_error_does_not_hide_a_mistake():
         lambda n, kernel: (n - 1) // max(kernel - 1, 1),  # says nothing about (5, 1)
     ):
         assert "This looks like: rounded down." in str(check(answer)), str(check(answer))
+
+
+def test_a_forbidden_call_that_is_wrong_as_well_is_diagnosed():
+    def by_pytorch(logits, target, eps, pad_id):
+        criterion = torch.nn.CrossEntropyLoss(label_smoothing=eps, ignore_index=pad_id)
+        return criterion(logits.reshape(-1, logits.shape[-1]), target.reshape(-1))
+
+    result = str(checks.EXERCISES["lesson07.label_smoothed_loss"](by_pytorch))
+    assert "calls cross_entropy(label_smoothing)" in result and "This looks like: eps / V everywhere" in result
+    assert "a fine way to test your own" not in result
+
+
+def test_a_gradient_that_cannot_be_computed_is_told():
+    """`exp` remembers its result for the gradient, and `+=` overwrites it."""
+
+    def overwrites(z):
+        powers = (z - z.max()).exp()
+        total = powers.sum()
+        shares = powers * 1.0
+        powers += 1.0
+        return shares / total
+
+    result = checks.EXERCISES["lesson02.softmax"](overwrites)
+    assert result.passed is False and "no gradient can be computed: torch says 'one of the variables" in str(result)
 
 
 def test_a_gradient_that_is_nan_is_told():

@@ -61,6 +61,7 @@ def exercise(
 ):
     """Make a check of the oracle that follows. `forbidden`, `course`: names of calls that are the answer itself.
 
+    "softmax" is any torch function or method of that name, "cross_entropy(label_smoothing)" a call with that argument.
     `course=frozenset()` allows the course's own package, where the answer is not in it.
     """
     return lambda oracle: Check(oracle, stars, forbidden | course, differentiable)
@@ -144,9 +145,10 @@ class Check:
             return None, "not attempted yet: it raises NotImplementedError. Fill it in, then run this cell again."
         used = next((c.forbidden[0] for c in calls if c.forbidden), "")
         if used:
-            return False, (
-                f"your function calls {used}, and that call is what you are asked to build here. "
-                "It is a fine way to test your own: write it by hand, then compare the two."
+            wrong = next((at for at, problem in enumerate(problems) if problem), None)
+            mistake = "" if wrong is None else self._diagnosis(cases, expected, calls, wrong)
+            return False, f"your function calls {used}, and that call is what you are asked to build here." + (
+                mistake or " It is a fine way to test your own: write it by hand, then compare the two."
             )
         for at, problem in enumerate(problems):
             if problem:
@@ -282,8 +284,14 @@ class Check:
         weigh = [torch.linspace(0.5, 1.5, x.numel()).reshape(x.shape) for x in _tensors(wanted)]
         for outputs in (_tensors(got), _tensors(wanted)):
             total = sum((x * w).sum() for x, w in zip(outputs, weigh, strict=True))
-            if isinstance(total, Tensor) and total.requires_grad:
-                total.backward()
+            try:
+                if isinstance(total, Tensor) and total.requires_grad:
+                    total.backward()
+            except RuntimeError as error:  # x += 1 on a tensor of one's own, whose old value the gradient needs
+                return (
+                    "the values are right, but no gradient can be computed: torch says "
+                    f"'{str(error).partition(':')[0]}'. Make a new tensor instead: x = x + 1, not x += 1 or x[0] = ..."
+                )
         for name, one, other in zip(inspect.signature(self.oracle).parameters, ours, theirs, strict=True):
             if isinstance(one, Tensor) and other.grad is not None and other.grad.abs().sum() > 0:
                 if one.grad is None:

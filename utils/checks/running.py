@@ -41,7 +41,10 @@ class Call:
 
 
 class Watch(TorchFunctionMode):
-    """Notes calls of torch functions and methods by name (`softmax`), others by module and name (`sacrebleu.`)."""
+    """Notes calls of torch functions and methods by name (`softmax`), others by module and name (`sacrebleu.`).
+
+    `cross_entropy(label_smoothing)` is noted where that number is given, and not 0.
+    """
 
     def __init__(self, forbidden: frozenset[str], seen: list[str]):
         super().__init__()
@@ -49,8 +52,8 @@ class Watch(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
-        if name in self.forbidden:
-            self.seen.append(name)
+        given = [f"{name}({key})" for key, value in (kwargs or {}).items() if isinstance(value, float) and value]
+        self.seen += self.forbidden.intersection([name, *given])
         return func(*args, **(kwargs or {}))
 
     def profile(self, frame, event, argument):
