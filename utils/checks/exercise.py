@@ -16,7 +16,7 @@ A lesson's module describes an exercise like this:
 
     @scores.cost                            # only where the task says what an answer may take
     def _(draw):
-        return [((draw.normal(5), draw.normal(99, 5)), lambda spent: spent.calls < 99, "it loops over the keys.")]
+        return (draw.normal(5), draw.normal(99, 5)), [(lambda spent: spent.calls < 99, "it loops over the keys.")]
 """
 
 import inspect
@@ -25,6 +25,7 @@ import numbers
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -76,7 +77,7 @@ class Check:
         self.__doc__ = oracle.__doc__
         self.mistakes: list[Mistake] = []
         self.draw_cases: Callable[[Draw], list[tuple]] = lambda draw: []
-        self.draw_costs: Callable[[Draw], list[tuple]] = lambda draw: []
+        self.draw_cost: Callable[[Draw], tuple[tuple, list[tuple]]] | None = None
         self.judged: Callable | None = None
         self.form: Callable = lambda outcome: outcome
 
@@ -105,11 +106,11 @@ class Check:
         return function
 
     def cost(self, function: Callable) -> Callable:
-        """A function draw -> list of (large case, Ledger -> may it take that?, what is wrong if not, as a sentence).
+        """A function draw -> a large case and its rules: (Ledger -> may it take that?, what is wrong if not).
 
-        A mistake with the right values is named when it takes what it may not.
+        A mistake with the right values is named when the first rule that it breaks is the learner's.
         """
-        self.draw_costs = function
+        self.draw_cost = function
         return function
 
     # ---- the check ----
@@ -225,25 +226,26 @@ class Check:
 
     def _cost_problem(self, answer: Callable, cases: list[tuple], expected: list, seed: int, deadline: float) -> str:
         """What is wrong on a large case: with the outcome, or with what it took; or ""."""
-        for case, may, sentence in self.draw_costs(Draw(seed)):
-            tried, spent = copy(case), Ledger()
-            done = self._call(answer, tried, deadline, spent)
-            if problem := self._problem(done, _outcome(self.oracle, case), case, tried):
-                return f"right in the small cases, but in a large one: {problem.split(chr(10))[0]}"
-            if not may(spent):
-                return f"the values are right, but {sentence}" + next(
-                    (_told(m) for m in self.mistakes if self._takes_too_much(m, cases, expected, case, may)), ""
-                )
-        return ""
+        if self.draw_cost is None:
+            return ""
+        large, rules = self.draw_cost(Draw(seed))
+        tried, spent = copy(large), Ledger()
+        done = self._call(answer, tried, deadline, spent)
+        if problem := self._problem(done, _outcome(self.oracle, large), large, tried):
+            return f"right in the small cases, but in a large one: {problem.split(chr(10))[0]}"
+        broken = _broken(spent, rules)
+        if broken is None:
+            return ""
+        alike = (
+            mistake
+            for mistake in self.mistakes
+            if self._is_right(mistake, cases, expected) and _broken(_spent_by(mistake, large), rules) == broken
+        )
+        return f"the values are right, but {rules[broken][1]}" + next(map(_told, alike), "")
 
-    @staticmethod
-    def _takes_too_much(mistake: Mistake, cases: list[tuple], expected: list, large: tuple, may: Callable) -> bool:
-        """Whether a mistake's values are right in all cases, and it takes what it may not."""
-        if not all(_same(_outcome(mistake.code, case), wanted) for case, wanted in zip(cases, expected, strict=True)):
-            return False
-        with Ledger() as spent:
-            _outcome(mistake.code, large)
-        return not may(spent)
+    def _is_right(self, mistake: Mistake, cases: list[tuple], expected: list) -> bool:
+        made = [_outcome(mistake.code, case) for case in cases]
+        return all(self._alike(one, wanted) for one, wanted in zip(made, expected, strict=True))
 
     def _variants(self, answer: Callable, valid: list[tuple], deadline: float) -> tuple[list[str], str]:
         """The last case in double precision, in strided memory, on the GPU if there is one, and its gradients."""
@@ -403,6 +405,18 @@ def _told(mistake: Mistake) -> str:
 
 def _in_default_precision(x: Tensor) -> Tensor:
     return x.to(torch.get_default_dtype()) if x.is_floating_point() else x
+
+
+def _broken(spent: Ledger, rules: list[tuple]) -> int | None:
+    """The number of the first rule that is broken."""
+    return next((at for at, (may, _) in enumerate(rules) if not may(spent)), None)
+
+
+def _spent_by(mistake: Mistake, case: tuple) -> Ledger:
+    tried = copy(case)
+    with Ledger() as spent, suppress(Exception):
+        mistake.code(*tried)
+    return spent
 
 
 def _outcome(function: Callable, case: tuple):

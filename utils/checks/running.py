@@ -1,6 +1,7 @@
 """Calls of a learner's function that cannot hurt: cut off in time, their errors caught, forbidden calls noticed."""
 
 import ctypes
+import inspect
 import linecache
 import sys
 import threading
@@ -65,6 +66,11 @@ class Watch(TorchFunctionMode):
 class Ledger(TorchDispatchMode):
     """Counts the operations inside a `with` block, views apart, and the numbers in the largest tensor they make."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch asks. A yes would load its compiler, which takes longer than a check may."""
+        return False
+
     def __init__(self):
         super().__init__()
         self.calls, self.largest = 0, 0
@@ -116,7 +122,7 @@ def call(
 
 def _line_of(error: BaseException, function: Callable) -> str:
     """The last line of the learner's own file or cell on the way to the error."""
-    code = getattr(function, "__code__", None)
+    code = getattr(inspect.unwrap(function), "__code__", None)
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if code and frame.filename == code.co_filename
     ]
