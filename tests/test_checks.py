@@ -334,6 +334,27 @@ def test_a_gradient_that_is_nan_is_told():
     assert "reaches x is NaN" in str(root(lambda x: torch.where(x > 0, x.sqrt(), 0)))
 
 
+def test_where_no_tensor_goes_in_any_floating_dtype_may_come_out():
+    check = checks.EXERCISES["lesson05.shift_matrix"]
+    for dtype, good in ((torch.float32, True), (torch.float64, True), (torch.int64, False)):
+        result = check(lambda d_model, offset, dtype=dtype: check.oracle(d_model, offset).to(dtype))
+        assert result.passed is good and ("wrong dtype" in str(result)) != good
+
+
+def test_the_courses_own_code_is_allowed_where_it_is_not_the_answer():
+    from utils.attention import attention, merge_heads, split_heads
+
+    def multi_head(X, Wq, Wk, Wv, Wo, n_heads):
+        return merge_heads(attention(*(split_heads(X @ W, n_heads) for W in (Wq, Wk, Wv)))[0]) @ Wo
+
+    def importance(X, Wq, Wk, Wv, Wo, n_heads):
+        bands = torch.eye(len(Wo)).to(Wo).reshape(n_heads, -1, len(Wo))
+        return torch.stack([multi_head(X, Wq, Wk, Wv, band.T @ band @ Wo, n_heads).norm() for band in bands])
+
+    assert "your function calls utils.attention." in str(checks.EXERCISES["lesson04.multi_head_attention"](multi_head))
+    assert checks.EXERCISES["lesson04.head_importance"](importance).passed
+
+
 def test_a_result_renders_itself():
     result = checks.EXERCISES["lesson02.scores"](lambda q, K: q < 1)
     assert "&lt;lambda&gt;" in result._repr_html_() or "&lt;" in result._repr_html_() or "✗" in result._repr_html_()
