@@ -62,7 +62,7 @@ def _not_batches_of_indices(got, n: int) -> str:
             return "one of the batches is empty."
         for i in batch:
             if not isinstance(i, numbers.Integral):
-                return f"the indices should be whole numbers (int), and one of yours is a {type(i).__name__}."
+                return f"the indices should be plain numbers (int), and one of yours is a {type(i).__name__}."
             if not 0 <= i < n:
                 return f"there is no sentence {show(i)}: the indices of {n} sentences are 0 to {n - 1}."
     return ""
@@ -243,9 +243,10 @@ class Language:
         """prefix (t,), from bos on -> the log-probabilities of the next id (V,)."""
         if not isinstance(prefix, Tensor):
             raise TypeError(f"step_fn takes a tensor, torch.tensor([bos, ...]), and here a {type(prefix).__name__}")
-        if prefix.dim() != 1 or prefix.dtype != torch.long:
-            shape = tuple(prefix.shape)
-            raise TypeError(f"step_fn takes a tensor of ids, (t,) and torch.long; here {shape} and {prefix.dtype}")
+        if prefix.dim() != 1:
+            raise TypeError(f"step_fn takes one prefix, a tensor (t,), and here one of shape {tuple(prefix.shape)}")
+        if prefix.dtype != torch.long:
+            raise TypeError(f"step_fn takes ids, whole numbers (torch.long), and here {prefix.dtype}")
         ids = tuple(prefix.tolist())
         if ids[:1] != (self.bos,):
             raise ValueError(f"what step_fn is given should begin with bos = {self.bos}, and is {list(ids)}")
@@ -677,7 +678,7 @@ def _(step_fn, bos, eos, max_len, beam_size):
 
 @beam.mistake(
     "totals divided by the length",
-    "The lesson's beam does that. This exercise asks for the plain sum, which is an exponent of 0.",
+    "The lesson's beam does that. This exercise asks for the plain sum: the exponent is 0.",
 )
 def _(step_fn, bos, eos, max_len, beam_size):
     prune = lambda groups, beam_size: _prune(groups, beam_size, _per_token)  # noqa: E731
@@ -856,7 +857,8 @@ def _(candidate, reference, n):
 
 
 @ngram_precision.mistake(
-    "divided by the number of words", "Among m words there are m - n + 1 n-grams, and these are what is shared out."
+    "divided by the number of words",
+    "m words have m - n + 1 n-grams, and the share is one of n-grams: divide by their number.",
 )
 def _(candidate, reference, n):
     ours, theirs = _ngrams(candidate, n), _ngrams(reference, n)
