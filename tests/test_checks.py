@@ -208,6 +208,53 @@ def test_plain_values_are_compared(wanted, got, good: bool):
     assert (difference(wanted, got) == "") == good
 
 
+def test_lists_of_tensors_are_told():
+    assert "an int is wanted" in difference([1, 2], [torch.tensor(1)] * 3)
+    assert "expected []" in difference([], [torch.tensor(1)])
+
+
+def test_a_mistake_is_recognized_in_any_order():
+    check = checks.EXERCISES["lesson08.token_batches"]
+    code = next(mistake.code for mistake in check.mistakes if mistake.name == "the lengths are added up")
+    result = check(lambda lengths, max_tokens: tuple(tuple(batch[::-1]) for batch in code(lengths, max_tokens)[::-1]))
+    assert "This looks like: the lengths are added up" in str(result)
+
+
+@pytest.mark.parametrize(
+    ("got", "said"),
+    [
+        ([0, 1, 2], "a list of lists is wanted"),
+        ([[1, 2], [0], []], "one of the batches is empty"),
+        ([[torch.tensor(1), 2], [0]], "one of yours is a Tensor"),
+        ([[1, 2], [-3]], "the indices of 3 sentences are 0 to 2"),
+        ([[1, 2]], "index 0 stands in no batch"),
+        ([[1, 2], [0], [2]], "index 2 stands in 2 places"),
+        ([[0, 1], [2]], "2 * 3 = 6 > 4"),
+        ([[1], [2], [0]], "3 batches, and 2 are enough"),
+    ],
+    ids=str,
+)
+def test_batches_are_judged(got, said: str):
+    assert said in checks.lesson08.token_batches.judged(got, [3, 1, 2], 4)
+    assert not checks.lesson08.token_batches.judged(([0], (2, 1)), [3, 1, 2], 4)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "said"),
+    [
+        ([0], "here a list"),
+        (torch.tensor([[0]]), "one prefix"),
+        (torch.zeros(1), "float32"),
+        (torch.tensor([2]), "bos"),
+    ],
+    ids=str,
+)
+def test_a_toy_language_says_what_it_takes(prefix, said: str):
+    language = checks.lesson08.Language(0, 1, {(0,): {2: 1.0}}, {1: 1.0})
+    result = checks.lesson08.greedy(lambda step_fn, bos, eos, max_len: language(prefix))
+    assert f"it stopped with {'ValueError' if said == 'bos' else 'TypeError'}" in str(result) and said in str(result)
+
+
 def test_a_call_is_cut_off_and_its_errors_are_kept():
     def loop():
         while True:
@@ -233,6 +280,13 @@ def test_forbidden_calls_are_noticed_however_they_are_made():
     from utils.attention import attention
 
     assert call(attention, (z[None],) * 3, 1.0, exercise.COURSE).forbidden == ["utils.attention.attention"]
+
+    def by_sacrebleu(candidate, reference, n):
+        from sacrebleu.metrics import BLEU
+
+        return BLEU().corpus_score([" ".join(candidate)], [[" ".join(reference)]]).precisions[n - 1] / 100
+
+    assert "your function calls sacrebleu." in str(checks.EXERCISES["lesson08.ngram_precision"](by_sacrebleu))
 
 
 def test_a_ledger_counts_operations_and_the_largest_tensor_but_no_views():
