@@ -395,6 +395,14 @@ def test_where_no_tensor_goes_in_any_floating_dtype_may_come_out():
         assert result.passed is good and ("wrong dtype" in str(result)) != good
 
 
+def test_a_dtype_or_a_layout_in_memory_is_told_without_the_numbers():
+    check = checks.EXERCISES["lesson04.merge_heads"]
+    said = str(check(lambda X: check.oracle(X).float()))
+    assert "with float64: wrong dtype: torch.float64 is wanted" in said and "X =" not in said
+    said = str(check(lambda X: check.oracle(X) if X.is_contiguous() else X.view(-1)))
+    assert "with inputs not contiguous in memory: it stopped with RuntimeError" in said and "X =" not in said
+
+
 def test_the_courses_own_code_is_allowed_where_it_is_not_the_answer():
     from utils.attention import attention, merge_heads, split_heads
 

@@ -262,7 +262,11 @@ class Check:
             tried = each_tensor(case, change)
             done = self._call(answer, tried, deadline)
             if problem := self._problem(done, _outcome(self.oracle, other), other, tried):
-                return [], f"right in the plain cases, but with {what}: {problem}{self._as_case(case)}"
+                if problem.startswith("wrong dtype"):
+                    problem += " A tensor that you make anew takes it from an input: torch.zeros(..., dtype=x.dtype)."
+                # The numbers are printed where they are what is wrong: this case is not a small one.
+                numbers = self._as_case(case) if "\n  expected" in problem else ""
+                return [], f"right in the plain cases, but with {what}: {problem}{numbers}"
         # A GPU is tried where there is one, and not told: the page says the same on every machine.
         tried = [what for what in changed if "GPU" not in what] + ["inputs left alone"]
         if self.differentiable and any(isinstance(x, Tensor) and x.is_floating_point() for x in case):
