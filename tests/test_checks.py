@@ -144,7 +144,7 @@ def test_what_is_changed_detached_or_called_is_told(name: str):
         out = check.oracle(*arguments)
         for x in arguments:
             if isinstance(x, torch.Tensor):
-                x.data.add_(1)
+                x.data.logical_not_() if x.dtype == torch.bool else x.data.add_(1)
             elif isinstance(x, list):
                 x.append(x[-1])
         return out
@@ -301,11 +301,11 @@ def test_a_ledger_counts_operations_and_the_largest_tensor_but_no_views():
 
 
 def total_of_rows():
-    """An exercise that says what an answer may take: X (n, d) -> (d,), row by row."""
+    """An exercise that says what an answer may take: X (n, d) -> (d,)."""
 
     @exercise.exercise(stars=1)
     def total(X):
-        return torch.stack([sum(x) for x in X.T])
+        return torch.stack([x.sum() for x in X.T])
 
     @total.cases
     def _(draw):
@@ -313,7 +313,10 @@ def total_of_rows():
 
     @total.cost
     def _(draw):
-        return [((draw.normal(50, 2),), lambda spent: spent.largest < 50, "a copy of all rows is made.")]
+        return (draw.normal(50, 2),), [
+            (lambda spent: spent.largest < 50, "a copy of all rows is made."),
+            (lambda spent: spent.calls < 50, "it goes row by row."),
+        ]
 
     @total.mistake("two sums", "Once is enough.")
     def _(X):
@@ -323,16 +326,22 @@ def total_of_rows():
     def _(X):
         return X.clone().sum(0)
 
+    @total.mistake("a loop", "One sum is enough.")
+    def _(X):
+        return sum(x + 0 for x in X)
+
     return total
 
 
 def test_an_answer_that_takes_too_much_is_told_and_named():
     total = total_of_rows()
     assert total(lambda X: X.sum(0)).passed is True
-    for wasteful in (lambda X: X.clone().sum(0), lambda X: (X + 0).sum(0), lambda X: torch.stack(list(X)).sum(0)):
+    for wasteful in (lambda X: X.clone().sum(0), lambda X: (X + 0).sum(0), lambda X: sum(x for x in X.clone())):
         said = str(total(wasteful))
         assert "the values are right, but a copy of all rows is made." in said
         assert said.endswith("This looks like: a copy. Leave the rows where they are.")
+    said = str(total(lambda X: sum(x * 1 for x in X)))
+    assert "it goes row by row." in said and said.endswith("This looks like: a loop. One sum is enough.")
     assert "This looks like: two sums" in str(total(lambda X: 2 * X.clone().sum(0))), "values come first"
     assert "in a large one: it stopped with ValueError" in str(total(only_short))
     assert total(total.oracle).passed is True

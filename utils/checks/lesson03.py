@@ -357,6 +357,7 @@ def _(draw):
             *[torch.tensor([row]) for row in ([1.0, 1, 0, 0], [1.0, 0, 1, 0], [1.0, 2, 0, -1])],
         ),
         (draw.normal(2, 4, 3), *[draw.normal(3, 3) for _ in range(3)]),
+        (draw.normal(2, 2, 3), *[draw.normal(3, 2) for _ in range(3)]),  # B = n = d: here even K.T fits
         (draw.normal(3, 3, 2), *[draw.normal(2, 5) for _ in range(3)]),
         (draw.normal(4, 5, 3), *[draw.normal(3, 2) for _ in range(3)]),
     ]
@@ -417,6 +418,33 @@ def _(X, Wq, Wk, Wv):
 def _(X, Wq, Wk, Wv):
     Q, K, V = _projected(X, Wq, Wk, Wv)
     return (Q @ K.mT / math.sqrt(Q.shape[-1])).softmax(0) @ V
+
+
+@batched_self_attention.mistake(
+    "dimensions counted from the front",
+    "shape[1] and dim=1 meant the last dimension without a batch, and mean another one now. Count from the end: -1.",
+)
+def _(X, Wq, Wk, Wv):
+    Q, K, V = _projected(X, Wq, Wk, Wv)
+    return (Q @ K.mT / math.sqrt(Q.shape[1])).softmax(1) @ V
+
+
+ALL_TURNED = (
+    "K.T turns round all dimensions",
+    '(B, n, d) becomes (d, n, B). K.mT swaps the last two only: see "Many sentences at once".',
+)
+
+
+@batched_self_attention.mistake(*ALL_TURNED)
+def _(X, Wq, Wk, Wv):
+    Q, K, V = _projected(X, Wq, Wk, Wv)
+    return (Q @ K.permute(2, 1, 0) / math.sqrt(Q.shape[-1])).softmax(-1) @ V
+
+
+@batched_self_attention.mistake(*ALL_TURNED)
+def _(X, Wq, Wk, Wv):
+    Q, K, V = _projected(X, Wq, Wk, Wv)
+    return (Q @ K.permute(2, 1, 0) / math.sqrt(Q.shape[1])).softmax(1) @ V
 
 
 @batched_self_attention.mistake(
