@@ -34,7 +34,7 @@ def _drawn(draw, n, d_s, d_h, d_a):
 def _asked_by_many(draw):
     return [
         _asked(draw),
-        _drawn(draw, 4, 3, 3, 3),
+        _drawn(draw, 3, 3, 3, 3),
         _drawn(draw, 4, 3, 3, 2),
         _drawn(draw, 1, 3, 2, 4),
         _drawn(draw, 3, 4, 2, 5),
@@ -111,6 +111,15 @@ def _(s, H, W, U, v):
 )
 def _(s, H, W, U, v):
     return torch.tanh(W @ s + H @ U) @ v
+
+
+@additive_scores.mistake(
+    "U @ H where U @ H.T belongs",
+    "A product takes the columns of the second matrix, and the states are the rows of H. U @ H.T has one U h_i in each "
+    "column, H @ U.T in each row.",
+)
+def _(s, H, W, U, v):
+    return v @ torch.tanh((W @ s)[:, None] + U @ H)
 
 
 @additive_scores.mistake(

@@ -125,13 +125,21 @@ def _(x, gamma, beta):
     return gamma * (x - x.mean()) / (x.var(correction=0) + EPS).sqrt() + beta
 
 
-@layer_norm.mistake(
+KEEPDIM = (
     "keepdim forgotten",
     "The means of (B, T, D) are (B, T), and broadcasting then aligns them with the wrong axis. keepdim=True leaves a 1 "
-    "in D's place.",
+    "in D's place. The variance needs it, too.",
 )
+
+
+@layer_norm.mistake(*KEEPDIM)
 def _(x, gamma, beta):
     return gamma * (x - x.mean(-1)) / (x.var(-1, correction=0) + EPS).sqrt() + beta
+
+
+@layer_norm.mistake(*KEEPDIM)
+def _(x, gamma, beta):
+    return _normed(x, x.var(-1, correction=0), gamma, beta)
 
 
 @layer_norm.mistake(
@@ -505,21 +513,42 @@ def _(logits, target, eps, pad_id):
     return _mean(logits, target, pad_id, _smooth(logits, target, eps, pad_id)) * real.sum() / real.numel()
 
 
-@_mistake(
+PADDING_COUNTS = (
     "padded places counted as words",
     "Where the target is pad there is nothing to learn: leave these places out, of the sum and of the count.",
 )
-def _(logits, target, eps, pad_id):
-    return -(_smooth(logits, target, eps, pad_id) * logits.log_softmax(-1)).sum(-1).mean()
-
-
-@_mistake(
+PADDING_COSTS = (
     "padded places in the sum",
     "The count is right, but places whose target is pad still add to the sum: they should cost nothing.",
 )
+
+
+def _losses(logits, target, eps, pad_id, pad_last) -> Tensor:
+    """A loss for every place, padded or not: there pad has 1 - eps, or 0 if its column was emptied last."""
+    wanted = _smooth(logits, target, eps, pad_id)
+    if pad_last:
+        wanted[..., pad_id] = 0
+    return -(wanted * logits.log_softmax(-1)).sum(-1)
+
+
+@_mistake(*PADDING_COUNTS)
 def _(logits, target, eps, pad_id):
-    total = -(_smooth(logits, target, eps, pad_id) * logits.log_softmax(-1)).sum()
-    return total / (target != pad_id).sum().clamp(min=1)
+    return _losses(logits, target, eps, pad_id, pad_last=False).mean()
+
+
+@_mistake(*PADDING_COUNTS)
+def _(logits, target, eps, pad_id):
+    return _losses(logits, target, eps, pad_id, pad_last=True).mean()
+
+
+@_mistake(*PADDING_COSTS)
+def _(logits, target, eps, pad_id):
+    return _losses(logits, target, eps, pad_id, pad_last=False).sum() / (target != pad_id).sum().clamp(min=1)
+
+
+@_mistake(*PADDING_COSTS)
+def _(logits, target, eps, pad_id):
+    return _losses(logits, target, eps, pad_id, pad_last=True).sum() / (target != pad_id).sum().clamp(min=1)
 
 
 @_mistake("the sum, not the mean", "Divide by the number of targets that are not pad.")
