@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from experiments import record
 from tools import rules
 from tools.run_lessons import METADATA, NOTEBOOKS, PLAY, TEXT, WIDGET, differences, notebook_of, read_twin, twins
+from utils import checks
 
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SOLUTIONS = sorted((NOTEBOOKS / "solutions").glob("*.ipynb"))
@@ -119,6 +120,14 @@ GOOD = book(
 )
 LONG = new_markdown_cell("word " * 151)
 
+
+def quiz(*verdicts: str) -> str:
+    """A question with one choice per verdict."""
+    choices = "".join(f"<details><summary>x</summary>\n\n{verdict}. Why.\n\n</details>\n" for verdict in verdicts)
+    return f"**1. Which?**\n\n{choices}\n"
+
+
+
 BAD = {
     "counts out of order": (rules.executed_in_order, book(printed("1", count=2))),
     "a cell never run": (rules.executed_in_order, book(new_code_cell("x"))),
@@ -183,6 +192,10 @@ BAD = {
     "long cells": (rules.short_cells, book(*[printed("1", source="x\n" * 12)] * 3, printed("1"))),
     "a long passage": (rules.short_passages, book(new_markdown_cell("# T"), LONG)),
     "no bones": (rules.has_the_bones, book(new_markdown_cell("# T"))),
+    "no quiz": (rules.has_a_quiz, book(new_markdown_cell("# T"))),
+    "two questions": (rules.has_a_quiz, book(new_markdown_cell(quiz("Right", "No", "No") * 2))),
+    "two right choices": (rules.has_a_quiz, book(new_markdown_cell("## Quiz\n" + quiz("Right", "Right", "No") * 3))),
+    "an unexplained choice": (rules.has_a_quiz, book(new_markdown_cell("## Quiz\n" + quiz("Right", "No", "") * 3))),
     "an asserted time": (rules.no_asserted_seconds, book(printed("1", source="assert seconds < 3"))),
 }
 
@@ -198,6 +211,11 @@ def test_a_rule_refuses(what: str):
 )
 def test_a_rule_accepts_what_is_good(rule: Callable):
     assert not rule(GOOD)
+
+
+def test_a_good_quiz_is_accepted():
+    good = "## Quiz\n\n" + quiz("Right", "No", "No") + quiz("No", "No", "Right") + quiz("No", "Right", "No", "No")
+    assert not rules.has_a_quiz(book(new_markdown_cell(good + "## Exercises\n\n<summary>Hint 1</summary>\n\nThink.")))
 
 
 def test_every_rule_has_a_notebook_that_breaks_it():
@@ -334,8 +352,11 @@ def test_same_as(path: Path, index: int, name: str):
 
 @pytest.mark.parametrize("path", LESSONS, ids=stem)
 def test_the_tag_is_on_the_last_version(path: Path):
-    """A later cell that defines the function again would leave the lesson with another than the tested."""
-    cells = rules.code_cells(read(path))
+    """A later cell that defines the function again would leave the lesson with another than the tested.
+
+    An exercise's stub may: it asks the learner to write the function once more.
+    """
+    cells = [(i, cell) for i, cell in rules.code_cells(read(path)) if not cell.source.endswith("\n    ...")]
     for index, cell in cells:
         if any(tag.startswith("same-as:") for tag in rules.tags(cell)):
             later = [i for i, other in cells if i > index and set(defined_in(other)) & set(defined_in(cell))]
@@ -362,6 +383,35 @@ def test_same_as_notices_other_code_than_the_experiments():
     assert_same_code(source.replace('"""', "'''").replace("Write the rows", "Put down the rows"), "experiments.record")
     with pytest.raises(AssertionError):
         assert_same_code(source.replace("indent=1", "indent=2"), "experiments.record")
+
+
+# ---- exercises ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", checks.EXERCISES)
+def test_every_exercise_stands_in_its_lesson_and_is_solved(name: str):
+    """A stub, its check, growing hints; and in solutions/ an answer that passes."""
+    lesson, _, function = name.partition(".")
+    (path,) = [path for path in LESSONS if path.name.startswith(lesson.removeprefix("lesson") + "_")]
+    call = f"checks.{name}({function})"
+
+    cells = [cell for _, cell in rules.code_cells(read(path))]
+    at = next(i for i, cell in enumerate(cells) if cell.source == call)
+    parameters = ", ".join(inspect.signature(checks.EXERCISES[name].oracle).parameters)
+    assert cells[at - 1].source.startswith(f"def {function}({parameters}):"), "the stub stands before its check"
+    assert "not attempted yet" in str(cells[at].outputs)
+    prose = rules.markdown(read(path))
+    stars = "★" * checks.EXERCISES[name].stars
+    assert re.search(rf"^### Exercise \d+: .*{stars} \(\d+ minutes\)$", prose, re.MULTILINE)
+
+    solved = [cell for _, cell in rules.code_cells(read(NOTEBOOKS / "solutions" / path.name)) if cell.source == call]
+    assert len(solved) == 1 and "✓" in str(solved[0].outputs)
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=stem)
+def test_every_exercise_has_hints(path: Path):
+    sections = re.findall(r"^### Exercise.*?(?=^##|\Z)", rules.markdown(read(path)), re.DOTALL | re.MULTILINE)
+    assert sections and all(section.count("<summary>Hint") >= 2 for section in sections)
 
 
 # ---- the lecture's figures, formulas and examples: the README says where each is ----------------------------

@@ -270,6 +270,7 @@ def has_the_bones(notebook: NotebookNode) -> list[str]:
         >= 5,
         "a comparison with PyTorch's own (assert_close)": "assert_close(" in code,
         "a section 'Break it'": "break it" in headings,
+        "a section 'Exercises'": "## exercises" in headings,
         "a section 'Summary', and 小结 in Chinese": "summary" in headings and "小结" in prose,
         "a section 'Further reading'": "further reading" in headings,
         "a function that utils has too (tag same-as:)": any(
@@ -277,6 +278,18 @@ def has_the_bones(notebook: NotebookNode) -> list[str]:
         ),
     }
     return [f"the lesson lacks {bone}" for bone, there in bones.items() if not there]
+
+
+def has_a_quiz(notebook: NotebookNode) -> list[str]:
+    """A section 'Quiz' of three to five questions; each choice is folded and explained, one of them is right."""
+    section = re.search(r"^## Quiz\n(.*?)(?=^## |\Z)", markdown(notebook), re.DOTALL | re.MULTILINE)
+    questions = re.split(r"^\*\*\d\. ", section[1], flags=re.MULTILINE)[1:] if section else []
+    found = [] if 3 <= len(questions) <= 5 else [f"the lesson has {len(questions)} quiz questions, not three to five"]
+    for number, question in enumerate(questions, start=1):
+        answers = re.findall(r"</summary>\s*(\w+)[^\n]*", question)
+        if len(answers) < 3 or answers.count("Right") != 1 or set(answers) - {"Right", "No"}:
+            found.append(f"question {number} needs three choices or more, one of them 'Right.', the others 'No'")
+    return found
 
 
 def no_asserted_seconds(notebook: NotebookNode) -> list[str]:
@@ -298,4 +311,4 @@ STORED = (
     short_cells,
     no_asserted_seconds,
 )
-OF_A_LESSON = (*STORED, compares_enough, short_passages, has_the_bones)
+OF_A_LESSON = (*STORED, compares_enough, short_passages, has_the_bones, has_a_quiz)
