@@ -5,11 +5,12 @@ recognizes it, which mistake it is. `checks.progress()` shows all exercises, `ch
 """
 
 from utils.checks import lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, record
+from utils.checks.capstone import PARTS, capstone
 from utils.checks.exercise import Check
 from utils.checks.record import reset
 from utils.checks.result import MARKS, Result
 
-__all__ = ["EXERCISES", "progress", "reset"]
+__all__ = ["EXERCISES", "capstone", "progress", "reset"]
 
 LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08)
 EXERCISES = {
@@ -21,12 +22,15 @@ EXERCISES = {
 
 
 def progress() -> Result:
-    """A line for each lesson: its exercises, ✓ passed, ✗ tried, ○ still open."""
+    """A line for each lesson, and one for the capstone: ✓ passed, ✗ tried, ○ still open."""
     kept, lines = record.read(), []
     state = {name: kept.get(name, {}).get("passed") for name in EXERCISES}
     for lesson in dict.fromkeys(check.lesson for check in EXERCISES.values()):
         checks = {name: check for name, check in EXERCISES.items() if check.lesson == lesson}
         marks = [f"{MARKS[state[name]][0]} {check.name} {'*' * check.stars}" for name, check in checks.items()]
         lines.append(f"{lesson.removeprefix('lesson')}  " + "   ".join(marks))
+    parts = {part.name: kept.get(f"capstone.{part.name}", {}).get("passed") for part in PARTS}
+    lines.append("capstone  " + "   ".join(f"{MARKS[value][0]} {name}" for name, value in parts.items()))
     passed = sum(value is True for value in state.values())
-    return Result(passed == len(state) or None, f"{passed} of {len(state)} exercises passed\n" + "\n".join(lines))
+    everything = passed == len(state) and all(parts.values())
+    return Result(everything or None, f"{passed} of {len(state)} exercises passed\n" + "\n".join(lines))

@@ -117,17 +117,18 @@ class Check:
 
     def __call__(self, answer: Callable, seed: int | None = None) -> Result:
         seed = random.SystemRandom().randrange(10**6) if seed is None else seed
-        passed, text = self._examine(answer, seed)
+        passed, text = self.examine(answer, seed)
         if "\nfor\n" in text:
             text += f"\n(The same cases once more: checks.{self.lesson}.{self.name}({_name(answer)}, seed={seed}))"
         if passed is not None:
             record.note(self.lesson, self.name, passed)
         return Result(passed, f"{self.name}: {text}")
 
-    def _examine(self, answer, seed: int) -> tuple[bool | None, str]:
+    def examine(self, answer, seed: int) -> tuple[bool | None, str]:
+        """Whether the answer is right (None: not attempted), and what to say; nothing is noted."""
         if not callable(answer):
             return False, f"give the check your function itself, as in checks.{self.lesson}.{self.name}({self.name})."
-        if _is_stub(answer):
+        if is_stub(answer):
             return None, "not attempted yet. Fill in the function above, run its cell, then run this one."
         cases = self.draw_cases(Draw(seed))
         if problem := self._signature_problem(answer, cases[0]):
@@ -434,7 +435,7 @@ def _outcome(function: Callable, case: tuple):
 # ---- looking at what was handed in -------------------------------------------------------------------------
 
 
-def _is_stub(answer: Callable) -> bool:
+def is_stub(answer: Callable) -> bool:
     """A function that does nothing: its body is `...`, `pass` or a docstring."""
     code = getattr(inspect.unwrap(answer), "__code__", None)
     if code is None or set(code.co_consts) - {None, answer.__doc__}:

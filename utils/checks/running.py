@@ -50,6 +50,7 @@ class Watch(TorchFunctionMode):
     def __init__(self, forbidden: frozenset[str], seen: list[str]):
         super().__init__()
         self.forbidden, self.seen = forbidden, seen
+        self.modules = tuple(name for name in forbidden if "." in name)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
@@ -60,7 +61,8 @@ class Watch(TorchFunctionMode):
     def profile(self, frame, event, argument):
         if event == "call":
             name = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}"
-            self.seen += [name for known in self.forbidden if "." in known and name.startswith(known)]
+            if name.startswith(self.modules):
+                self.seen.append(name)
 
 
 class Ledger(TorchDispatchMode):
@@ -96,11 +98,10 @@ def call(
     """
     done = Call(Raised(TimeUp, ""))
     watch = Watch(forbidden, done.forbidden)
-    modules = any("." in name for name in forbidden)
 
     def work():
         try:
-            if modules:
+            if watch.modules:
                 sys.setprofile(watch.profile)
             with watch, ledger or nullcontext():
                 done.outcome = function(*arguments)

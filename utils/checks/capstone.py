@@ -1,0 +1,228 @@
+"""The capstone: a learner's own `my_transformer.py`, examined part by part, then trained, then asked to speak."""
+
+import linecache
+import os
+import random
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from utils.checks import capstone_parts as parts
+from utils.checks import capstone_training as training
+from utils.checks import record
+from utils.checks.capstone_parts import Mine, Missing, Wrong
+from utils.checks.result import MARKS, Result
+from utils.checks.running import Raised, TimeUp, call
+
+IMPORT_SECONDS = 10.0
+MODULE = "_my_transformer"  # the name under which the learner's file is loaded, anew each time
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the file: its name, what to write, how it is examined, and what must stand before it."""
+
+    name: str
+    task: str
+    examine: Callable[[Mine, int], None]
+    needs: tuple[str, ...] = ()
+
+
+PARTS = (
+    Part(
+        "attention",
+        "attention(q, k, v, mask=None): softmax(q k^T / sqrt(d)) v, for any batch dimensions; the mask is True where a "
+        'query may attend. Lesson 02, "The function, finished".',
+        parts.examine_attention,
+    ),
+    Part(
+        "MultiHeadAttention",
+        "MultiHeadAttention(d_model, n_heads) with forward(x, memory, mask=None): x asks, memory answers. Lesson 07, "
+        '"2. Attention with two inputs".',
+        parts.examine_multi_head,
+        ("attention",),
+    ),
+    Part(
+        "sinusoidal",
+        'sinusoidal(n, d): one row per position, sines and cosines in turn. Lesson 05, "Counting with hands".',
+        parts.examine_sinusoidal,
+    ),
+    Part(
+        "LayerNorm",
+        "LayerNorm(d): mean 0 and variance 1 along the last axis, then gamma and beta. Lesson 07, "
+        '"3. A vector brought to scale: layer norm".',
+        parts.examine_layer_norm,
+    ),
+    Part(
+        "FeedForward",
+        'FeedForward(d_model, d_ff): widen, ReLU, back, at every position alone. Lesson 07, "5. Feed-forward".',
+        parts.examine_feed_forward,
+    ),
+    Part(
+        "EncoderLayer",
+        "EncoderLayer(d_model, n_heads, d_ff) with forward(x, src_mask): self-attention, then feed-forward, each with "
+        'Add & Norm. Lesson 07, "6. The encoder layer".',
+        parts.examine_encoder_layer,
+        ("MultiHeadAttention", "LayerNorm", "FeedForward"),
+    ),
+    Part(
+        "DecoderLayer",
+        "DecoderLayer(d_model, n_heads, d_ff) with forward(y, memory, src_mask, tgt_mask): masked self-attention, "
+        'cross-attention, feed-forward, each with Add & Norm. Lesson 07, "9. The decoder layer".',
+        parts.examine_decoder_layer,
+        ("MultiHeadAttention", "LayerNorm", "FeedForward"),
+    ),
+    Part(
+        "Transformer",
+        "Transformer(src_vocab, tgt_vocab, d_model, n_heads, n_layers, d_ff, pad_id=0) with forward(src, tgt): "
+        "embeddings, positions, both stacks, logits of the next token; it makes the masks itself. Lesson 07, "
+        '"11. All together".',
+        parts.examine_transformer,
+        ("sinusoidal", "EncoderLayer", "DecoderLayer"),
+    ),
+    Part(
+        "greedy",
+        "greedy(model, src, bos, eos, max_len): for each row of src the most probable token, fed back, until eos. "
+        'Lesson 07, "机器学习, from `<bos>` on".',
+        parts.examine_greedy,
+    ),
+    Part(
+        "training",
+        "train it. There is nothing more to write: checks.capstone, without steps=0, does it.",
+        training.examine_training,
+        ("Transformer", "greedy"),
+    ),
+    Part(
+        "generation",
+        "let it write. There is nothing more to write for you.",
+        training.examine_generation,
+        ("training",),
+    ),
+)
+
+
+def capstone(path: str | os.PathLike, seed: int | None = None, steps: int = training.STEPS) -> Result:
+    """Examine the file part by part; then train, for at most so many steps (0: leave that out), and generate."""
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    if not isinstance(path, (str, os.PathLike)):
+        return Result(False, 'capstone: name your file, as in checks.capstone("my_transformer.py").')
+    file, threads, dtype = Path(path), torch.get_num_threads(), torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            torch.set_num_threads(1)  # small tensors: a second thread only waits
+            torch.manual_seed(seed)
+            mine = load(file)
+            mine.steps = steps
+            return report(file, seed, mine)
+        except Missing as missing:
+            return Result(None, f"capstone: not attempted yet. {missing}\n\nNext: {PARTS[0].task}")
+        except Wrong as wrong:
+            return Result(False, f"capstone: {wrong}\n\nNext: mend this, save the file, and run this cell again.")
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
+            sys.modules.pop(MODULE, None)
+
+
+# ---- the file ----------------------------------------------------------------------------------------------
+
+
+def load(file: Path) -> Mine:
+    """The file as a module of its own, read anew, under a time limit; nothing is written."""
+    if not os.path.exists(file):
+        raise Missing(
+            f"There is no file {file.name} beside this notebook. Make one (in JupyterLab: File, New, Python File), "
+            "write the first part, save, and run this cell again."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+    except OSError as error:
+        raise Wrong(f"{file.name} cannot be read: {error.strerror}.") from None
+    except SyntaxError as error:
+        line = f"\nin the line: {error.text.strip()[:120]}" if error.text else ""
+        where = f", line {error.lineno}" if error.lineno else ""
+        raise Wrong(f"Python cannot read {file.name}{where}: {error.msg}.{line}") from None
+    except (ValueError, RecursionError, MemoryError):
+        raise Wrong(f"{file.name} does not hold Python code that can be read.") from None
+
+    linecache.checkcache(str(file))
+    module = types.ModuleType(MODULE)
+    module.__file__ = str(file)
+    sys.modules[MODULE] = module  # dataclasses, for one, look it up there
+    mine = Mine(module, code)
+
+    def run_it():
+        exec(code, vars(module))
+
+    run_it.__wrapped__ = mine.file
+    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        done = call(run_it, (), IMPORT_SECONDS).outcome
+    finally:
+        sys.dont_write_bytecode = kept
+    if isinstance(done, Raised) and done.kind is TimeUp:
+        raise Wrong(
+            f"reading {file.name} had not ended after {IMPORT_SECONDS:.0f} seconds. It should only define functions "
+            'and classes; what it tries out belongs under if __name__ == "__main__":'
+        )
+    if isinstance(done, Raised):
+        where = f"\nin the line: {done.where}" if done.where else ""
+        raise Wrong(f"{file.name} cannot be imported: it stopped with {done}{where}")
+    return mine
+
+
+# ---- the parts ---------------------------------------------------------------------------------------------
+
+
+def report(file: Path, seed: int, mine: Mine) -> Result:
+    """Examine each part whose needs are met, and say how far it got, what is wrong first, and what comes next."""
+    states, lines, problem, following = {}, [], "", ""
+    for part in PARTS:
+        unmet = next((name for name in part.needs if states[name] is not True), None)
+        state, text = (None, f"waits for {unmet}") if unmet else examined(part, mine, seed)
+        if state is False:
+            text, problem = ("see below", f"{part.name}: {text}") if not problem else ("after that", problem)
+        elif not unmet:
+            following = following or (part.task if state is None else "")
+        states[part.name] = state
+        lines.append(f"  {MARKS[state][0]} {part.name}{text and ': ' + text}")
+    done = sum(state is True for state in states.values())
+    if done == len(PARTS):
+        return Result(True, "\n".join([f"capstone: passed, all {done} parts.", *lines, "", CONGRATULATION]))
+    if not done and not problem:
+        raise Missing(f"{file.name} is there, and none of the parts in it.")
+    if problem:
+        problem += f'\n(The same once more: checks.capstone("{file.name}", seed={seed}))\n\n'
+        following = "mend this, save the file, and run this cell again."
+    head = "\n".join([f"capstone: {done} of {len(PARTS)} parts.", *lines])
+    return Result(False if problem else None, f"{head}\n\n{problem}Next: {following}")
+
+
+CONGRATULATION = (
+    "It learned to write numbers backwards, and writes ones that it has never seen. From an empty file: the "
+    "Transformer is yours."
+)
+
+
+def examined(part: Part, mine: Mine, seed: int) -> tuple[bool | None, str]:
+    """True, False or None for a part, and what to say about it; a try is noted."""
+    mine.start()
+    torch.manual_seed(seed)
+    try:
+        part.examine(mine, seed)
+    except Missing as missing:
+        return None, str(missing) or "not written yet"
+    except Wrong as wrong:
+        record.note("capstone", part.name, False)
+        return False, str(wrong)
+    except Exception as error:  # whatever a learner hands in, the check answers
+        return False, f"it does something that this check did not think of ({type(error).__name__}: {error})."
+    record.note("capstone", part.name, True)
+    return True, ""
