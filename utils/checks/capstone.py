@@ -199,7 +199,8 @@ def report(file: Path, seed: int, mine: Mine) -> Result:
     if not done and not problem:
         raise Missing(f"{file.name} is there, and none of the parts in it.")
     if problem:
-        problem += f'\n(The same once more: checks.capstone("{file.name}", seed={seed}))\n\n'
+        given = file.name if file.is_absolute() else file.as_posix()
+        problem += f'\n(The same once more: checks.capstone("{given}", seed={seed}))\n\n'
         following = "mend this, save the file, and run this cell again."
     head = "\n".join([f"capstone: {done} of {len(PARTS)} parts.", *lines])
     return Result(False if problem else None, f"{head}\n\n{problem}Next: {following}")

@@ -36,7 +36,7 @@ class Mine:
     """The learner's module. Calls into it are cut off in time, and their errors become sentences."""
 
     def __init__(self, module: types.ModuleType, code: types.CodeType):
-        self.module, self.file = module, types.FunctionType(code, {})  # a function of that file: see `Call.where`
+        self.module, self.file = module, types.FunctionType(code, {})  # a function of that file: see `Raised.where`
         self.steps, self.model = 0, None  # of the training: how long, and what came of it
         self.start()
 
