@@ -710,6 +710,15 @@ def test_every_section_that_is_named_exists():
         assert f"# {section}\n" in path.read_text(encoding="utf-8"), f"lesson {lesson} has no section {section!r}"
 
 
+def test_the_task_names_every_part_as_the_check_does():
+    lesson = (TEXT / "08_translation.md").read_text(encoding="utf-8")
+    task = re.search(r"^## Capstone: from an empty file\n(.*?)(?=^## )", lesson, re.DOTALL | re.MULTILINE)[1]
+    assert 'checks.capstone("my_transformer.py")' in task and task.count("<summary>Hint") >= 3
+    for part in capstone.PARTS[:9]:
+        signature = re.match(r"\w+\(.*?\)", part.task)[0]
+        assert f"| `{signature}` |" in task, f"the task does not have {signature}"
+
+
 def test_the_solution_builds_the_solved_file():
     """What the solution's cells define, one after the other, is tests/capstone/my_transformer.py."""
 
