@@ -539,6 +539,7 @@ def _(draw):
         (q, K, V, 2),
         (torch.ones(1), -low, torch.tensor([[1.0], [2], [3]]), 2),  # scores that overflow a plain exp
         (torch.ones(1), low, torch.tensor([[1.0], [2], [3]]), 2),  # scores whose exp is 0
+        (torch.ones(1), torch.tensor([[1000.0], [-1000]]), torch.tensor([[1.0], [2]]), 1),  # a block far below the peak
         (draw.normal(3), draw.normal(5, 3), draw.normal(5, 2), 1),
         (draw.normal(2), draw.normal(3, 2), draw.normal(3, 3), 8),  # one block holds all
         (draw.normal(3) * 2, draw.normal(7, 3), draw.normal(7, 2), 3),
@@ -628,13 +629,31 @@ def _(q, K, V, block):
     return mixed / total
 
 
+@online_attention.mistake(
+    "only the block's own peak",
+    "m is the largest score so far and must never fall: where a block lies far below it, e^(old m - new m) overflows. Take "
+    "torch.maximum of the old m and the block's.",
+)
+def _(q, K, V, block):
+    peak, total, mixed = q.new_tensor(-INFINITY), q.new_zeros(()), q.new_zeros(V.shape[1])
+    for _, _, scores, values in _blocks(q, K, V, block):
+        old_peak, peak = peak, scores.max()
+        e, factor = torch.exp(scores - peak), torch.exp(old_peak - peak)
+        total, mixed = total * factor + e.sum(), mixed * factor + e @ values
+    return mixed / total
+
+
 UPSIDE_DOWN = (
     "the factor is upside down",
     "What was summed before must shrink when the peak rises: e^(old m - new m), never above 1.",
 )
 
 
-@online_attention.mistake(*UPSIDE_DOWN)
+@online_attention.mistake(
+    "NaN from the first block on",
+    "There the old m is -inf. Both the factor, e^(old m - new m), and the block's powers, e^(score - new m), are measured "
+    "to the new m, which is finite.",
+)
 def _(q, K, V, block):
     total = mixed = 0
     for old_peak, peak, scores, values in _blocks(q, K, V, block):

@@ -146,7 +146,7 @@ def _(X):
 
 @merge_heads.mistake(
     "heads interleaved",
-    "Each word should hold all columns of head 1, then all of head 2. Here the first columns of all heads come first.",
+    "Each word should hold all columns of head 0, then all of head 1. Here the first columns of all heads come first.",
 )
 def _(X):
     B, H, T, size = X.shape
