@@ -631,8 +631,8 @@ def _(q, K, V, block):
 
 @online_attention.mistake(
     "only the block's own peak",
-    "m is the largest score so far and must never fall: where a block lies far below it, e^(old m - new m) overflows. Take "
-    "torch.maximum of the old m and the block's.",
+    "m is the largest score so far and must never fall: where a block lies far below it, e^(old m - new m) overflows. "
+    "Take torch.maximum of the old m and the block's.",
 )
 def _(q, K, V, block):
     peak, total, mixed = q.new_tensor(-INFINITY), q.new_zeros(()), q.new_zeros(V.shape[1])
@@ -643,16 +643,10 @@ def _(q, K, V, block):
     return mixed / total
 
 
-UPSIDE_DOWN = (
-    "the factor is upside down",
-    "What was summed before must shrink when the peak rises: e^(old m - new m), never above 1.",
-)
-
-
 @online_attention.mistake(
     "NaN from the first block on",
-    "There the old m is -inf. Both the factor, e^(old m - new m), and the block's powers, e^(score - new m), are measured "
-    "to the new m, which is finite.",
+    "There the old m is -inf. Both the factor, e^(old m - new m), and the block's powers, e^(score - new m), are "
+    "measured to the new m, which is finite.",
 )
 def _(q, K, V, block):
     total = mixed = 0
@@ -662,7 +656,10 @@ def _(q, K, V, block):
     return mixed / total
 
 
-@online_attention.mistake(*UPSIDE_DOWN)
+@online_attention.mistake(
+    "the factor is upside down",
+    "What was summed before must shrink when the peak rises: e^(old m - new m), never above 1.",
+)
 def _(q, K, V, block):
     total = mixed = None
     for old_peak, peak, scores, values in _blocks(q, K, V, block):
