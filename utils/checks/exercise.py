@@ -149,8 +149,8 @@ class Check:
         if used:
             wrong = next((at for at, problem in enumerate(problems) if problem), None)
             mistake = "" if wrong is None else self._diagnosis(cases, expected, calls, wrong)
-            return False, f"your function calls {used}, and that call is what you are asked to build here." + (
-                mistake or " It is a fine way to test your own: write it by hand, then compare the two."
+            return False, f"your function calls {used}. Here it should be by hand, or call what you wrote yourself." + (
+                mistake or " That call is a fine way to test your own: compare the two."
             )
         for at, problem in enumerate(problems):
             if problem:

@@ -245,6 +245,8 @@ class Language:
             raise TypeError(f"step_fn takes a tensor, torch.tensor([bos, ...]), and here a {type(prefix).__name__}")
         if prefix.dim() != 1:
             raise TypeError(f"step_fn takes one prefix, a tensor (t,), and here one of shape {tuple(prefix.shape)}")
+        if len(prefix) == 0:
+            raise ValueError("step_fn was given an empty prefix: it begins with bos, torch.tensor([bos] + ids)")
         if prefix.dtype != torch.long:
             raise TypeError(f"step_fn takes ids, whole numbers (torch.long), and here {prefix.dtype}")
         ids = tuple(prefix.tolist())
