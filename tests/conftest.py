@@ -17,6 +17,14 @@ install_import_hook(modules, "beartype.beartype")
 
 
 @pytest.fixture
+def progress_file(tmp_path, monkeypatch):
+    """A file of this test's own for the exercises that it tries."""
+    path = tmp_path / "progress.json"
+    monkeypatch.setenv("TRANSFORMER_COURSE_PROGRESS", str(path))
+    return path
+
+
+@pytest.fixture
 def drawing_style():
     """The course's style for one test, and no figure left open after it."""
     import matplotlib

@@ -16,15 +16,10 @@ capstone = importlib.import_module("utils.checks.capstone")  # the module; check
 oracles = importlib.import_module("utils.checks.capstone_oracles")
 training = importlib.import_module("utils.checks.capstone_training")
 
+pytestmark = pytest.mark.usefixtures("progress_file")
 FILE = Path(__file__).parent / "capstone" / "my_transformer.py"
 SOLVED = FILE.read_text(encoding="utf-8")
 ALONE = [part.name for part in capstone.PARTS[:9]]  # the others need a training run
-
-
-@pytest.fixture(autouse=True)
-def progress_file(tmp_path, monkeypatch):
-    """Every test has a file of its own: the learner's is never touched."""
-    monkeypatch.setenv("TRANSFORMER_COURSE_PROGRESS", str(tmp_path / "progress.json"))
 
 
 @pytest.fixture

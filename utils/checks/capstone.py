@@ -173,8 +173,7 @@ def load(file: Path) -> Mine:
             'and classes; what it tries out belongs under if __name__ == "__main__":'
         )
     if isinstance(done, Raised):
-        where = f"\nin the line: {done.where}" if done.where else ""
-        raise Wrong(f"{file.name} cannot be imported: it stopped with {done}{where}")
+        raise Wrong(f"{file.name} cannot be imported: it stopped with {done.with_line()}")
     return mine
 
 

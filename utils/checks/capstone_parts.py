@@ -75,8 +75,7 @@ class Mine:
             raise Missing
         if done.outcome.kind is TimeUp:
             raise Wrong(f"{what} had not finished in time: is there a loop that never ends?")
-        where = f"\nin the line: {done.outcome.where}" if done.outcome.where else ""
-        raise Wrong(f"{what} stopped with {done.outcome}{where}")
+        raise Wrong(f"{what} stopped with {done.outcome.with_line()}")
 
     def make(self, name: str, *sizes: int, **named: int) -> nn.Module:
         """A module of the learner's class, ready to evaluate."""

@@ -74,6 +74,7 @@ class Check:
     def __init__(self, oracle: Callable, stars: int, forbidden: frozenset[str], differentiable: bool):
         self.oracle, self.stars, self.forbidden, self.differentiable = oracle, stars, forbidden, differentiable
         self.name, self.lesson = oracle.__name__, oracle.__module__.rpartition(".")[2]
+        self.parameters = tuple(inspect.signature(oracle).parameters)
         self.__doc__ = oracle.__doc__
         self.mistakes: list[Mistake] = []
         self.draw_cases: Callable[[Draw], list[tuple]] = lambda draw: []
@@ -169,10 +170,10 @@ class Check:
         return call(answer, arguments, deadline - time.monotonic(), self.forbidden, ledger)
 
     def _signature_problem(self, answer: Callable, case: tuple) -> str:
-        wanted = ", ".join(inspect.signature(self.oracle).parameters)
         try:
             inspect.signature(answer).bind(*case)
         except TypeError:
+            wanted = ", ".join(self.parameters)
             return f"it should take ({wanted}), in this order; yours takes {inspect.signature(answer)}."
         except ValueError:  # a built-in without a signature: the calls will tell
             pass
@@ -186,7 +187,7 @@ class Check:
         if isinstance(wanted, Raised):
             return _error_problem(got, wanted)
         if isinstance(got, Raised):
-            return f"it stopped with {got}" + (f"\nin the line: {got.where}" if got.where else "")
+            return f"it stopped with {got.with_line()}"
         if not _same(list(tried), list(case)):
             return "it changes its input. Work on a new tensor: x = x + 1 makes one, x += 1 and x[0] = ... do not."
         if self.judged:
@@ -196,8 +197,7 @@ class Check:
         return difference(wanted, got)
 
     def _as_case(self, case: tuple) -> str:
-        names = inspect.signature(self.oracle).parameters
-        return "\nfor" + "".join(f"\n  {name} = {show(value)}" for name, value in zip(names, case, strict=True))
+        return "\nfor" + "".join(f"\n  {name} = {show(x)}" for name, x in zip(self.parameters, case, strict=True))
 
     def _diagnosis(self, cases: list[tuple], expected: list, calls: list[Call], at: int) -> str:
         """The mistake whose outcomes equal the learner's, where they somewhere differ from the right ones.
@@ -254,7 +254,8 @@ class Check:
         changed = {"float64": in_double, "inputs not contiguous in memory": strided}
         if torch.cuda.is_available():
             changed["inputs on the GPU"] = lambda x: x.cuda()
-        if not any(isinstance(x, Tensor) and x.is_floating_point() for x in case):
+        floats = any(isinstance(x, Tensor) and x.is_floating_point() for x in case)
+        if not floats:
             changed.pop("float64")
         if not any(isinstance(x, Tensor) for x in case):
             return ["inputs left alone"], ""
@@ -270,7 +271,7 @@ class Check:
                 return [], f"right in the plain cases, but with {what}: {problem}{numbers}"
         # A GPU is tried where there is one, and not told: the page says the same on every machine.
         tried = [what for what in changed if "GPU" not in what] + ["inputs left alone"]
-        if self.differentiable and any(isinstance(x, Tensor) and x.is_floating_point() for x in case):
+        if self.differentiable and floats:
             if problem := self._gradient_problem(answer, case, deadline):
                 return [], problem
             tried.append("gradients")
@@ -299,7 +300,7 @@ class Check:
                     "the values are right, but no gradient can be computed: torch says "
                     f"'{str(error).partition(':')[0]}'. Make a new tensor instead: x = x + 1, not x += 1 or x[0] = ..."
                 )
-        for name, one, other in zip(inspect.signature(self.oracle).parameters, ours, theirs, strict=True):
+        for name, one, other in zip(self.parameters, ours, theirs, strict=True):
             if isinstance(one, Tensor) and other.grad is not None and other.grad.abs().sum() > 0:
                 if one.grad is None:
                     return lost.format(name)
@@ -367,14 +368,11 @@ def _value_problem(wanted, got) -> str:
 
 
 def _error_problem(got, wanted: Raised) -> str:
+    asked = f"this case cannot be computed, and a ValueError should say so ({wanted.message})."
     if not isinstance(got, Raised):
-        return (
-            f"this case cannot be computed, and a ValueError should say so ({wanted.message}). Yours returns a value."
-        )
+        return f"{asked} Yours returns a value."
     if not issubclass(got.kind, ValueError):
-        return (
-            f"this case cannot be computed, and a ValueError should say so ({wanted.message}). Yours stops with {got}"
-        )
+        return f"{asked} Yours stops with {got}"
     return "" if got.message else "the ValueError should carry a sentence that says what is wrong: ValueError('...')."
 
 

@@ -32,6 +32,10 @@ class Raised:
     def __str__(self) -> str:
         return f"{self.kind.__name__}: {self.message}" if self.message else self.kind.__name__
 
+    def with_line(self) -> str:
+        """The error, and below it the line of the learner's code."""
+        return f"{self}\nin the line: {self.where}" if self.where else str(self)
+
 
 @dataclass
 class Call:
