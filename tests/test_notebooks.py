@@ -274,7 +274,7 @@ CASES: dict[str, Callable[[int], list[tuple]]] = {
     "utils.positional.alibi": lambda seed: [(1, *tensors(seed, (2,), (2,))), (6, *tensors(seed, (3,), (3,)))],
     "utils.batching.pad": lambda seed: [([[5, 6], [7], [8, 9, 3 + seed]],)],
     "utils.batching.token_batches": lambda seed: [([3, 1, 4, 1, 5, 9, 2, 6 + seed], 20)],
-    "utils.training.smoothed_loss": loss_cases,
+    "utils.loss.smoothed_loss": loss_cases,
 }
 
 

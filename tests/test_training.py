@@ -11,89 +11,24 @@ import sys
 
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
-from tiny import PAIRS, few, random_ids, tiny_model
+from tiny import PAIRS, SRC, TGT, tiny_model
 from torch.testing import assert_close
 
 from utils import corpus, load_translator, training
 from utils.batching import EpochBatches, make_batch
 from utils.checkpoint import load_model
 from utils.config import ROOT, ModelConfig, TrainConfig
-from utils.tokenizer import EOS, PAD
 from utils.training import (
     Trainer,
     TrainingError,
-    batch_loss,
     dev_nll,
     main,
     read_pairs,
     schedule,
-    smoothed_loss,
     split_pairs,
 )
 
 CPU = torch.device("cpu")
-
-
-# ------------------------------------------------------------------------------------------------------- loss
-
-
-def smoothed_targets(target, V, eps, pad_id=PAD):
-    """1 - eps on the target, eps / (V - 2) on every other class but padding."""
-    share = torch.full((len(target), V), eps / (V - 2), dtype=torch.float64)
-    share[:, pad_id] = 0.0
-    return share.scatter(1, target[:, None], 1 - eps)
-
-
-@few
-@given(st.integers(1, 6), st.integers(4, 9), st.sampled_from([0.0, 0.1, 0.7]), st.integers(0, 10**6))
-def test_smoothed_loss_is_cross_entropy_against_smoothed_targets(N, V, eps, seed):
-    torch.manual_seed(seed)
-    logits = torch.randn(N, V, dtype=torch.float64, requires_grad=True)
-    target = torch.randint(1, V, (N,))
-    share = smoothed_targets(target, V, eps)
-    assert_close(share.sum(1), torch.ones(N).double())
-    loss, nll = smoothed_loss(logits, target, eps)
-    want = F.cross_entropy(logits, share, reduction="sum")
-    assert_close(loss, want)
-    assert_close(nll, F.cross_entropy(logits, target, reduction="sum"), check_dtype=True)
-    grad, wanted = (torch.autograd.grad(3 * value, logits)[0] for value in (loss, want))
-    assert_close(grad, wanted)
-    assert_close(grad[:, PAD], 3 * logits.softmax(1)[:, PAD].detach())  # padding has no mass: it is only pushed down
-    assert torch.autograd.gradcheck(lambda x: smoothed_loss(x, target, eps)[0], logits)
-
-
-def test_without_smoothing_the_loss_is_plain_cross_entropy():
-    logits, target = torch.randn(5, 7), torch.randint(1, 7, (5,))
-    loss, nll = smoothed_loss(logits, target, 0.0)
-    assert_close(loss, F.cross_entropy(logits, target, reduction="sum"))
-    assert_close(loss, nll)
-
-
-def test_the_loss_of_bfloat16_logits_is_computed_in_float32():
-    logits, target = torch.randn(5, 7).bfloat16().requires_grad_(), torch.randint(1, 7, (5,))
-    loss, _ = smoothed_loss(logits, target, 0.1)
-    want = F.cross_entropy(logits.float(), smoothed_targets(target, 7, 0.1).float(), reduction="sum")
-    assert loss.dtype == torch.float32 and torch.autograd.grad(loss, logits)[0].dtype == torch.bfloat16
-    assert_close(loss, want)
-
-
-SRC = [[*row[row != PAD].tolist(), EOS] for row in random_ids([5, 2, 4, 1, 3, 6, 2, 5, 4, 3, 1, 6] * 2, 13, seed=1)]
-TGT = [row[row != PAD].tolist() for row in random_ids([3, 2, 5, 2, 4, 4, 1, 6, 3, 2, 2, 5] * 2, 11, seed=2)]
-
-
-@pytest.mark.parametrize("kind", ["transformer", "rnn"])
-def test_padding_has_no_loss(kind):
-    """A batch costs what its sentences cost one by one; a batch without any padding is fine too."""
-    model = tiny_model(kind)
-    together = batch_loss(model, make_batch(SRC, TGT), 0.1)
-    alone = [batch_loss(model, make_batch([s], [t]), 0.1) for s, t in zip(SRC, TGT, strict=True)]
-    assert_close(together[0], sum(loss for loss, _ in alone))
-    assert_close(together[1], sum(nll for _, nll in alone))
-    mean = dev_nll(model, SRC, TGT, CPU)
-    assert mean == pytest.approx(together[1].item() / sum(len(t) + 1 for t in TGT))
 
 
 # ---------------------------------------------------------------------------------------------------- trainer

@@ -5,7 +5,7 @@ from hypothesis import settings
 
 from utils.checkpoint import build, save_model
 from utils.config import ModelConfig
-from utils.tokenizer import Tokenizer
+from utils.tokenizer import EOS, PAD, Tokenizer
 
 # Few examples, the same ones at every run: a test that fails here fails everywhere.
 few = settings(max_examples=25, deadline=None, derandomize=True)
@@ -54,3 +54,8 @@ def tiny_checkpoint(folder, kind: str = "transformer"):
     model = tiny_model(kind, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
     save_model(folder, model.state_dict(), model.config, tokenizer)
     return folder
+
+
+# Two dozen pairs of ids, ready for `make_batch`.
+SRC = [[*row[row != PAD].tolist(), EOS] for row in random_ids([5, 2, 4, 1, 3, 6, 2, 5, 4, 3, 1, 6] * 2, 13, seed=1)]
+TGT = [row[row != PAD].tolist() for row in random_ids([3, 2, 5, 2, 4, 4, 1, 6, 3, 2, 2, 5] * 2, 11, seed=2)]
