@@ -103,6 +103,17 @@ def _(X, n_heads):
     return torch.stack([X[:, :, h * size : (h + 1) * size] for h in range(n_heads)])
 
 
+for _dim in range(3):
+
+    @split_heads.mistake(
+        "torch.cat where torch.stack belongs",
+        "The heads are a dimension of their own: torch.stack makes it, dim=1. torch.cat only lengthens one that is "
+        "there already.",
+    )
+    def _(X, n_heads, dim=_dim):
+        return torch.cat(X.split(X.shape[2] // n_heads, dim=2), dim=dim)
+
+
 @split_heads.mistake(
     "columns that are left over are dropped",
     "Where D cannot be divided by the number of heads, a part of every word would be lost, and nobody would notice. "
@@ -185,6 +196,14 @@ def _(X):
 
 
 @merge_heads.mistake(
+    "heads joined along the batch",
+    "That makes H*B sentences. torch.cat joins along the first dimension unless told otherwise: dim=-1 joins columns.",
+)
+def _(X):
+    return torch.cat(list(X.unbind(1)))
+
+
+@merge_heads.mistake(
     "the wrong two dimensions swapped",
     "Swap words and heads, dimensions 1 and 2, so that the columns of a head stay together as the last one.",
 )
@@ -217,10 +236,10 @@ def multi_head_attention(X, Wq, Wk, Wv, Wo, n_heads):
     return torch.cat(_heads_by_loops(X, Wq, Wk, Wv, n_heads), dim=-1) @ Wo
 
 
-def _small_layer(draw, T: int, D: int) -> list:
+def _small_layer(draw, B: int, T: int, D: int) -> list:
     """Whole numbers, set in part, so that no mistake looks right by chance; no exp overflows."""
-    X, *matrices = (draw.small(*shape).clamp(-1, 1) for shape in ((1, T, D), *[(D, D)] * 4))
-    X[0, :, 0], X[0, :, 1] = torch.arange(1.0, T + 1), 2
+    X, *matrices = (draw.small(*shape).clamp(-1, 1) for shape in ((B, T, D), *[(D, D)] * 4))
+    X[:, :, 0], X[:, :, 1] = torch.arange(1.0, B * T + 1).reshape(B, T), 2
     for W, set_by_hand in zip(
         matrices, ([[1, -1], [0, 1]], [[1, -1], [1, 1]], [[2, -1], [1, 1]], [[3, -4], [0, 2]]), strict=True
     ):
@@ -233,12 +252,13 @@ def _layer(draw, B: int, T: int, D: int) -> list:
 
 
 def _layers(draw):
-    """One word (only Wv and Wo count); two words, two heads of one column; one head of two; and larger ones."""
+    """One word (only Wv and Wo count), also in two sentences; two words, two heads or one; and larger ones."""
     return [
-        (*_small_layer(draw, 1, 2), 2),
-        (*_small_layer(draw, 2, 2), 2),
-        (*_small_layer(draw, 2, 2), 1),
-        (*_small_layer(draw, 2, 4), 2),
+        (*_small_layer(draw, 1, 1, 2), 2),
+        (*_small_layer(draw, 2, 1, 2), 2),
+        (*_small_layer(draw, 1, 2, 2), 2),
+        (*_small_layer(draw, 1, 2, 2), 1),
+        (*_small_layer(draw, 1, 2, 4), 2),
         (*_layer(draw, 1, 3, 8), 4),
         (*_layer(draw, 2, 5, 6), 2),
     ]
@@ -331,6 +351,16 @@ def _(X, Wq, Wk, Wv, Wo, n_heads):
 
 
 @multi_head_attention.mistake(
+    "joined with the heads interleaved",
+    "The heads are right, but Wo wants all columns of head 0, then all of head 1: torch.cat of the heads, dim=-1, or "
+    "a swap and a reshape. A stack along the last dimension puts the first columns of all heads first.",
+)
+def _(X, Wq, Wk, Wv, Wo, n_heads):
+    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
+    return (_weights(q, k) @ v).permute(0, 2, 3, 1).flatten(2) @ Wo
+
+
+@multi_head_attention.mistake(
     "a single head", "It attends with all D columns at once: n_heads plays no part. Split before you attend."
 )
 def _(X, Wq, Wk, Wv, Wo, n_heads):
@@ -383,6 +413,16 @@ def _(X, Wq, Wk, Wv, Wo, n_heads):
 )
 def _(X, Wq, Wk, Wv, Wo, n_heads):
     q, k, v = _heads(X, Wq.T, Wk.T, Wv.T, n_heads)
+    return _merge(_weights(q, k) @ v) @ Wo.T
+
+
+@multi_head_attention.mistake(
+    "W^O transposed",
+    "The joined heads of a word are a row, too: they are multiplied by Wo as it is. Only nn.Linear and "
+    "nn.MultiheadAttention store the transposed matrix.",
+)
+def _(X, Wq, Wk, Wv, Wo, n_heads):
+    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
     return _merge(_weights(q, k) @ v) @ Wo.T
 
 
@@ -515,13 +555,16 @@ def _(X, Wq, Wk, Wv, Wo, n_heads):
     return _moved(X, Wq, Wk, Wv, Wo, n_heads).abs().sum((1, 2, 3))
 
 
-@head_importance.mistake(
-    "one norm for every word, added up",
-    "There is one norm for each head, over sentences, words and columns together: add up all squares, take one root at "
-    "the end.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    return _moved(X, Wq, Wk, Wv, Wo, n_heads).norm(dim=-1).sum((1, 2))
+for _part, _over in {"word": (3,), "sentence": (2, 3)}.items():
+    for _join in (torch.sum, torch.mean):
+
+        @head_importance.mistake(
+            f"one norm for every {_part}",
+            "There is one norm for each head, over sentences, words and columns together: add up all squares, take one "
+            "root at the end. A sum or a mean of several norms is another number.",
+        )
+        def _(X, Wq, Wk, Wv, Wo, n_heads, over=_over, join=_join):
+            return join(_moved(X, Wq, Wk, Wv, Wo, n_heads).norm(dim=over).flatten(1), dim=1)
 
 
 @head_importance.mistake("no scaling", "The heads themselves are wrong: their scores are not divided by sqrt(D/H).")

@@ -95,6 +95,16 @@ def _(n_positions, d_model):
 
 
 @sinusoidal.mistake(
+    "the exponent doubled",
+    "torch.arange(0, d_model, 2), or range, counts 0, 2, 4, ...: that is 2i already. Times 2, all hands but the first "
+    "are too slow. The exponent is 2i/d.",
+)
+def _(n_positions, d_model):
+    angle = _angles(n_positions, d_model, lambda i, d: -4 * i / d)
+    return _interleaved(angle.sin(), angle.cos()).float()
+
+
+@sinusoidal.mistake(
     "the hands get faster",
     "Each hand should be slower than the one before: divide p by 10000^(2i/d). The sign of the exponent is wrong here.",
 )
@@ -326,6 +336,14 @@ def _(d_model, offset):
 
 
 @shift_matrix.mistake(
+    "the exponent doubled",
+    "range(0, d_model, 2) counts 0, 2, 4, ...: that is 2i already. Hand i turns by 10000^(-2i/d) at each step.",
+)
+def _(d_model, offset):
+    return _blocks(_turns(d_model, offset, lambda i, d: -4 * i / d), _rotation)
+
+
+@shift_matrix.mistake(
     "the hands get faster", "The exponent is -2i/d: each block turns by a smaller angle than the one before."
 )
 def _(d_model, offset):
@@ -477,6 +495,17 @@ def _(x):
 def _(x):
     first, second, _, _ = _pairs(x)
     angle = _angles(*x.shape, lambda i, d: -i / d)
+    sin, cos = angle.sin().to(x), angle.cos().to(x)
+    return _interleaved(cos * first - sin * second, sin * first + cos * second)
+
+
+@rotary.mistake(
+    "the exponent doubled",
+    "range(0, d, 2) counts 0, 2, 4, ...: that is 2i already. Pair i of row p turns by p * 10000^(-2i/d).",
+)
+def _(x):
+    first, second, _, _ = _pairs(x)
+    angle = _angles(*x.shape, lambda i, d: -4 * i / d)
     sin, cos = angle.sin().to(x), angle.cos().to(x)
     return _interleaved(cos * first - sin * second, sin * first + cos * second)
 

@@ -1,6 +1,7 @@
 """Lesson 06: seq2seq with attention."""
 
 import math
+from itertools import product
 
 import torch
 
@@ -81,12 +82,20 @@ def _(s, H, W, U, v):
     return (torch.tanh(W @ s + H @ U.T) @ v).softmax(0)
 
 
-@additive_scores.mistake(
-    "divided by a root",
-    "sqrt(d) belongs to the dot product, which grows with d. The tanh never leaves -1 to 1: here nothing is divided.",
-)
-def _(s, H, W, U, v):
-    return torch.tanh(W @ s + H @ U.T) @ v / math.sqrt(len(v))
+def _root(W, U, which: int) -> float:
+    """The root of d_a, of d_s or of d_h."""
+    return math.sqrt((*W.shape, U.shape[1])[which])
+
+
+for _which in range(3):
+
+    @additive_scores.mistake(
+        "divided by a root",
+        "sqrt(d) belongs to the dot product, which grows with d. The tanh never leaves -1 to 1: here nothing is "
+        "divided.",
+    )
+    def _(s, H, W, U, v, which=_which):
+        return torch.tanh(W @ s + H @ U.T) @ v / _root(W, U, which)
 
 
 @additive_scores.mistake(
@@ -103,6 +112,14 @@ def _(s, H, W, U, v):
 )
 def _(s, H, W, U, v):
     return torch.tanh(s @ W + H @ U) @ v
+
+
+@additive_scores.mistake(
+    "W transposed",
+    "s is a column: W @ s. s @ W is W transposed, times s; where W is square, the shape does not tell.",
+)
+def _(s, H, W, U, v):
+    return torch.tanh(s @ W + H @ U.T) @ v
 
 
 @additive_scores.mistake(
@@ -209,12 +226,21 @@ def _(s, H, W, U, v):
     return (H @ s / math.sqrt(len(s))).softmax(0) @ H
 
 
-@context_vector.mistake(
-    "divided by a root",
-    "sqrt(d) belongs to the dot product, which grows with d. The additive scores go into the softmax as they are.",
-)
-def _(s, H, W, U, v):
-    return (_scores(s, H, W, U, v) / math.sqrt(len(v))).softmax(0) @ H
+for _which in range(3):
+
+    @context_vector.mistake(
+        "divided by a root",
+        "sqrt(d) belongs to the dot product, which grows with d. The additive scores go into the softmax as they are.",
+    )
+    def _(s, H, W, U, v, which=_which):
+        return (_scores(s, H, W, U, v) / _root(W, U, which)).softmax(0) @ H
+
+    @context_vector.mistake(
+        "the context divided by a root",
+        "sqrt(d) belongs to scores made by dot products. The shares add up to one already: nothing is divided here.",
+    )
+    def _(s, H, W, U, v, which=_which):
+        return _scores(s, H, W, U, v).softmax(0) @ H / _root(W, U, which)
 
 
 @context_vector.mistake("no tanh", "The scores lack their tanh: v . tanh(W s + U h_i). Exercise 1 has them.")
@@ -255,13 +281,25 @@ def _(target, bos, eos):
     return _with(None, target, eos), _with(bos, target, None)
 
 
+for _first, _last in product((True, False), repeat=2):
+
+    @teacher_forcing_pair.mistake(
+        "nothing is shifted",
+        "At every place the label equals the word just read: a decoder would learn to repeat it. "
+        "At place t it reads word t - 1 and should say word t.",
+    )
+    def _(target, bos, eos, first=_first, last=_last):
+        both = _with(bos if first else None, target, eos if last else None)
+        return both, both.clone()
+
+
 @teacher_forcing_pair.mistake(
-    "nothing is shifted",
-    "At every place the label equals the word just read: a decoder would learn to repeat it. "
-    "At place t it reads word t - 1 and should say word t.",
+    "shifted twice",
+    "bos in front has moved the input by one place already. The labels are the whole target, from its first word on, "
+    "and eos.",
 )
 def _(target, bos, eos):
-    return _with(bos, target, eos), _with(bos, target, eos)
+    return _with(bos, target, None), _with(None, target[1:], eos)
 
 
 @teacher_forcing_pair.mistake(
@@ -287,13 +325,15 @@ def _(target, bos, eos):
     return _with(eos, target, None), _with(None, target, bos)
 
 
-@teacher_forcing_pair.mistake(
-    "the last word lost",
-    "`tgt[:-1]` is right where the target ends in eos, as the digits of the lesson do. This one does not yet: "
-    "all of it is read, and eos is added to the labels.",
-)
-def _(target, bos, eos):
-    return _with(bos, target[:-1], None), target.clone()
+for _last in (False, True):
+
+    @teacher_forcing_pair.mistake(
+        "the last word lost",
+        "`tgt[:-1]` is right where the target ends in eos, as the digits of the lesson do. This one does not yet: "
+        "all of it is read, and eos is added to the labels.",
+    )
+    def _(target, bos, eos, last=_last):
+        return _with(bos, target[:-1], None), _with(None, target, eos if last else None)
 
 
 @teacher_forcing_pair.mistake(
@@ -308,3 +348,20 @@ def _(target, bos, eos):
 )
 def _(target, bos, eos):
     return target.clone(), _with(None, target, eos)
+
+
+@teacher_forcing_pair.mistake(
+    "lists, not tensors",
+    "The target is a tensor of ids, and so should both results be: target.new_tensor(...) makes one of a list.",
+)
+def _(target, bos, eos):
+    return [bos, *target.tolist()], [*target.tolist(), eos]
+
+
+for _dim in range(2):
+
+    @teacher_forcing_pair.mistake(
+        "one tensor of both", "Return the two tensors side by side, `return decoder_input, labels`: do not stack them."
+    )
+    def _(target, bos, eos, dim=_dim):
+        return torch.stack([_with(bos, target, None), _with(None, target, eos)], dim=dim)
