@@ -145,6 +145,7 @@ def conv_layer(X, F):
 def _(draw):
     X, F = draw.small(4, 2), torch.tensor([[1.0, 0], [2.0, -1]])
     X[0], X[1], X[2] = torch.tensor([1.0, 2]), torch.tensor([0.0, 2]), torch.tensor([2.0, 0])
+    X[3, 0] = 2
     return [
         (X, F),
         (draw.normal(3, 4), draw.normal(3, 4)),  # the filter is as wide as the text: one window
@@ -194,6 +195,39 @@ def _(X, F):
 def _(X, F):
     _fits(X, F)
     return torch.tensor([(F * window).sum() for window in _windows(X, F)[:-1]])
+
+
+@conv_layer.mistake(*LAST)
+def _(X, F):
+    _fits(X, F)
+    numbers = [(F * window).sum() for window in _windows(X, F)[:-1]]
+    return torch.stack([*numbers, X.new_zeros(())])  # the place for it was made, and left empty
+
+
+@conv_layer.mistake("the first window is missing", "Python counts from 0: the first window is X[0:k], so i begins at 0.")
+def _(X, F):
+    _fits(X, F)
+    return torch.tensor([(F * window).sum() for window in _windows(X, F)[1:]])
+
+
+# A product with the shorter slice stops with an error, but for k = 1 (the slice is empty) and k = 2 (it has one row).
+TOO_MANY = (
+    "a window too many",
+    "The last window begins at word n - k, counted from 0: range(n - k + 1). Beyond that, the slice X[i : i + k] is "
+    "cut short at the end of the text.",
+)
+
+
+@conv_layer.mistake(*TOO_MANY)
+def _(X, F):
+    _fits(X, F)
+    return torch.stack([(F * X[i : i + len(F)]).sum() for i in range(len(X) - len(F) + 2)])
+
+
+@conv_layer.mistake(*TOO_MANY)
+def _(X, F):
+    _fits(X, F)
+    return torch.stack([(F * X[i : i + len(F)]).sum() for i in range(len(X))])
 
 
 @conv_layer.mistake(
@@ -410,7 +444,7 @@ def layers_needed(n, kernel):
 
 @layers_needed.cases
 def _(draw):
-    kernel, layers = draw.integer(4, 7), draw.integer(3, 6)
+    kernel, layers = draw.integer(4, 7), draw.integer(4, 6)
     return [
         (4, 3),
         (3, 3),  # it just fits
@@ -442,7 +476,8 @@ def _(n, kernel):
     return round((n - 1) / (kernel - 1)) if n > 1 else 0
 
 
-# n / (k - 1), rounded up, is the same as (n - 1) / (k - 1), rounded down, plus one.
+# n / (k - 1), rounded up, is the same as (n - 1) / (k - 1), rounded down, plus one. With n = 1 that is 1, unless all of
+# these cases, or k = 1 alone, are set apart; hence several variants of it, and of the mistakes below.
 FITS = (
     "one layer too many where it just fits",
     "The first position is seen before the first layer, so n - 1 are left to win; and a field of exactly n is enough.",
@@ -461,24 +496,50 @@ def _(n, kernel):
     return math.ceil(n / (kernel - 1)) if kernel > 1 else 1
 
 
+@layers_needed.mistake(*FITS)
+def _(n, kernel):
+    _possible(n, kernel)
+    return math.ceil(n / (kernel - 1)) if kernel > 1 else 0
+
+
 @layers_needed.mistake("every layer adds k", f"Windows overlap, so a layer adds k - 1 positions. {AGAIN}")
 def _(n, kernel):
     _possible(n, kernel)
     return math.ceil((n - 1) / kernel)
 
 
-@layers_needed.mistake("n divided by k", f"A layer adds k - 1 positions, and one is there from the start. {AGAIN}")
+BY_K = "n divided by k", f"A layer adds k - 1 positions, and one is there from the start. {AGAIN}"
+ONE = "at least one layer", "With n = 1 the output has seen everything before the first layer: 0 layers are enough."
+
+
+@layers_needed.mistake(*BY_K)
 def _(n, kernel):
     _possible(n, kernel)
     return math.ceil(n / kernel)
 
 
-@layers_needed.mistake(
-    "at least one layer", "With n = 1 the output has seen everything before the first layer: 0 layers are enough."
-)
+@layers_needed.mistake(*BY_K)
+def _(n, kernel):
+    _possible(n, kernel)
+    return math.ceil(n / kernel) if kernel > 1 else 0
+
+
+@layers_needed.mistake(*BY_K)
+def _(n, kernel):
+    _possible(n, kernel)
+    return math.ceil(n / kernel) if n > 1 else 0
+
+
+@layers_needed.mistake(*ONE)
 def _(n, kernel):
     _possible(n, kernel)
     return max(1, math.ceil((n - 1) / (kernel - 1))) if kernel > 1 else 1
+
+
+@layers_needed.mistake(*ONE)
+def _(n, kernel):
+    _possible(n, kernel)
+    return max(1, math.ceil((n - 1) / (kernel - 1))) if kernel > 1 else 0
 
 
 @layers_needed.mistake(
