@@ -46,7 +46,9 @@ def mask_and_mend(Q, K, V, mask):
 
 
 def mask_the_powers(Q, K, V, mask):
-    powers = torch.exp(Q @ K.T / math.sqrt(Q.shape[1])) * mask
+    scores = Q @ K.T / math.sqrt(Q.shape[1])
+    peak = scores.where(mask, scores.min()).amax(dim=1, keepdim=True)
+    powers = torch.exp(scores - peak).where(mask, 0)
     total = powers.sum(dim=1, keepdim=True)
     return powers @ V / torch.where(total == 0, torch.ones_like(total), total)
 

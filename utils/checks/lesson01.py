@@ -204,7 +204,9 @@ def _(X, F):
     return torch.stack([*numbers, X.new_zeros(())])  # the place for it was made, and left empty
 
 
-@conv_layer.mistake("the first window is missing", "Python counts from 0: the first window is X[0:k], so i begins at 0.")
+@conv_layer.mistake(
+    "the first window is missing", "Python counts from 0: the first window is X[0:k], so i begins at 0."
+)
 def _(X, F):
     _fits(X, F)
     return torch.tensor([(F * window).sum() for window in _windows(X, F)[1:]])

@@ -59,6 +59,45 @@ def _(q, K):
     return (K @ q / math.sqrt(len(q))).softmax(0)
 
 
+NO_SUM = (
+    "the products are not added up",
+    "K * q multiplies entry by entry. A dot product adds these d products: one number for each key, .sum(1) or K @ q.",
+)
+
+
+@scores.mistake(*NO_SUM)
+def _(q, K):
+    return K * q
+
+
+@scores.mistake(*NO_SUM)
+def _(q, K):
+    return K * q / math.sqrt(len(q))
+
+
+@scores.mistake(
+    "added up over the keys",
+    "The rows of K are the keys, and each has a score of its own: add along its row, .sum(1), not .sum(0).",
+)
+def _(q, K):
+    return (K * q).sum(0) / math.sqrt(len(q))
+
+
+@scores.mistake(
+    "one number for all keys", "Add up along each row of K alone, .sum(1): every key has a score of its own."
+)
+def _(q, K):
+    return (K * q).sum() / math.sqrt(len(q))
+
+
+@scores.mistake(
+    "q from the left",
+    "q @ K adds up the rows of K, each times an entry of q. K @ q is the dot product of each row, a key, with q.",
+)
+def _(q, K):
+    return q @ K / math.sqrt(len(q))
+
+
 # ---- softmax -----------------------------------------------------------------------------------------------
 
 
@@ -194,6 +233,39 @@ def _(q, K, V):
     return V[(K @ q).argmax()]
 
 
+# V @ shares and V * shares need as many values as a value has entries: elsewhere they stop.
+@attend.mistake(
+    "the shares from the right",
+    "V @ shares is the dot product of each value with the shares. A sum of the rows of V, each times its share, is "
+    "shares @ V: (n,) (n, d_v) -> (d_v,).",
+)
+def _(q, K, V):
+    return V @ (K @ q / math.sqrt(len(q))).softmax(0)
+
+
+ACROSS = (
+    "the shares lie across the values",
+    "V * shares gives every column of V a share. The shares belong to the rows: shares[:, None] * V, or shares @ V.",
+)
+
+
+@attend.mistake(*ACROSS)
+def _(q, K, V):
+    return V * (K @ q / math.sqrt(len(q))).softmax(0)
+
+
+@attend.mistake(*ACROSS)
+def _(q, K, V):
+    return (V * (K @ q / math.sqrt(len(q))).softmax(0)).sum(0)
+
+
+@attend.mistake(
+    "the values are not added up", "Each value times its share is not the output yet: add them up, .sum(0)."
+)
+def _(q, K, V):
+    return (K @ q / math.sqrt(len(q))).softmax(0)[:, None] * V
+
+
 # ---- self_attention_loop -----------------------------------------------------------------------------------
 
 
@@ -226,6 +298,20 @@ def _heads(X, Wq, Wk, Wv):
 def _(X, Wq, Wk, Wv):
     Q, K, V = _heads(X, Wq, Wk, Wv)
     return (Q @ K.T).softmax(1) @ V
+
+
+@self_attention_loop.mistake("divided by d", "Divide the scores by sqrt(d), not by d.")
+def _(X, Wq, Wk, Wv):
+    Q, K, V = _heads(X, Wq, Wk, Wv)
+    return (Q @ K.T / Q.shape[1]).softmax(1) @ V
+
+
+@self_attention_loop.mistake(
+    "no softmax", "The values are weighted with the raw scores. The softmax makes them shares that add up to one."
+)
+def _(X, Wq, Wk, Wv):
+    Q, K, V = _heads(X, Wq, Wk, Wv)
+    return Q @ K.T / math.sqrt(Q.shape[1]) @ V
 
 
 @self_attention_loop.mistake(

@@ -94,6 +94,24 @@ def _(X, Wq, Wk, Wv):
     return (Q @ K.T / math.sqrt(Q.shape[1])).softmax(0) @ V
 
 
+# What may be subtracted before the powers are taken, by a softmax made by hand: nothing, the row's largest score, or,
+# with the same slip, that of another row.
+PEAKS = (lambda A: 0.0, lambda A: A.amax(1, keepdim=True), lambda A: A.amax(1))
+TOTALS = (
+    "the totals lie across",
+    "e.sum(1) is (n,), and e / e.sum(1) takes it for a row: it divides each column by a total of its own. A row is "
+    "divided by its total with e.sum(1, keepdim=True), (n, 1).",
+)
+for _peak in PEAKS:
+
+    @self_attention.mistake(*TOTALS)
+    def _(X, Wq, Wk, Wv, peak=_peak):
+        Q, K, V = _projected(X, Wq, Wk, Wv)
+        A = Q @ K.T / math.sqrt(Q.shape[1])
+        e = torch.exp(A - peak(A))
+        return e / e.sum(1) @ V
+
+
 @self_attention.mistake(
     "queries and keys exchanged",
     'Row i belongs to the word that asks: Q K^T. K Q^T is its transpose: see "The dictionary: from columns to rows".',
@@ -183,11 +201,17 @@ def _(draw):
     Q, K = torch.tensor([[2.0, 0, 0, 0], [0, 2, 0, 0]]), draw.small(3, 4)
     K[:, :2] = torch.tensor([[1.0, 0], [0, 2], [2, 1]])
     square, empty = _mask(draw, 3, 3), _mask(draw, 4, 5)
-    square[0, 1], square[1, 0] = True, False  # its transpose is another one
+    square[0], square[1, 0] = torch.tensor([T, T, no]), False  # its transpose is another one, and two keys share a row
     empty[1] = False  # nothing to attend to
+    # Scores of -19999, -20000 and 0, then of 20001, 20000 and 25000; the last of each is masked.
+    far = (
+        torch.tensor([[-100.0, 1, 0, 0], [100, 1, 100, 0]]),
+        torch.tensor([[400.0, 2, 0, 0], [400, 0, 0, 0], [0, 0, 500, 0]]),
+    )
     return [
         (Q, K, torch.tensor([[4.0, 0], [0, 8], [2, 2]]), torch.tensor([[T, T, no], [T, no, T]])),
         (Q, K, torch.tensor([[4.0, 0], [0, 8], [2, 2]]), torch.tensor([[no, no, no], [T, T, T]])),
+        (*far, torch.tensor([[4.0, 0], [0, 8], [2, 2]]), torch.tensor([[T, T, no], [T, T, no]])),
         (draw.normal(3, 2), draw.normal(3, 2), draw.normal(3, 3), square),
         (draw.normal(2, 5), draw.normal(6, 5), draw.normal(6, 2), _mask(draw, 2, 6)),
         (draw.normal(4, 3), draw.normal(5, 3), draw.normal(5, 2), empty),
@@ -223,21 +247,83 @@ def _(Q, K, V, mask):
     return _scores(Q, K).softmax(1) @ V
 
 
-@masked_attention.mistake(
+NAN = (
     "NaN where nobody may be asked",
     "A row in which nothing is allowed divides 0 by 0. Set its weights to zero after the softmax.",
 )
-def _(Q, K, V, mask):
-    return _scores(Q, K).masked_fill(~mask, -INFINITY).softmax(1) @ V
-
-
-@masked_attention.mistake(
+ALIKE = (
     "everybody alike where nobody may be asked",
     "A large negative number hides a key behind others, but if all scores are equally low, all get the same share. "
     "Use minus infinity, and set the masked weights to zero after the softmax.",
 )
+NOT_LOW = (
+    "masked scores are not low enough",
+    "Allowed scores may lie far below -10000, and then the masked ones win. No number is low enough for every case: "
+    "take minus infinity.",
+)
+
+
+@masked_attention.mistake(*NAN)
+def _(Q, K, V, mask):
+    return _scores(Q, K).masked_fill(~mask, -INFINITY).softmax(1) @ V
+
+
+@masked_attention.mistake(*ALIKE)
 def _(Q, K, V, mask):
     return _scores(Q, K).masked_fill(~mask, -1e9).softmax(1) @ V
+
+
+@masked_attention.mistake(*ALIKE)
+def _(Q, K, V, mask):
+    return _scores(Q, K).masked_fill(~mask, -1e4).softmax(1) @ V
+
+
+@masked_attention.mistake(*NOT_LOW)
+def _(Q, K, V, mask):
+    return _scores(Q, K).masked_fill(~mask, -1e4).softmax(1).masked_fill(~mask, 0) @ V
+
+
+@masked_attention.mistake(*NOT_LOW)
+def _(Q, K, V, mask):
+    return _scores(Q, K).masked_fill(~mask, -1e4).softmax(1).masked_fill(~mask.any(1, keepdim=True), 0) @ V
+
+
+def _powers(Q, K, mask, peak):
+    """A softmax made by hand begins so: the powers of the allowed scores, and their totals."""
+    scores = _scores(Q, K)
+    powers = torch.exp(scores - peak(scores)).masked_fill(~mask, 0)
+    return powers, powers.sum(1, keepdim=True)
+
+
+@masked_attention.mistake(*NAN)
+def _(Q, K, V, mask):
+    powers, total = _powers(Q, K, mask, PEAKS[0])
+    return powers / total @ V
+
+
+for _peak in PEAKS[:2]:  # the largest of a row may be that of a masked key
+    for _mended in (
+        lambda powers, total, mask: (powers / total).nan_to_num(0.0),
+        lambda powers, total, mask: (powers / total).masked_fill(~mask, 0),
+        lambda powers, total, mask: powers / total.where(total != 0, 1),
+    ):
+
+        @masked_attention.mistake(
+            "powers that are infinite, or all 0",
+            "exp(20000) is infinite, and exp(-20000) is 0. Subtract from each row the largest of the scores that are "
+            "allowed (a masked one may be far above them): the shares stay the same.",
+        )
+        def _(Q, K, V, mask, peak=_peak, mended=_mended):
+            return mended(*_powers(Q, K, mask, peak), mask) @ V
+
+
+for _peak in PEAKS:
+
+    @masked_attention.mistake(*TOTALS)  # this needs as many queries as keys: elsewhere it stops
+    def _(Q, K, V, mask, peak=_peak):
+        scores = _scores(Q, K).masked_fill(~mask, -INFINITY)
+        e = torch.exp(scores - peak(scores))
+        return e / e.sum(1) @ V
 
 
 AFTER = (
