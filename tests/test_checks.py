@@ -2,6 +2,11 @@
 
 import importlib
 import json
+import math
+import re
+import sys
+import threading
+import time
 from functools import partial
 
 import pytest
@@ -147,8 +152,10 @@ def test_what_is_changed_detached_or_called_is_told(name: str):
         return tuple(x.detach() for x in out) if isinstance(out, tuple) else out.detach()
 
     case = check.draw_cases(checks.exercise.Draw(0))[0]
-    if any(isinstance(x, torch.Tensor | list) for x in case):
-        assert "changes its input" in str(check(changes_its_input))
+    changed = next((x for x in case if isinstance(x, torch.Tensor | list)), None)
+    if changed is not None:
+        new = "a new list: sorted(" if isinstance(changed, list) else "a new tensor: "
+        assert re.search(rf"changes its input \w+\. Work on {re.escape(new)}", str(check(changes_its_input)))
     floats = any(isinstance(x, torch.Tensor) and x.is_floating_point() for x in case)
     if floats and check.differentiable:
         result = check(detaches)
@@ -171,8 +178,6 @@ def test_what_is_changed_detached_or_called_is_told(name: str):
     ids=str,
 )
 def test_differences_are_told_in_order(got, said: str):
-    import re
-
     assert re.search(said, difference(torch.tensor([1.0, 2.0]), got))
     assert not difference(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0]) + 1e-7)
 
@@ -197,9 +202,36 @@ def test_plain_values_are_compared(wanted, got, good: bool):
     assert (difference(wanted, got) == "") == good
 
 
-def test_lists_of_tensors_are_told():
-    assert "an int is wanted" in difference([1, 2], [torch.tensor(1)] * 3)
-    assert "expected []" in difference([], [torch.tensor(1)])
+@pytest.mark.parametrize(
+    ("wanted", "got", "said"),
+    [
+        (
+            [1, 2],
+            [torch.tensor(1)] * 3,
+            r"a list of ints is wanted, and yours holds tensors: x\.item\(\) or x\.tolist\(\)",
+        ),
+        ([1, 2], torch.tensor([1, 2]), r"a list of ints is wanted, and yours is a torch\.Tensor: x\.item\(\)"),
+        (0.5, torch.tensor(0.5), r"a float is wanted, and yours is a torch\.Tensor: x\.item\(\)"),
+        ([[1], [2]], [[1], [None]], "a list of ints is wanted, and yours holds None"),
+        ([], [torch.tensor(1)], r"expected \[\]"),
+        (
+            (torch.ones(1), torch.ones(2)),
+            torch.ones(1),
+            r"a tuple of two tensors is wanted, and yours is a torch\.Tensor\.",
+        ),
+        ((torch.ones(1), torch.ones(2)), ([1.0], [1.0]), "a tuple of two tensors is wanted, and yours holds a list"),
+        ((torch.ones(1), torch.ones(2)), None, "returns None where a tuple of two tensors is wanted"),
+        ((torch.ones(1), 2), 3, "a tuple is wanted, and yours is a int"),
+    ],
+    ids=str,
+)
+def test_what_is_wanted_is_said_with_what_it_holds(wanted, got, said: str):
+    assert re.search(said, difference(wanted, got)), difference(wanted, got)
+
+
+def test_values_that_differ_look_different():
+    assert difference(0.03125, 0.031251).endswith("expected 0.03125\n  got      0.031251")
+    assert difference(torch.tensor([1.0, 20000.0]), torch.tensor([1.0, 20004.0])).endswith("got      [1, 20004]")
 
 
 def test_a_mistake_is_recognized_in_any_order():
@@ -253,6 +285,111 @@ def test_a_call_is_cut_off_and_its_errors_are_kept():
     done = call(raises_an_error, (1,), 1.0).outcome
     assert done == Raised(RuntimeError, "something broke", 'raise RuntimeError("something broke")')
     assert call(max, (1, 2), 1.0).outcome == 2
+
+
+def swallows():
+    while True:
+        try:
+            len("")
+        except:  # noqa: E722
+            pass
+
+
+def swallows_again_and_again():
+    while True:
+        try:
+            try:
+                while True:
+                    len("")
+            finally:
+                while True:
+                    len("")
+        except BaseException:
+            continue
+
+
+def sleeps():
+    time.sleep(3600)
+
+
+def prints():
+    while True:
+        print("for ever")
+
+
+@pytest.mark.parametrize("endless", [swallows, swallows_again_and_again, sleeps, prints])
+def test_whatever_does_not_end_is_left_behind_and_costs_nothing(endless, capsys):
+    begun = time.monotonic()
+    assert call(endless, (), 0.05, exercise.COURSE).outcome.kind is TimeUp
+    assert time.monotonic() - begun < 5
+    spent = time.process_time()
+    time.sleep(0.1)
+    assert time.process_time() - spent < 0.05, "a thread goes on in the background"
+
+
+def test_a_recursion_without_end_and_an_exit_get_a_sentence():
+    def recursive(q, K):
+        return recursive(q, K)
+
+    check = checks.EXERCISES["lesson02.scores"]
+    assert "it stopped with RecursionError" in str(check(recursive))
+    assert "it stopped with SystemExit: 3" in str(check(lambda q, K: sys.exit(3)))
+
+
+def test_who_interrupts_a_call_ends_it(monkeypatch):
+    """The kernel's interrupt arrives while the check waits: the learner's loop does not go on in the background."""
+    join, threads = threading.Thread.join, []
+
+    def interrupted(thread, timeout=None):
+        threads.append(thread)
+        if len(threads) == 1:
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    def loop():
+        while True:
+            pass
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        call(loop, (), 10.0)
+    assert not threads[0].is_alive()
+
+
+def a_notebook(source: str, **outside):
+    """The function `answer` of a cell, in a notebook whose other cells left these names."""
+    namespace = {"__name__": "__main__", "math": math, "torch": torch, **outside}
+    exec(source, namespace)
+    return namespace["answer"]
+
+
+READS = "def answer(q, K):\n    return {}\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "outside", "said"),
+    [
+        ("K @ q / math.sqrt(d)", {"d": 7}, "reads d (here 7), which it does not get, from elsewhere in this notebook."),
+        ("[K @ q / s for _ in K][0]", {"s": 1.5}, "reads s (here 1.5), "),
+        ("K @ W @ q", {"W": torch.zeros(9, 8)}, "reads W (a tensor of shape (9, 8)), "),
+        ("(lambda: K @ q / d + H)()", {"d": 7, "H": 3}, "reads d (here 7) and H (here 3), "),
+        ("K @ q / math.sqrt(SIZE)", {"SIZE": 7}, ""),  # a constant
+        ("K.shape[0] * q", {"shape": 7}, ""),  # an attribute of this name
+        ("cut(K)", {"cut": lambda K: K}, ""),
+        ("K @ q", {"d": 7}, ""),
+    ],
+)
+def test_a_number_from_another_cell_is_told(body: str, outside: dict, said: str):
+    result = checks.EXERCISES["lesson02.scores"](a_notebook(READS.format(body), **outside))
+    assert result.passed is False and (f"Your function {said}" if said else "failed") in f"{result} failed"
+    assert said or "Your function reads" not in str(result)
+
+
+def test_a_number_from_another_cell_is_no_mistake():
+    check = checks.EXERCISES["lesson02.scores"]
+    assert check(a_notebook(READS.format("K @ q / len(q) ** half"), half=0.5)).passed is True
+    said = str(check(a_notebook(READS.format("K @ q * one"), one=1.0)))  # wrong, and it is known why
+    assert "This looks like: no scaling" in said and "Your function reads" not in said
 
 
 def test_forbidden_calls_are_noticed_however_they_are_made():
@@ -332,13 +469,20 @@ def test_an_answer_that_takes_too_much_is_told_and_named():
     said = str(total(lambda X: sum(x * 1 for x in X)))
     assert "it goes row by row." in said and said.endswith("This looks like: a loop. One sum is enough.")
     assert "This looks like: two sums" in str(total(lambda X: 2 * X.clone().sum(0))), "values come first"
-    assert "in a large one: it stopped with ValueError" in str(total(only_short))
+    assert "in a large one: this case can be computed, but it stopped with ValueError" in str(total(only_short))
+    assert "✗ total: this case can be computed, but it stopped with ValueError: too short" in str(total(only_long))
     assert total(total.oracle).passed is True
 
 
 def only_short(X):
     if len(X) > 10:
         raise ValueError("too long")
+    return X.sum(0)
+
+
+def only_long(X):
+    if len(X) < 10:
+        raise ValueError("too short")
     return X.sum(0)
 
 

@@ -54,10 +54,10 @@ def needs_gradient(x: Tensor) -> Tensor:
     return x.detach().clone().requires_grad_() if x.is_floating_point() else x
 
 
-def show(value) -> str:
+def show(value, digits: int = 4) -> str:
     """A value as a learner would write it: tensors as nested lists, numbers with at most four decimals."""
     if isinstance(value, Tensor):
-        return show(value.detach().tolist())
+        return show(value.detach().tolist(), digits)
     if isinstance(value, (list, tuple)):
-        return ("[{}]" if isinstance(value, list) else "({})").format(", ".join(map(show, value)))
-    return f"{value + 0.0:.4g}" if isinstance(value, float) else repr(value)  # + 0.0: no -0
+        return ("[{}]" if isinstance(value, list) else "({})").format(", ".join(show(x, digits) for x in value))
+    return f"{value + 0.0:.{digits}g}" if isinstance(value, float) else repr(value)  # + 0.0: no -0

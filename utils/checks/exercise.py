@@ -19,11 +19,14 @@ A lesson's module describes an exercise like this:
         return (draw.normal(5), draw.normal(99, 5)), [(lambda spent: spent.calls < 99, "it loops over the keys.")]
 """
 
+import dis
 import inspect
 import math
 import numbers
 import random
+import re
 import time
+import types
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -155,7 +158,10 @@ class Check:
             )
         for at, problem in enumerate(problems):
             if problem:
-                return False, problem + self._as_case(cases[at]) + self._diagnosis(cases, expected, calls, at)
+                told = self._diagnosis(cases, expected, calls, at)
+                if not told and not self._alike(calls[at].outcome, expected[at]):
+                    told = _outside(answer)
+                return False, problem + self._as_case(cases[at]) + told
         valid = [case for case, wanted in zip(cases, expected, strict=True) if not isinstance(wanted, Raised)]
         if problem := self._cost_problem(answer, cases, expected, seed, deadline):
             return False, problem
@@ -187,9 +193,11 @@ class Check:
         if isinstance(wanted, Raised):
             return _error_problem(got, wanted)
         if isinstance(got, Raised):
-            return f"it stopped with {got.with_line()}"
-        if not _same(list(tried), list(case)):
-            return "it changes its input. Work on a new tensor: x = x + 1 makes one, x += 1 and x[0] = ... do not."
+            own = issubclass(got.kind, ValueError) and re.search(r"\braise\b", got.where)
+            return f"{'this case can be computed, but ' if own else ''}it stopped with {got.with_line()}"
+        for name, before, after in zip(self.parameters, case, tried, strict=True):
+            if not _same(after, before):
+                return _changed(name, before)
         if self.judged:
             return self.judged(got, *case)
         if not _tensors(case):  # no input whose dtype the result should have: any floating dtype is right
@@ -206,14 +214,20 @@ class Check:
         learner's function stops, are other mistakes: they are set aside.
         """
         value = not isinstance(calls[at].outcome, Raised) and not isinstance(expected[at], Raised)
+        triples = [(case, done.outcome, wanted) for case, done, wanted in zip(cases, calls, expected, strict=False)]
+        triples = [triples[at], *triples[:at], *triples[at + 1 :]]  # where most mistakes are ruled out at once
+        if value:
+            triples = [t for t in triples if not isinstance(t[1], Raised) and not isinstance(t[2], Raised)]
         for mistake in self.mistakes:
-            made = [_outcome(mistake.code, case) for case in cases[: len(calls)]]
-            triples = list(zip(calls, made, expected, strict=False))
-            if value:
-                triples = [t for t in triples if not isinstance(t[0].outcome, Raised) and not isinstance(t[2], Raised)]
-            equal = all(self._alike(call.outcome, outcome) for call, outcome, _ in triples)
-            if equal and any(not isinstance(m, Raised) and not self._alike(m, wanted) for _, m, wanted in triples):
-                return _told(mistake)
+            wrong = False
+            for case, got, wanted in triples:
+                made = _outcome(mistake.code, case)
+                if not self._alike(got, made):
+                    break
+                wrong = wrong or not isinstance(made, Raised) and not self._alike(made, wanted)
+            else:
+                if wrong:
+                    return _told(mistake)
         return ""
 
     def _alike(self, one, other) -> bool:
@@ -325,19 +339,54 @@ def difference(wanted, got) -> str:
     return ""
 
 
+LISTS = (list, tuple)
+# what is wanted -> what it is called, one and many, and which types will do
+TYPES = {
+    Tensor: ("a tensor", "tensors", Tensor),
+    bool: ("a bool", "bools", bool),
+    int: ("an int", "ints", numbers.Integral),
+    float: ("a float", "floats", numbers.Real),
+    list: ("a list", "lists", LISTS),
+    tuple: ("a tuple", "tuples", LISTS),
+}
+
+
+def _kind(wanted) -> type:
+    return next(kind for kind in TYPES if isinstance(wanted, kind))
+
+
+def _described(wanted) -> str:
+    """ "a tensor", "a list of ints", "a tuple of two tensors"."""
+    kinds = {_kind(item) for item in wanted} if isinstance(wanted, LISTS) else set()
+    name = TYPES[_kind(wanted)][0]
+    if len(kinds) != 1:
+        return name
+    count = {2: "two ", 3: "three "}.get(len(wanted), "") if isinstance(wanted, tuple) else ""
+    return f"{name} of {count}{TYPES[kinds.pop()][1]}"
+
+
+def _fits(wanted, got) -> bool:
+    kind = _kind(wanted)
+    return isinstance(got, TYPES[kind][2]) and (kind is bool or not isinstance(got, bool))
+
+
 def _type_problem(wanted, got) -> str:
-    lists = (list, tuple)
-    names = {Tensor: "a tensor", bool: "a bool", int: "an int", float: "a float", list: "a list", tuple: "a tuple"}
-    allowed = {Tensor: Tensor, bool: bool, int: numbers.Integral, float: numbers.Real, list: lists, tuple: lists}
-    kind = next(kind for kind in names if isinstance(wanted, kind))
     if got is None:
-        return f"it returns None where {names[kind]} is wanted: is a `return` missing?"
-    if not isinstance(got, allowed[kind]) or (isinstance(got, bool) and kind is not bool):
+        return f"it returns None where {_described(wanted)} is wanted: is a `return` missing?"
+    asked = f"wrong type: {_described(wanted)} is wanted, and yours"
+    plain = "." if _tensors(wanted) else ": x.item() or x.tolist() makes plain numbers of a tensor."
+    if not _fits(wanted, got):
         found = f"{type(got).__module__}.{type(got).__name__}".removeprefix("builtins.")
-        return f"wrong type: {names[kind]} is wanted, and yours is a {found}."
-    if kind is list or kind is tuple and len(wanted) == len(got):
+        return f"{asked} is a {found}{plain if isinstance(got, Tensor) else '.'}"
+    if isinstance(wanted, list) or isinstance(wanted, tuple) and len(wanted) == len(got):
         items = [*wanted, *wanted[-1:] * len(got)]  # a list that is too long holds more of the same
-        return next((p for w, g in zip(items, got, strict=False) if (p := _type_problem(w, g))), "")
+        for one, other in zip(items, got, strict=False):
+            if isinstance(other, Tensor) and not _fits(one, other):
+                return f"{asked} holds tensors{plain}"
+            if not _fits(one, other):
+                return f"{asked} holds {'None' if other is None else f'a {type(other).__name__}'}."
+            if problem := _type_problem(one, other):
+                return problem
     return ""
 
 
@@ -364,7 +413,17 @@ def _value_problem(wanted, got) -> str:
     if _same(wanted, got):
         return ""
     nan = any(x.isnan().any() for x in _tensors(got) if x.is_floating_point())
-    return f"{'NaN among the values' if nan else 'wrong values'}.\n  expected {show(wanted)}\n  got      {show(got)}"
+    digits = next((n for n in range(4, 18) if show(wanted, n) != show(got, n)), 4)  # so many that they look different
+    said = "NaN among the values" if nan else "wrong values"
+    return f"{said}.\n  expected {show(wanted, digits)}\n  got      {show(got, digits)}"
+
+
+def _changed(name: str, x) -> str:
+    if isinstance(x, list):
+        new, old = f"list: sorted({name}) and list({name}) make one", f"{name}.sort() and {name}[0] = ..."
+    else:
+        new, old = f"tensor: {name} = {name} + 1 makes one", f"{name} += 1 and {name}[0] = ..."
+    return f"it changes its input {name}. Work on a new {new}, {old} do not."
 
 
 def _error_problem(got, wanted: Raised) -> str:
@@ -454,6 +513,35 @@ def _empty_with_words():
 
 
 _STUBS = (_dots, _documented, _empty_with_words)
+
+
+def _outside(answer: Callable) -> str:
+    """A sentence about numbers and tensors that the function reads from outside it; CONSTANTS may stand there."""
+    function = inspect.unwrap(answer)
+    outside, read = getattr(function, "__globals__", {}), []
+    for name in _globals_of(getattr(function, "__code__", None)):
+        x = outside.get(name)
+        if isinstance(x, Tensor):
+            read.append(f"{name} (a tensor of shape {tuple(x.shape)})")
+        elif isinstance(x, (int, float)) and not isinstance(x, bool) and not (len(name) > 1 and name.isupper()):
+            read.append(f"{name} (here {show(x)})")
+    if not read:
+        return ""
+    place = "notebook" if outside.get("__name__") == "__main__" else "file"
+    return (
+        f"\nYour function reads {' and '.join(read)}, which it does not get, from elsewhere in this {place}. "
+        "Take what it needs from its inputs."
+    )
+
+
+def _globals_of(code: types.CodeType | None) -> list[str]:
+    """The names that code, and code inside it, looks up in its module."""
+    if code is None:
+        return []
+    names = [step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"]
+    for inner in code.co_consts:
+        names += _globals_of(inner) if isinstance(inner, types.CodeType) else []
+    return list(dict.fromkeys(names))
 
 
 def _name(answer) -> str:

@@ -21,6 +21,14 @@ class TimeUp(BaseException):
     """Raised inside a call that takes too long. No `except Exception` stops it."""
 
 
+class GivenUp(TimeUp):
+    """For a thread that catches `TimeUp` and goes on. Python makes the exception in that thread: there it sleeps."""
+
+    def __init__(self):
+        while True:
+            time.sleep(3600)
+
+
 @dataclass(frozen=True)
 class Raised:
     """The outcome of a call that raised an error instead of returning a value."""
@@ -57,10 +65,10 @@ class Watch(TorchFunctionMode):
         self.modules = tuple(name for name in forbidden if "." in name)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        name = getattr(func, "__name__", "")
-        given = [f"{name}({key})" for key, value in (kwargs or {}).items() if isinstance(value, float) and value]
-        self.seen += self.forbidden.intersection([name, *given])
-        return func(*args, **(kwargs or {}))
+        name, kwargs = getattr(func, "__name__", ""), kwargs or {}
+        given = [f"{name}({key})" for key, value in kwargs.items() if isinstance(value, float) and value]
+        self.seen += [used for used in (name, *given) if used in self.forbidden]
+        return func(*args, **kwargs)
 
     def profile(self, frame, event, argument):
         if event == "call":
@@ -96,9 +104,10 @@ def call(
     forbidden: frozenset[str] = frozenset(),
     ledger: Ledger | None = None,
 ) -> Call:
-    """Call the function in a thread of its own, for at most so many seconds.
+    """Call the function in a thread of its own, for at most so many seconds, or until the learner interrupts.
 
     An endless Python loop is ended by an exception raised inside the thread, which works on Linux, macOS and Windows.
+    A thread that cannot be ended is left behind: it sleeps, or waits for the C function that it called.
     """
     done = Call(Raised(TimeUp, ""))
     watch = Watch(forbidden, done.forbidden)
@@ -107,7 +116,7 @@ def call(
         try:
             if watch.modules:
                 sys.setprofile(watch.profile)
-            with watch, ledger or nullcontext():
+            with watch if forbidden else nullcontext(), ledger or nullcontext():
                 done.outcome = function(*arguments)
         except TimeUp:
             pass
@@ -117,12 +126,25 @@ def call(
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(max(seconds, 0.01))
+    try:
+        thread.join(max(seconds, 0.01))
+    finally:
+        _end(thread)
+    return Call(Raised(TimeUp, ""), done.forbidden) if thread.is_alive() else done
+
+
+def _end(thread: threading.Thread) -> None:
     give_up = time.monotonic() + 0.5
     while thread.is_alive() and time.monotonic() < give_up:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(TimeUp))
+        _raise_in(thread, TimeUp)
         thread.join(0.02)
-    return Call(Raised(TimeUp, ""), done.forbidden) if thread.is_alive() else done
+    if thread.is_alive():
+        _raise_in(thread, GivenUp)
+
+
+def _raise_in(thread: threading.Thread, kind: type[TimeUp]) -> None:
+    """At the thread's next step in Python. Its number is an unsigned long on every system."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(kind))
 
 
 def _line_of(error: BaseException, function: Callable) -> str:
