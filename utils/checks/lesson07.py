@@ -156,11 +156,72 @@ def _(x, gamma, beta):
     return gamma * (_normed(x, x.var(-1, correction=0, keepdim=True), 1, 0) + beta)
 
 
-@layer_norm.mistake(
-    "the mean not subtracted", "The formula divides x - mean, not x: the result has mean 0 before beta."
+@layer_norm.mistake("beta left out", "The last step shifts each entry: gamma * normed + beta.")
+def _(x, gamma, beta):
+    return _normed(x, x.var(-1, correction=0, keepdim=True), gamma, 0)
+
+
+@layer_norm.mistake("gamma left out", "Before beta shifts it, gamma stretches each entry: gamma * normed + beta.")
+def _(x, gamma, beta):
+    return _normed(x, x.var(-1, correction=0, keepdim=True), 1, beta)
+
+
+NO_MEAN = (
+    "the mean not subtracted",
+    "The formula divides x - mean, not x, and the variance is the mean of (x - mean) squared, not of x squared: "
+    "the result has mean 0 before beta.",
 )
+
+
+@layer_norm.mistake(*NO_MEAN)
 def _(x, gamma, beta):
     return gamma * x / (x.var(-1, correction=0, keepdim=True) + EPS).sqrt() + beta
+
+
+@layer_norm.mistake(*NO_MEAN)
+def _(x, gamma, beta):
+    return gamma * x / (x.square().mean(-1, keepdim=True) + EPS).sqrt() + beta
+
+
+@layer_norm.mistake(
+    "the squares of x, not of x - mean",
+    "The variance says how far the entries lie from their mean: subtract it before you square.",
+)
+def _(x, gamma, beta):
+    return _normed(x, x.square().mean(-1, keepdim=True), gamma, beta)
+
+
+@layer_norm.mistake(
+    "the squares added up",
+    "The variance is the mean of the squared distances: divide their sum by the number of entries.",
+)
+def _(x, gamma, beta):
+    return _normed(x, x.var(-1, correction=0, keepdim=True) * x.shape[-1], gamma, beta)
+
+
+PARENTHESES = (
+    "parentheses missing around x - mean",
+    "/ and * come before -, so only the mean is divided. First x - mean, in parentheses, then the division.",
+)
+
+
+def _divided_mean(x) -> Tensor:
+    return x.mean(-1, keepdim=True) / (x.var(-1, correction=0, keepdim=True) + EPS).sqrt()
+
+
+@layer_norm.mistake(*PARENTHESES)
+def _(x, gamma, beta):
+    return gamma * x - _divided_mean(x) + beta
+
+
+@layer_norm.mistake(*PARENTHESES)
+def _(x, gamma, beta):
+    return gamma * (x - _divided_mean(x)) + beta
+
+
+@layer_norm.mistake(*PARENTHESES)
+def _(x, gamma, beta):
+    return x - _divided_mean(x) * gamma + beta
 
 
 # ---- causal_mask -------------------------------------------------------------------------------------------
@@ -467,13 +528,15 @@ def _(logits, target, eps, pad_id):
     return _mean(logits, target, pad_id, _targets(logits, target, pad_id, 1 - eps + eps / V, eps / V, eps / V))
 
 
-@_mistake(
-    "pad gets a share, too",
-    "eps goes to the V - 2 classes that are neither the target nor pad: pad is never a translation, so it gets 0.",
-)
-def _(logits, target, eps, pad_id):
-    share = eps / (logits.shape[-1] - 1)
-    return _mean(logits, target, pad_id, _targets(logits, target, pad_id, 1 - eps, share, share))
+for _left_out in range(3):  # from the number of classes, in the share: V, V - 1 or V - 2
+
+    @_mistake(
+        "pad gets a share, too",
+        "eps goes to the V - 2 classes that are neither the target nor pad: pad is never a translation, so it gets 0.",
+    )
+    def _(logits, target, eps, pad_id, left_out=_left_out):
+        share = eps / (logits.shape[-1] - left_out)
+        return _mean(logits, target, pad_id, _targets(logits, target, pad_id, 1 - eps, share, share))
 
 
 @_mistake(
@@ -492,12 +555,15 @@ def _(logits, target, eps, pad_id):
     return _mean(logits, target, pad_id, _targets(logits, target, pad_id, 1 - eps, eps / logits.shape[-1]))
 
 
-@_mistake(
-    "the target gets a share of eps, too", "1 - eps is all that the target gets; eps goes to the V - 2 other classes."
-)
-def _(logits, target, eps, pad_id):
-    share = eps / (logits.shape[-1] - 1)
-    return _mean(logits, target, pad_id, _targets(logits, target, pad_id, 1 - eps + share, share))
+for _left_out in (1, 2):
+
+    @_mistake(
+        "the target gets a share of eps, too",
+        "1 - eps is all that the target gets; eps goes to the V - 2 other classes.",
+    )
+    def _(logits, target, eps, pad_id, left_out=_left_out):
+        share = eps / (logits.shape[-1] - left_out)
+        return _mean(logits, target, pad_id, _targets(logits, target, pad_id, 1 - eps + share, share))
 
 
 @_mistake("no smoothing", "This is the plain cross-entropy, the loss for eps = 0.")
@@ -511,6 +577,18 @@ def _(logits, target, eps, pad_id):
 def _(logits, target, eps, pad_id):
     real = target != pad_id
     return _mean(logits, target, pad_id, _smooth(logits, target, eps, pad_id)) * real.sum() / real.numel()
+
+
+for _more in (0, 1):  # on top of the 1, the others' share, too
+
+    @_mistake(
+        "the target keeps 1",
+        "What the other classes get is taken from the right one: 1 - eps is left for it. Your target distribution "
+        "should add up to 1.",
+    )
+    def _(logits, target, eps, pad_id, more=_more):
+        share = eps / (logits.shape[-1] - 2)
+        return _mean(logits, target, pad_id, _targets(logits, target, pad_id, 1 + more * share, share))
 
 
 PADDING_COUNTS = (
@@ -576,8 +654,19 @@ def _(logits, target, eps, pad_id):
     return _mean(logits, target, pad_id, _smooth(logits, target, eps, pad_id)) / logits.shape[-1]
 
 
+@_mistake(
+    "a mean over everything",
+    "It divides by V and by the padded places, too. Sum over the classes, then divide by the number of targets that "
+    "are not pad.",
+)
+def _(logits, target, eps, pad_id):
+    real = target != pad_id
+    return _mean(logits, target, pad_id, _smooth(logits, target, eps, pad_id)) * real.sum() / logits.numel()
+
+
 @label_smoothed_loss.mistake(
-    "0 / 0 where all is padding", "With no target left, the mean divides by zero. The task asks for 0 there."
+    "0 / 0 where all is padding",
+    "With no target left, the mean divides by zero. The task asks for torch.tensor(0.0) there.",
 )
 def _(logits, target, eps, pad_id):
     real = target != pad_id
@@ -593,6 +682,36 @@ def _(logits, target, eps, pad_id):
     wanted, real = _smooth(logits, target, eps, pad_id), target != pad_id
     loss = -(wanted * logits.softmax(-1).log()).sum(-1)
     return (loss * real).sum() / real.sum().clamp(min=1)
+
+
+for _tiny in (1e-6, 1e-8, 1e-9, 1e-10, 1e-12):
+
+    @_mistake(
+        "a small number inside the logarithm",
+        "It keeps the logarithm finite, but not right: no class can cost more than minus the logarithm of that number. "
+        "log_softmax needs no such help: it subtracts the logarithm of the sum from the logits.",
+    )
+    def _(logits, target, eps, pad_id, tiny=_tiny):
+        wanted, real = _smooth(logits, target, eps, pad_id), target != pad_id
+        loss = -(wanted * (logits.softmax(-1) + tiny).log()).sum(-1)
+        return (loss * real).sum() / real.sum().clamp(min=1)
+
+
+for _v, _dim in ((-1, 0), (-1, 1), (1, -1), (1, 1)):  # where V was looked up, and softmax's axis
+
+    @_mistake(
+        "another axis than the last",
+        "In (N, V) the classes stand on axis 1, in (B, T, V) they do not: logits.shape[-1], and log_softmax(-1).",
+    )
+    def _(logits, target, eps, pad_id, v=_v, dim=_dim):
+        wanted = _targets(logits, target, pad_id, 1 - eps, eps / (logits.shape[v] - 2))
+        real = target != pad_id
+        return -(wanted * logits.log_softmax(dim)).sum(-1)[real].sum() / real.sum().clamp(min=1)
+
+
+@_mistake("pad taken for 0", "Pad is not 0 in every vocabulary: compare with the argument `pad_id`.")
+def _(logits, target, eps, pad_id):
+    return _mean(logits, target, 0, _smooth(logits, target, eps, 0))
 
 
 @_mistake("logits taken for log-probabilities", "The cross-entropy needs log p: take log_softmax of the logits first.")
