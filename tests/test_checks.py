@@ -54,15 +54,15 @@ def test_the_stub_is_not_attempted(name: str, progress_file):
 @EACH
 def test_the_oracle_passes_its_own_check(name: str):
     for seed in SEEDS:
-        result = checks.EXERCISES[name](checks.EXERCISES[name].oracle, seed=seed)
-        assert result.passed is True, str(result)
+        passed, text = checks.EXERCISES[name].examine(checks.EXERCISES[name].oracle, seed)
+        assert passed is True, text
 
 
 @pytest.mark.parametrize(("name", "answer"), ANSWERS, ids=[f"{name}-{answer.__name__}" for name, answer in ANSWERS])
 def test_right_answers_pass(name: str, answer):
     for seed in SEEDS:
-        result = checks.EXERCISES[name](answer, seed=seed)
-        assert result.passed is True, str(result)
+        passed, text = checks.EXERCISES[name].examine(answer, seed)
+        assert passed is True, text
 
 
 @EACH
@@ -74,10 +74,10 @@ def test_there_are_several_right_answers_and_several_mistakes(name: str):
 @pytest.mark.parametrize(("name", "mistake"), MISTAKES, ids=[f"{name}-{m.name}" for name, m in MISTAKES])
 def test_each_mistake_is_named_and_no_other(name: str, mistake):
     for seed in SEEDS:
-        result = checks.EXERCISES[name](mistake.code, seed=seed)
-        assert result.passed is False
-        assert f"This looks like: {mistake.name}. {mistake.advice}" in str(result), str(result)
-        assert str(result).count("This looks like") == 1
+        passed, text = checks.EXERCISES[name].examine(mistake.code, seed)
+        assert passed is False
+        assert f"This looks like: {mistake.name}. {mistake.advice}" in text, text
+        assert text.count("This looks like") == 1
 
 
 def raises_an_error(*arguments):
@@ -121,7 +121,7 @@ def test_garbage_gets_a_sentence(name: str):
 
 @EACH
 def test_an_endless_loop_is_cut_off(name: str, monkeypatch):
-    monkeypatch.setattr(exercise, "SECONDS", 0.1)
+    monkeypatch.setattr(exercise, "SECONDS", 0.03)
 
     def endless(*arguments):
         while True:
