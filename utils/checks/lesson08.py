@@ -4,6 +4,8 @@ import math
 import numbers
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -506,6 +508,8 @@ def _(draw):
         "b": {"a": 0.1, "b": 0.5, ".": 0.4},
         "*": {"a": 0.2, "b": 0.1, ".": 0.7},
     }
+    # A division by the length would let "a." overtake ".".
+    short = {"": {"a": 0.6, ".": 0.4}, "*": {"a": 0.45, ".": 0.55}}
     # "abbb" lives on and leaves one place to the finished.
     one_place = {
         "": {"a": 0.7, "b": 0.2, ".": 0.1},
@@ -517,6 +521,7 @@ def _(draw):
         (*_toy(draw, first, plain=True), 4, 2),
         (*_toy(draw, live), 2, 2),
         (*_toy(draw, ahead), 2, 2),
+        (*_toy(draw, short), 2, 2),
         (*_toy(draw, overtaken), 3, 2),
         (*_toy(draw, pushed_out), 3, 2),
         (*_toy(draw, stays), 4, 2),
@@ -551,8 +556,9 @@ def _total(hypothesis) -> float:
     return hypothesis[1]
 
 
-def _per_token(hypothesis) -> float:
-    return hypothesis[1] / max(len(hypothesis[0]), 1)
+def _per_token(hypothesis, eos, bos_counts, eos_counts) -> float:
+    ids, total = hypothesis
+    return total / max(len(ids) + bos_counts - (eos in ids and not eos_counts), 1)
 
 
 def _prune(groups, beam_size, score=_total):
@@ -678,21 +684,24 @@ def _(step_fn, bos, eos, max_len, beam_size):
     return _best(_searched(step_fn, bos, eos, max_len, beam_size, stop=any), eos)
 
 
-@beam.mistake(
-    "totals divided by the length",
-    "The lesson's beam does that. This exercise asks for the plain sum: the exponent is 0.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    prune = lambda groups, beam_size: _prune(groups, beam_size, _per_token)  # noqa: E731
-    return _best(_searched(step_fn, bos, eos, max_len, beam_size, prune=prune), eos, _per_token)
+for _bos, _eos in product((0, 1), repeat=2):  # which marks are counted
 
+    @beam.mistake(
+        "totals divided by the length",
+        "The lesson's beam does that. This exercise asks for the plain sum: the exponent is 0.",
+    )
+    def _(step_fn, bos, eos, max_len, beam_size, counts=(_bos, _eos)):
+        score = lambda hypothesis: _per_token(hypothesis, eos, *counts)  # noqa: E731
+        prune = lambda groups, beam_size: _prune(groups, beam_size, score)  # noqa: E731
+        return _best(_searched(step_fn, bos, eos, max_len, beam_size, prune=prune), eos, score)
 
-@beam.mistake(
-    "divided by the length at the end",
-    "The winner, too, is the one with the largest plain sum: this exercise has no length penalty.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    return _best(_searched(step_fn, bos, eos, max_len, beam_size), eos, _per_token)
+    @beam.mistake(
+        "divided by the length at the end",
+        "The winner, too, is the one with the largest plain sum: this exercise has no length penalty.",
+    )
+    def _(step_fn, bos, eos, max_len, beam_size, counts=(_bos, _eos)):
+        score = lambda hypothesis: _per_token(hypothesis, eos, *counts)  # noqa: E731
+        return _best(_searched(step_fn, bos, eos, max_len, beam_size), eos, score)
 
 
 @beam.mistake(
@@ -751,15 +760,65 @@ def _(step_fn, bos, eos, max_len, beam_size):
     return _best(_searched(step_fn, bos, eos, max_len, beam_size, grow), eos)
 
 
-@beam.mistake(
-    "only the newest log-probability counts",
-    "A hypothesis is as probable as all its steps together: add each step's log-probability to the total so far.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    def grow(step_fn, bos, eos, old):
-        return _grow(step_fn, bos, eos, old if old[0][-1:] == (eos,) else (old[0], 0.0))
+# Equals are many here: finished ones in their place or first. And a bos, once in, can be among the best.
+for _order, _marks in product((lambda group: 0, len), (False, True)):
 
-    return _best(_searched(step_fn, bos, eos, max_len, beam_size, grow), eos)
+    @beam.mistake(
+        "only the newest log-probability counts",
+        "A hypothesis is as probable as all its steps together: add each step's log-probability to the total so far.",
+    )
+    def _(step_fn, bos, eos, max_len, beam_size, order=_order, marks=_marks):
+        def grow(step_fn, bos, eos, old):
+            return _grow(step_fn, bos, eos, old if old[0][-1:] == (eos,) else (old[0], 0.0))
+
+        prune = lambda groups, beam_size: _prune(sorted(groups, key=order), beam_size)  # noqa: E731
+        ids = _best(_searched(step_fn, bos, eos, max_len, beam_size, grow, prune), eos)
+        return ids if marks else _without(ids, bos)
+
+
+def _sharing(step_fn, bos, eos, max_len, beam_size, with_eos):
+    """All children of a hypothesis have its list, to which each has been appended; `with_eos`: so has eos."""
+    kept = [([], 0.0, False)]
+    for _ in range(max_len):
+        candidates = []
+        for ids, total, finished in kept:
+            if finished:
+                candidates.append((ids, total, True))
+                continue
+            for i, logp in enumerate(step_fn(torch.tensor([bos, *ids])).tolist()):
+                ids += [i] if with_eos or i != eos else []
+                candidates.append((ids, total + logp, i == eos))
+        kept = _prune([candidates], beam_size)
+        if all(finished for _, _, finished in kept):
+            break
+    ids, *_ = max([old for old in kept if old[2]] or kept, key=_total)
+    return _without(ids, bos, eos) if with_eos else list(ids)
+
+
+def _sharing_late(step_fn, bos, eos, max_len, beam_size):
+    """Children that are kept append themselves to the list of their parent, which brothers and sisters have, too."""
+    kept = [([], 0.0, False)]
+    for _ in range(max_len):
+        candidates = [(ids, total, eos) for ids, total, finished in kept if finished]
+        for ids, total, _ in (old for old in kept if not old[2]):
+            logp = step_fn(torch.tensor([bos, *ids])).tolist()
+            candidates += [(ids, total + logp[i], i) for i in range(len(logp))]
+        kept = []
+        for ids, total, i in _prune([candidates], beam_size):
+            ids += [i] if i != eos else []
+            kept.append((ids, total, i == eos))
+        if all(finished for _, _, finished in kept):
+            break
+    ids, *_ = max([old for old in kept if old[2]] or kept, key=_total)
+    return ids
+
+
+for _shared in (partial(_sharing, with_eos=False), partial(_sharing, with_eos=True), _sharing_late):
+    beam.mistake(
+        "one list in the hands of several hypotheses",
+        "ids.append(i) and ids += [i] change the list itself, and all hypotheses that hold it. "
+        "ids + [i] makes a new list for each.",
+    )(_shared)
 
 
 @beam.mistake(
@@ -838,14 +897,32 @@ def _(candidate, reference, n):
     return sum(ngram in theirs for ngram in ours) / len(ours) if ours else 0.0
 
 
-@ngram_precision.mistake(
+ONCE = (
     "each n-gram counted once",
     "A set forgets how often. An n-gram that the reference has twice may count twice: "
     "compare numbers, as a Counter does.",
 )
+
+
+@ngram_precision.mistake(*ONCE)
 def _(candidate, reference, n):
     ours, theirs = set(_ngrams(candidate, n)), set(_ngrams(reference, n))
     return len(ours & theirs) / len(ours) if ours else 0.0
+
+
+@ngram_precision.mistake(*ONCE)
+def _(candidate, reference, n):
+    ours, theirs = _ngrams(candidate, n), _ngrams(reference, n)
+    return len(set(ours) & set(theirs)) / len(ours) if ours else 0.0
+
+
+@ngram_precision.mistake(
+    "divided by the number of different n-grams",
+    "The share is one of all n-grams of the candidate, repeated ones as often as they stand there: m - n + 1 of them.",
+)
+def _(candidate, reference, n):
+    ours, theirs = _ngrams(candidate, n), _ngrams(reference, n)
+    return _clipped(ours, theirs) / len(set(ours)) if ours else 0.0
 
 
 @ngram_precision.mistake(
