@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from tiny import SRC, TGT, few, tiny_model
 from torch.testing import assert_close
 
+from utils import loss as loss_module
 from utils.batching import make_batch
-from utils.loss import batch_loss, smoothed_loss
+from utils.loss import batch_loss, projected_loss, smoothed_loss
 from utils.tokenizer import PAD
 from utils.training import dev_nll
 
@@ -52,6 +53,52 @@ def test_the_loss_of_bfloat16_logits_is_computed_in_float32():
     want = F.cross_entropy(logits.float(), smoothed_targets(target, 7, 0.1).float(), reduction="sum")
     assert loss.dtype == torch.float32 and torch.autograd.grad(loss, logits)[0].dtype == torch.bfloat16
     assert_close(loss, want)
+
+
+@pytest.mark.parametrize("slice_size", [1, 40, 2**20], ids=["a token at a time", "ragged slices", "all at once"])
+@pytest.mark.parametrize("eps", [0.0, 0.1])
+def test_the_fast_loss_is_the_plain_one(monkeypatch, slice_size, eps):
+    monkeypatch.setitem(loss_module.SLICE, "cpu", slice_size)
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(11, 5).double().requires_grad_(), torch.randn(9, 5).double().requires_grad_()
+    target = torch.randint(1, 9, (11,))
+    fast = projected_loss(hidden, weight, target, eps)
+    plain = smoothed_loss(hidden @ weight.T, target, eps)
+    assert_close(fast, plain)
+    wanted = torch.autograd.grad(3 * plain[0], (hidden, weight))
+    assert_close(torch.autograd.grad(3 * fast[0], (hidden, weight)), wanted)
+    assert not fast[1].requires_grad
+    with torch.inference_mode():
+        assert_close(projected_loss(hidden, weight, target, eps), (plain[0].detach(), plain[1]))
+
+
+def test_the_fast_loss_of_no_token_is_zero_and_so_is_its_gradient():
+    hidden, weight = torch.randn(0, 5, requires_grad=True), torch.randn(9, 5, requires_grad=True)
+    loss, nll = projected_loss(hidden, weight, torch.zeros(0, dtype=torch.long))
+    loss.backward()
+    assert loss == 0 and nll == 0 and not weight.grad.any()
+
+
+def test_the_fast_loss_multiplies_in_bfloat16_under_autocast_and_sums_in_float32():
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(300, 16, requires_grad=True), torch.randn(50, 16, requires_grad=True)
+    target = torch.randint(1, 50, (300,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fast, _ = projected_loss(hidden, weight, target)
+        plain, _ = smoothed_loss(hidden @ weight.T, target)
+    assert fast.dtype == torch.float32
+    assert_close(fast, plain)
+    for got, want in zip(*(torch.autograd.grad(x, (hidden, weight)) for x in (fast, plain)), strict=True):
+        assert got.dtype == torch.float32
+        assert_close(got, want, rtol=0.02, atol=0.02 * want.abs().max().item())
+
+
+@pytest.mark.parametrize("kind", ["transformer", "rnn"])
+def test_the_loss_of_a_batch_is_the_loss_of_its_logits(kind):
+    model, batch = tiny_model(kind), make_batch(SRC, TGT)
+    real = batch.tgt_out != PAD
+    plain = smoothed_loss(model(batch.src, batch.tgt_in)[real], batch.tgt_out[real], 0.1)
+    assert_close(batch_loss(model, batch, 0.1), plain)
 
 
 @pytest.mark.parametrize("kind", ["transformer", "rnn"])

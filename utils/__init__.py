@@ -1,7 +1,7 @@
 """The course's shared package: one lesson, one module.
 
 Read the modules in this order, each imports only from those before it:
-config, runtime, attention, positional, transformer, recurrent, corpus, tokenizer, batching, checkpoint,
+config, runtime, attention, positional, dropout, transformer, recurrent, corpus, tokenizer, batching, checkpoint,
 decoding, loss, training, translate. `figures` draws; nothing depends on it.
 """
 

@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from utils.attention import padding_mask
 from utils.config import ModelConfig
+from utils.dropout import Dropout
 
 
 class AdditiveAttention(nn.Module):
@@ -72,7 +73,7 @@ class RNNSeq2Seq(nn.Module):
         self.attention = AdditiveAttention(h, 2 * h, c.d_model)
         self.cell = nn.GRUCell(c.d_model + 2 * h, h)
         self.readout = nn.Linear(h + 2 * h + c.d_model, c.d_model)
-        self.dropout = nn.Dropout(c.dropout)
+        self.dropout = Dropout(c.dropout)
 
     def encode(self, src: Int[Tensor, "B S"], src_mask: Bool[Tensor, "B 1 1 S"]) -> RNNState:
         mask = src_mask[:, 0, 0]  # (B, S)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from utils.attention import KVCache, MultiHeadAttention, padding_mask
 from utils.config import ModelConfig
+from utils.dropout import Dropout
 from utils.positional import sinusoidal
 
 
@@ -31,7 +32,7 @@ class AddNorm(nn.Module):
 
     def __init__(self, d_model: int, dropout: float, norm_first: bool):
         super().__init__()
-        self.norm, self.dropout, self.norm_first = nn.LayerNorm(d_model), nn.Dropout(dropout), norm_first
+        self.norm, self.dropout, self.norm_first = nn.LayerNorm(d_model), Dropout(dropout), norm_first
 
     def forward(self, x: Float[Tensor, "B T D"], sublayer) -> Float[Tensor, "B T D"]:
         if self.norm_first:
@@ -123,7 +124,7 @@ class Transformer(nn.Module):
         self.decoder = nn.ModuleList(DecoderLayer(*layer) for _ in range(c.n_layers))
         final_norm = nn.LayerNorm if c.norm_first else nn.Identity
         self.encoder_norm, self.decoder_norm = final_norm(c.d_model), final_norm(c.d_model)
-        self.dropout = nn.Dropout(c.dropout)
+        self.dropout = Dropout(c.dropout)
         self.register_buffer("positions", sinusoidal(512, c.d_model), persistent=False)
 
     def embed(self, embedding: nn.Embedding, ids: Int[Tensor, "B T"], start: int = 0) -> Float[Tensor, "B T D"]:
