@@ -1,0 +1,255 @@
+"""What the benchmarks share: environments and processes of the peers, turns, medians, tables, records."""
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from utils import training
+from utils.checkpoint import write_text_atomically
+from utils.config import ROOT
+
+BENCH = ROOT / ".bench"  # not in git: the peers' environments, and what passes between processes
+RESULTS = ROOT / "benchmarks/results"
+
+# Where a peer's program runs: the course's own environment, or one made from benchmarks/peers/NAME.txt.
+ENVIRONMENTS = {"marian": "transformers", "x-transformers": "transformers", "joeynmt": "joeynmt"}
+ENVIRONMENTS |= {"joeynmt-batches": "joeynmt", "ctranslate2": "ctranslate2"}
+
+
+class PeerError(RuntimeError):
+    """A peer cannot be installed or run; the message says why, and stands in the table in place of its numbers."""
+
+
+# ------------------------------------------------------------------------------------------ environments
+
+
+def last_line(text: str) -> str:
+    """The last line that says something: where Python, pip and most programs tell what went wrong."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it gave no reason")[:200]
+
+
+def environment(name: str) -> Path:
+    """The Python of .bench/NAME, made from benchmarks/peers/NAME.txt unless that was done before.
+
+    Like the Makefile's: the stamp is written last, and a changed list of packages makes the environment anew.
+    """
+    folder, wanted = BENCH / name, (ROOT / "benchmarks/peers" / f"{name}.txt").read_text(encoding="utf-8")
+    python, stamp = folder / "bin/python", folder / "ready.txt"
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted:
+        return python
+    print(f"Setting up {folder.relative_to(ROOT)}: some minutes, only this once.", file=sys.stderr, flush=True)
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "-r"]
+    for command in (
+        [sys.executable, "-m", "venv", "--clear", str(folder)],
+        [*pip, str(ROOT / "benchmarks/peers" / f"{name}.txt")],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise PeerError(f"not installed: {last_line(done.stderr)}")
+    stamp.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def python_of(peer: str) -> Path:
+    """The Python that runs a peer."""
+    return environment(ENVIRONMENTS[peer]) if peer in ENVIRONMENTS else Path(sys.executable)
+
+
+# ------------------------------------------------------------------------------------------ processes
+
+
+class Worker:
+    """A process that has a peer's model in memory and works when it is told to: a JSON line in, a JSON line back.
+
+    `about` is its first line: versions and sizes. Raises PeerError when the process says no more.
+    """
+
+    def __init__(self, peer: str, module: str, job: Path, threads: int):
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
+        # Only one process computes at a time; the threads of the others must sleep, not spin.
+        env = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        command = [str(python_of(peer)), "-m", module, peer, str(job)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=pipe, stdout=pipe, stderr=self.log, text=True)
+        try:
+            self.about = self.answer()
+        except PeerError:
+            self.close()
+            raise
+
+    def answer(self) -> dict:
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.log.seek(0)
+            raise PeerError(f"stopped: {last_line(self.log.read())}")
+        return json.loads(line)
+
+    def ask(self, task: dict) -> dict:
+        try:
+            self.process.stdin.write(json.dumps(task) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has died: answer() says of what
+        return self.answer()
+
+    def close(self) -> None:
+        self.process.stdout.close()
+        self.process.stdin.close()
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
+
+
+def start(peers: list[str], module: str, job: Path, threads: int) -> tuple[dict[str, Worker], dict[str, str]]:
+    """A worker for each peer, and for each that could not be started the reason."""
+    workers, failed = {}, {}
+    for peer in peers:
+        say(f"starting {peer}")
+        try:
+            workers[peer] = Worker(peer, module, job, threads)
+        except PeerError as error:
+            failed[peer] = str(error)
+            say(f"{peer}: {error}")
+    return workers, failed
+
+
+def take_turns(
+    workers: dict[str, Worker], failed: dict[str, str], task: dict, rounds: int, warmup: int = 1
+) -> dict[str, list[dict]]:
+    """Every worker does the task once a round, one at a time, another one first each round: answers by worker.
+
+    Whatever else the machine does then slows all of them alike. The answers of the first `warmup` rounds are left out.
+    A worker that fails moves to `failed`.
+    """
+    answers: dict[str, list[dict]] = {name: [] for name in workers}
+    for round_ in range(warmup + rounds):
+        names = list(workers)
+        first = round_ % len(names) if names else 0
+        for name in names[first:] + names[:first]:
+            try:
+                answer = workers[name].ask(task)
+            except PeerError as error:
+                failed[name] = str(error)
+                workers.pop(name).close()
+                del answers[name]
+                say(f"{name}: {error}")
+                continue
+            if round_ >= warmup:
+                answers[name].append(answer)
+        say(f"round {round_ + 1} of {warmup + rounds}")
+    return answers
+
+
+def say(line: str) -> None:
+    """Progress, apart from the tables."""
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+# ------------------------------------------------------------------------------------------ clocks and floors
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """How long one call takes, until the device has really done it: CUDA only queues what it is told."""
+    if device.type == "cuda":
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize()
+        begin.record()
+        work()
+        end.record()
+        torch.cuda.synchronize()
+        return begin.elapsed_time(end) / 1000
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def attention_flops(query, key, value, *_, backward: bool = False, **__) -> int:
+    """Operations of a fused attention, from the shapes (B, H, T, D): two products forwards, five backwards.
+
+    PyTorch's own formula, for the CPU's kernel, which its counter does not know. A causal mask halves none of it.
+    """
+    (batch, heads, n_queries, d), n_keys, d_value = query, key[2], value[3]
+    per_pair = 3 * d + 2 * d_value if backward else d + d_value
+    return 2 * batch * heads * n_queries * n_keys * per_pair
+
+
+def flops(work: Callable[[], object]) -> int:
+    """Floating-point operations of the matrix products and attentions in one call; element-wise work not counted."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    aten = torch.ops.aten
+    mapping = {
+        aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: attention_flops(q, k, v),
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: lambda grad, q, k, v, *_, **__: attention_flops(
+            q, k, v, backward=True
+        ),
+    }
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def gemm_rate(shapes: list[tuple[int, int, int]], dtype: torch.dtype, device: torch.device, repeats: int = 5) -> dict:
+    """Floating-point operations a second of (n, k) @ (k, m), the best of `repeats`, for each shape: "n x k x m"."""
+    rates = {}
+    for n, k, m in shapes:
+        a, b = torch.randn(n, k, device=device, dtype=dtype), torch.randn(k, m, device=device, dtype=dtype)
+        out = torch.empty(n, m, device=device, dtype=dtype)
+        torch.mm(a, b, out=out)
+        times = [seconds(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), device) for _ in range(repeats)]
+        rates[f"{n} x {k} x {m}"] = 2 * n * k * m / min(times)
+    return rates
+
+
+# ------------------------------------------------------------------------------------------ numbers and files
+
+
+def spread(values: list[float]) -> str:
+    """Median, smallest and largest."""
+    return f"{median(values):.2f} ({min(values):.2f}..{max(values):.2f})"
+
+
+def ratios(ours: list[float], theirs: list[float]) -> list[float]:
+    """How many times as fast as a peer we were, round by round; both are rates."""
+    return [a / b for a, b in zip(ours, theirs, strict=True)]
+
+
+def slope(x: list[float], y: list[float]) -> float:
+    """The exponent p of the power law y ~ x^p that fits best (least squares of the logarithms)."""
+    u, v = [math.log(value) for value in x], [math.log(value) for value in y]
+    mean_u, mean_v = sum(u) / len(u), sum(v) / len(v)
+    return sum((a - mean_u) * (b - mean_v) for a, b in zip(u, v, strict=True)) / sum((a - mean_u) ** 2 for a in u)
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; the first column to the left, the others to the right."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
+
+
+def record(name: str, argv: list[str] | None, text: str, out: Path | None = None, **found) -> None:
+    """Print the tables and write NAME.md and NAME.json: command, commit, machine, and all that was measured."""
+    argv = sys.argv[1:] if argv is None else argv
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    about = {
+        "command": f"python -m benchmarks.{name} {' '.join(argv)}".strip(),
+        "commit": git.stdout.strip(),
+        "machine": f"{training.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+    }
+    out = out or RESULTS
+    out.mkdir(parents=True, exist_ok=True)
+    text += "\n\n" + "\n".join(f"{key}: {value}" for key, value in about.items()) + "\n"
+    write_text_atomically(out / f"{name}.md", text)
+    write_text_atomically(out / f"{name}.json", json.dumps(about | found, indent=1, ensure_ascii=False) + "\n")
+    print(text)

@@ -1,0 +1,136 @@
+"""Translating batches of source ids, as each peer does it: `python -m benchmarks.peers.decoding PEER JOB` is a worker.
+
+A task is {"beam": size}; the answer has the seconds and, where the weights are ours, the target ids found.
+"""
+
+import importlib.metadata
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.peers import serve
+
+PAD, BOS, EOS = 0, 1, 2
+
+
+def ours(job: dict):
+    """The front door: text in, text out, with the cleaning and the cutting into tokens that the others are spared."""
+    import torch
+
+    from utils import load_translator
+
+    torch.set_num_threads(job["threads"])
+    translator = load_translator(job["checkpoint"], "cpu")
+
+    def translate(task):
+        began = time.perf_counter()
+        translator.translate(job["sentences"], beam_size=task["beam"])
+        return {"seconds": time.perf_counter() - began}
+
+    return {"versions": {"torch": torch.__version__}}, translate
+
+
+def ctranslate2(job: dict):
+    """CTranslate2 with our weights: float32, all threads on one batch, our batches one after the other. Its `patience`
+    is left at 1: like ours, its beam ends with as many finished hypotheses as it is wide."""
+    import ctranslate2
+
+    with tempfile.TemporaryDirectory() as folder:
+        specification(job).save(folder)
+        translator = ctranslate2.Translator(
+            folder, device="cpu", compute_type="float32", inter_threads=1, intra_threads=job["threads"]
+        )
+    vocabulary = {token: i for i, token in enumerate(job["tgt_tokens"])}
+    batches = [[[job["src_tokens"][i] for i in row] for row in batch] for batch in job["batches"]]
+
+    def translate(task):
+        found = []
+        began = time.perf_counter()
+        for batch in batches:
+            limit = max(2 * len(row) + 10 for row in batch)
+            found += translator.translate_batch(batch, beam_size=task["beam"], max_decoding_length=limit)
+        spent = time.perf_counter() - began
+        return {"seconds": spent, "ids": [[vocabulary[t] for t in result.hypotheses[0]] for result in found]}
+
+    return {"versions": {"ctranslate2": ctranslate2.__version__}}, translate
+
+
+def specification(job: dict):
+    """The shipped model as CTranslate2 describes one: every name of ours at its place there."""
+    import numpy as np
+    from ctranslate2.specs import TransformerSpec
+
+    weights, sizes = np.load(Path(job["weights"])), job["sizes"]
+    spec = TransformerSpec.from_config(sizes["n_layers"], sizes["n_heads"], pre_norm=True)
+
+    def linear(to, name, rows=slice(None)):
+        to.weight, to.bias = weights[f"{name}.weight"][rows], weights[f"{name}.bias"][rows]
+
+    def norm(to, name):
+        to.gamma, to.beta = weights[f"{name}.weight"], weights[f"{name}.bias"]
+
+    d = sizes["d_model"]
+    for stack, name in ((spec.encoder, "encoder"), (spec.decoder, "decoder")):
+        norm(stack.layer_norm, f"{name}_norm")
+        stack.position_encodings.encodings = weights["positions"]
+        for i, layer in enumerate(stack.layer):
+            ours = f"{name}.{i}"
+            linear(layer.self_attention.linear[0], f"{ours}.self_attention.in_proj")
+            linear(layer.self_attention.linear[1], f"{ours}.self_attention.out_proj")
+            sublayers = [layer.self_attention, layer.ffn]
+            if name == "decoder":
+                sublayers.insert(1, layer.attention)
+                linear(layer.attention.linear[0], f"{ours}.cross_attention.in_proj", slice(0, d))
+                linear(layer.attention.linear[1], f"{ours}.cross_attention.in_proj", slice(d, None))
+                linear(layer.attention.linear[2], f"{ours}.cross_attention.out_proj")
+            linear(layer.ffn.linear_0, f"{ours}.feed_forward.inner")
+            linear(layer.ffn.linear_1, f"{ours}.feed_forward.outer")
+            for j, sublayer in enumerate(sublayers):
+                norm(sublayer.layer_norm, f"{ours}.add_norms.{j}.norm")
+    spec.encoder.embeddings[0].weight = weights["src_embedding.weight"]
+    spec.decoder.embeddings.weight = weights["tgt_embedding.weight"]
+    spec.decoder.projection.weight = weights["tgt_embedding.weight"]  # tied
+    spec.register_source_vocabulary(job["src_tokens"])
+    spec.register_target_vocabulary(job["tgt_tokens"])
+    spec.config.bos_token = spec.config.decoder_start_token = "<bos>"
+    spec.config.eos_token, spec.config.unk_token = "<eos>", "<unk>"
+    spec.config.add_source_bos = spec.config.add_source_eos = False  # our source ids end in <eos>
+    spec.validate()
+    return spec
+
+
+def marian(job: dict):
+    """MarianMTModel.generate with its cache and fused attention. Its weights are random and never end a sentence, so
+    each batch gets exactly as many tokens as our longest translation of it, <eos> counted: what a trained model of its
+    would need, for its rows do not leave the batch when they have ended."""
+    import torch
+
+    from benchmarks.peers import training
+
+    torch.set_num_threads(job["threads"])
+    model, _ = training.marian(job)
+    model.eval()
+    sources = [training.pad(batch) for batch in job["batches"]]
+
+    @torch.inference_mode()
+    def translate(task):
+        began = time.perf_counter()
+        for src, n in zip(sources, job["longest"][str(task["beam"])], strict=True):
+            out = model.generate(
+                input_ids=src,
+                attention_mask=(src != PAD).long(),
+                num_beams=task["beam"],
+                do_sample=False,
+                min_new_tokens=n,
+                max_new_tokens=n,
+            )
+            assert out.shape[1] == n + 1, (out.shape, n)
+        return {"seconds": time.perf_counter() - began}
+
+    return {"versions": {"transformers": importlib.metadata.version("transformers")}}, translate
+
+
+PEERS = {"ours": ours, "ctranslate2": ctranslate2, "marian": marian}
+
+if __name__ == "__main__":
+    serve(PEERS)
