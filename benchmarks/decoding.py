@@ -1,0 +1,231 @@
+"""Translation with this course against other implementations: sentences a second, greedy and beam 4.
+
+The 1,000 test sentences in the same batches, float32, the same threads, in turns as in benchmarks.training. CTranslate2
+gets our weights and must find our translations; Marian's are random. Then: what the cache of keys and values saves, how
+long one short sentence takes, and what the import costs.
+
+python -m benchmarks.decoding --rounds 5 --peers ctranslate2,marian
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from benchmarks.common import BENCH, ratios, record, say, spread, start, table, take_turns
+from benchmarks.training import sizes, write_job
+from utils import corpus
+from utils.batching import chunks, pad
+from utils.config import ROOT
+from utils.decoding import beam, greedy
+from utils.positional import sinusoidal
+from utils.tokenizer import BOS, EOS, PAD
+from utils.translate import BATCH, CHECKPOINT, Translator, load_translator, pieces
+
+NAMES = {
+    "ours": "this course, text to text",
+    "ctranslate2": "CTranslate2, ids to ids",
+    "marian": "Hugging Face Marian.generate, ids to ids",
+}
+BEAMS = (1, 4)
+SENTENCE = "我喜欢学习。"
+
+
+def source_batches(translator: Translator, sentences: list[str]) -> list[list[list[int]]]:
+    """Source ids as `translate` batches them: cut into what the model may get, sorted by length, so many at a time."""
+    parts = [piece for s in sentences for piece in pieces(s) if translator.readable.search(piece)]
+    return [translator.tokenizer.encode_src(batch) for batch in chunks(sorted(parts, key=len), BATCH)]
+
+
+def search(translator: Translator, batches: list[list[list[int]]], width: int) -> list[list[list[int]]]:
+    """Our target ids for every batch, as `translate` finds them."""
+    found = []
+    for batch in batches:
+        src, limits = pad(batch), [2 * len(row) + 10 for row in batch]
+        found.append(
+            greedy(translator.model, src, limits) if width == 1 else beam(translator.model, src, limits, width)
+        )
+    return found
+
+
+def write_weights(translator: Translator, path: Path) -> Path:
+    """The checkpoint as NumPy reads it, its positions with it: a peer's environment has nothing of ours."""
+    weights = {name: w.numpy() for name, w in translator.model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, positions=sinusoidal(512, translator.model.config.d_model).numpy(), **weights)
+    return path
+
+
+# ------------------------------------------------------------------------------------------ with and without a cache
+
+
+class NeverEnding:
+    """A model whose sentences go on to the limit: <eos> is forbidden. All else is the model's."""
+
+    def __init__(self, model):
+        self.model = model
+        self.encode = model.encode
+
+    def step(self, tokens, state):
+        logits, state = self.model.step(tokens, state)
+        return logits.index_fill(1, torch.tensor([EOS]), -torch.inf), state
+
+
+@torch.inference_mode()
+def uncached(model, src: torch.Tensor, n: int) -> list[list[int]]:
+    """Greedy search as one would write it first: `forward` on everything so far, encoder and all, for each token."""
+    tokens = torch.full((len(src), 1), BOS)
+    for _ in range(n):
+        logits = model(src, tokens)[:, -1].index_fill(1, torch.tensor([PAD, BOS, EOS]), -torch.inf)
+        tokens = torch.cat([tokens, logits.argmax(-1, keepdim=True)], dim=1)
+    return tokens[:, 1:].tolist()
+
+
+def cache_saves(translator: Translator, src: torch.Tensor, n: int, rounds: int) -> dict:
+    """Seconds for n tokens of every row with and without the cache, in turns, and the share of equal tokens."""
+    fast, slow = [], []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        cached = greedy(NeverEnding(translator.model), src, n)
+        fast.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        plain = uncached(translator.model, src, n)
+        slow.append(time.perf_counter() - began)
+    pairs = [(a, b) for one, other in zip(cached, plain, strict=True) for a, b in zip(one, other, strict=True)]
+    return {"cached": fast, "uncached": slow, "equal": sum(a == b for a, b in pairs) / len(pairs)}
+
+
+# ------------------------------------------------------------------------------------------ small things that wait
+
+
+def one_sentence(translator: Translator, width: int, times: int) -> list[float]:
+    """Seconds of each `translate` of one short sentence, after some that warmed it up."""
+    found = []
+    for i in range(times + 3):
+        began = time.perf_counter()
+        translator.translate(SENTENCE, beam_size=width)
+        if i >= 3:
+            found.append(time.perf_counter() - began)
+    return found
+
+
+def import_seconds(statement: str, times: int) -> list[float]:
+    """What a statement takes in a fresh Python that has imported torch before."""
+    code = f"import time, torch; began = time.perf_counter(); {statement}; print(time.perf_counter() - began)"
+    command = [sys.executable, "-c", code]
+    return [float(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout) for _ in range(times)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--peers", default="ctranslate2,marian", help="which, with commas")
+    add("--rounds", type=int, default=5)
+    add("--sentences", type=int, default=1000, help="so many of the test sentences")
+    add("--length", type=int, default=64, help="tokens of each row in the comparison with no cache")
+    add("--times", type=int, default=50, help="translations of one short sentence; a tenth as many imports")
+    add("--threads", type=int, default=os.cpu_count())
+    add("--out", type=Path, help="default: benchmarks/results")
+    args = parser.parse_args(argv)
+    peers = [name for name in args.peers.split(",") if name]
+    if unknown := set(peers) - NAMES.keys():
+        raise SystemExit(f"There is no peer called {sorted(unknown)[0]!r} here; there are {', '.join(NAMES)}.")
+
+    torch.set_num_threads(args.threads)
+    translator = load_translator(CHECKPOINT, "cpu")
+    sentences = [item.zh for item in corpus.load().test[: args.sentences]]
+    batches = source_batches(translator, sentences)
+    say("our translations")
+    found = {width: search(translator, batches, width) for width in BEAMS}
+    tokenizer = translator.tokenizer
+    job = write_job(
+        BENCH / "decoding.json",
+        sizes=sizes(),
+        threads=args.threads,
+        checkpoint=str(CHECKPOINT),
+        sentences=sentences,
+        batches=batches,
+        longest={width: [max(map(len, ids)) + 1 for ids in found[width]] for width in BEAMS},
+        weights=str(write_weights(translator, BENCH / "decoding.npz")),
+        src_tokens=tokenizer.src_tokens(list(range(tokenizer.src_vocab))),
+        tgt_tokens=tokenizer.tgt_tokens(list(range(tokenizer.tgt_vocab))),
+    )
+    workers, failed = start(["ours", *peers], "benchmarks.peers.decoding", job, args.threads)
+    if "ours" in failed:
+        raise SystemExit(f"Our own search {failed['ours']}")
+    about = {name: worker.about for name, worker in workers.items()}
+    try:
+        answers = {width: take_turns(workers, failed, {"beam": width}, args.rounds) for width in BEAMS}
+    finally:
+        for worker in workers.values():
+            worker.close()
+
+    speed = {
+        width: {name: [len(sentences) / a["seconds"] for a in got] for name, got in answers[width].items()}
+        for width in BEAMS
+    }
+    identical: dict[str, dict] = {}
+    lines = []
+    for name in ["ours", *peers]:
+        if name in failed:
+            lines.append([NAMES[name], failed[name], *[""] * 6])
+            continue
+        cells = [NAMES[name]]
+        for width in BEAMS:
+            mine = [ids for batch in found[width] for ids in batch]
+            theirs = answers[width][name][0].get("ids")
+            same = None if theirs is None else sum(a == b for a, b in zip(mine, theirs, strict=True)) / len(mine)
+            identical.setdefault(name, {})[width] = same
+            times = "" if name == "ours" else spread(ratios(speed[width]["ours"], speed[width][name]))
+            cells += [f"{median(speed[width][name]):,.0f}", times, "" if same is None else f"{100 * same:.1f} %"]
+        lines.append([*cells, ", ".join(f"{k} {v}" for k, v in about[name]["versions"].items())])
+    header = ["implementation"]
+    for name in ("greedy", "beam 4"):
+        header += [f"{name}, sentences/s", "ours is faster by", "same translation"]
+
+    say("with and without a cache")
+    middle = pad(batches[len(batches) // 2][:BATCH])
+    cache = cache_saves(translator, middle, args.length, args.rounds)
+    say("one sentence, and the import")
+    short = {width: one_sentence(translator, width, args.times) for width in BEAMS}
+    imports = {
+        s: import_seconds(s, max(2, args.times // 10)) for s in ("import utils", "from utils import load_translator")
+    }
+    text = f"""## Decoding
+
+{len(sentences):,} test sentences, batches of {BATCH}, {args.rounds} rounds in turns, {args.threads} threads, float32.
+
+{table([*header, "versions"], lines)}
+
+Ratios: median (smallest..largest) over the rounds. Our rows leave the batch when their sentence has ended; Marian, \
+with random weights, was made to write as many tokens in each batch as our longest translation there.
+
+- The cache makes greedy search of {len(middle)} rows to exactly {args.length} tokens \
+{spread(ratios(cache["uncached"], cache["cached"]))} times as fast as `forward` on the whole prefix at each step; \
+{100 * cache["equal"]:.1f} % of the tokens are equal.
+- One short sentence, warm: {1000 * median(short[1]):.0f} ms greedy, {1000 * median(short[4]):.0f} ms with beam 4.
+- After `import torch`, {", ".join(f"`{s}` takes {median(t):.2f} s" for s, t in imports.items())}."""
+    record(
+        "decoding",
+        argv,
+        text,
+        args.out,
+        threads=args.threads,
+        sentences_per_second=speed,
+        identical=identical,
+        cache=cache,
+        one_sentence=short,
+        imports=imports,
+        failed=failed,
+        about=about,
+    )
+
+
+if __name__ == "__main__":
+    main()
