@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny import random_ids, tiny_checkpoint, tiny_model, tiny_tokenizer
 from torch.testing import assert_close
 
-from utils.checkpoint import CheckpointError, load_model, save_model, write_atomically
+from utils.checkpoint import CheckpointError, load_model, save_model, write_files
 
 FILES = ["config.json", "model.safetensors", "tokenizer.json"]
 
@@ -51,33 +52,47 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-
-    def write(temporary):
-        with open(temporary, "w") as file:
-            file.write("ne")
-            file.flush()
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, write)
-    assert contents(tmp_path) == {"file": b"old"}
+@contextmanager
+def no_file_beyond(size: int):
+    """The operating system refuses what makes a file of this process longer, half-way through the writing."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_fills_up_while_a_model_is_saved(folder, monkeypatch):
-    before, (model, tokenizer) = contents(folder), load_model(folder)
+SENTENCE = r"Cannot write .*{}: File too large\. What was there before is unharmed: make room on the disk"
 
-    def half_a_file(weights, path):
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", half_a_file)
-    other = {name: w + 1 for name, w in model.state_dict().items()}
-    with pytest.raises(OSError, match="No space left"):
-        save_model(folder, other, model.config, tokenizer)
+def test_all_files_or_none(tmp_path):
+    """The last one is too much for the disk: the first ones are not there either, and no half of any."""
+    (tmp_path / "b").write_text("old")
+    writers = {name: lambda path, n=n: path.write_bytes(bytes(n)) for name, n in (("a", 9), ("b", 9), ("c", 10**5))}
+    with no_file_beyond(10**4), pytest.raises(OSError, match=SENTENCE.format("c")):
+        write_files(tmp_path, writers)
+    assert contents(tmp_path) == {"b": b"old"}
+    write_files(tmp_path, writers)
+    assert contents(tmp_path) == {"a": bytes(9), "b": bytes(9), "c": bytes(10**5)}
+
+
+def test_what_a_killed_writer_left_is_overwritten(tmp_path):
+    (tmp_path / ".a.tmp").write_bytes(bytes(99))
+    write_files(tmp_path, {"a": lambda path: path.write_bytes(b"new")})
+    assert contents(tmp_path) == {"a": b"new"}
+
+
+def test_a_disk_that_fills_up_while_another_model_is_saved(folder):
+    """Another in its sizes, too: old weights beside a new config.json would be no checkpoint."""
+    before, (_, tokenizer) = contents(folder), load_model(folder)
+    other = tiny_model(d_model=16, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
+    limit = len(before["model.safetensors"])  # of which the new one would need twice as much
+    with no_file_beyond(limit), pytest.raises(OSError, match=SENTENCE.format("model.safetensors")):
+        save_model(folder, other.state_dict(), other.config, tokenizer)
     assert contents(folder) == before
+    load_model(folder)
 
 
 # ------------------------------------------------------------------------------------------------------- harm

@@ -6,9 +6,8 @@ import math
 import re
 import shutil
 import signal
-import subprocess
-import sys
 
+import forked
 import pytest
 import torch
 from tiny import PAIRS, SRC, TGT, tiny_model
@@ -17,7 +16,7 @@ from torch.testing import assert_close
 from utils import corpus, load_translator, training
 from utils.batching import EpochBatches, make_batch
 from utils.checkpoint import load_model
-from utils.config import ROOT, ModelConfig, TrainConfig
+from utils.config import ModelConfig, TrainConfig
 from utils.training import (
     Trainer,
     TrainingError,
@@ -72,10 +71,10 @@ def stop_after(trained: Trainer, steps: int) -> None:
     """Let `trained` do some steps, then interrupt it as a person would: where the next would begin."""
     train_step = trained.train_step
 
-    def step(batches):
+    def step(*args):
         if trained.progress.step == steps:
             raise Stopped
-        return train_step(batches)
+        return train_step(*args)
 
     trained.train_step = step
     with pytest.raises(Stopped):
@@ -115,8 +114,9 @@ def test_a_state_goes_only_with_its_model_and_its_pairs():
         stranger.load_state(state)
     with pytest.raises(RuntimeError, match="state_dict"):
         trainer(kind="rnn").load_state(state)
-    del state["data"]  # states of older runs do not have it
-    stranger.load_state(state)
+    # States of older runs do not tell their pairs, but the random generators' state.
+    del state["data"]
+    stranger.load_state(state | {"rng": {"cpu": torch.get_rng_state(), "cuda": []}})
 
 
 def test_the_learning_rate_rises_stays_and_falls():
@@ -237,9 +237,9 @@ def copy(whole, tmp_path):
 
 
 def assert_same_result(folder, whole):
-    """The same weights, averages, moments and random state, to the last bit; and nothing else left in the folder."""
+    """The same weights, averages and moments, to the last bit; and nothing else left in the folder."""
     ours, theirs = (torch.load(one / "train_state.pt", weights_only=True) for one in (folder, whole))
-    for key in ("model", "average", "optimizer", "rng", "data"):
+    for key in ("model", "average", "optimizer", "data"):
         assert_close(ours[key], theirs[key], rtol=0, atol=0)
     assert (folder / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in whole.iterdir())
@@ -278,8 +278,9 @@ KILLS = [
     ("os.replace", 3, 1, None),  # the very first save: the state is there, the weights are not
     ("train_step", 8, 8, 8),  # after the last step of the first epoch
     ("train_step", 4, 11, 11),  # in the middle of the second
-    ("torch.save", 3, 13, 13),  # half of the state is written
-    ("os.replace", 8, 15, 14),  # between the files of a save: the state is new, the weights are old
+    ("write_bytes", 5, 13, 13),  # half of the third save's state is written
+    ("write_bytes", 4, 14, 14),  # the second save's state is written, half of its weights are
+    ("os.replace", 8, 16, 15),  # between two renames of a save: the state is new, the weights are old
 ]
 
 
@@ -288,9 +289,8 @@ def test_killed_and_called_again_and_again_is_uninterrupted(command, whole, tmp_
     out = tmp_path / "out"
     arguments = [*command, "--out", str(out)]
     for function, call, in_state, in_weights in KILLS:
-        driver = [sys.executable, str(ROOT / "tests" / "killed_training.py"), function, str(call)]
-        killed = subprocess.run([*driver, *arguments], capture_output=True, cwd=ROOT)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+        killed = forked.start(tmp_path / "log", forked.killed_training, function, call, arguments)
+        assert forked.join([killed]) == [-signal.SIGKILL], (tmp_path / "log").read_text()
         state = torch.load(out / "train_state.pt", weights_only=True)
         assert state["progress"]["step"] == in_state
         assert any(path.suffix == ".tmp" for path in out.iterdir()) == (function != "train_step")
@@ -304,34 +304,40 @@ def test_killed_and_called_again_and_again_is_uninterrupted(command, whole, tmp_
     assert_same_result(out, whole)
 
 
-def test_interrupted_from_the_keyboard_saves_and_goes_on(command, whole, tmp_path, monkeypatch, capsys):
-    arguments = [*command, "--out", str(tmp_path / "out")]
+def signalled(monkeypatch, at: int, *signals: int) -> None:
+    """Let training get the signals in the middle of the step after `at` steps, where some weights are new."""
     train_step = Trainer.train_step
 
-    def interrupted(self, batches):
-        if self.progress.step == 7:
-            raise KeyboardInterrupt
-        return train_step(self, batches)
+    def interrupted(self, *args):
+        if self.progress.step == at:
+            step = self.optimizer.step
+            self.optimizer.step = lambda: (step(), *map(signal.raise_signal, signals))
+        return train_step(self, *args)
 
     monkeypatch.setattr(Trainer, "train_step", interrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_ends_the_step_saves_and_goes_on(command, whole, tmp_path, monkeypatch, capfd, number):
+    arguments = [*command, "--out", str(tmp_path / "out")]
+    handler = signal.getsignal(number)
+    signalled(monkeypatch, 7, number)
     assert main([*arguments, "--eval-minutes", "99"]) == 130
-    assert "Stopped and saved" in capsys.readouterr().err
+    printed = capfd.readouterr().err
+    assert "Stopped and saved" in printed and ("Ctrl-C again" in printed) == (number == signal.SIGINT)
+    assert signal.getsignal(number) == handler
+    assert torch.load(tmp_path / "out" / "train_state.pt", weights_only=True)["progress"]["step"] == 8
     load_model(tmp_path / "out")
     monkeypatch.undo()
     assert main(arguments) == 0
     assert_same_result(tmp_path / "out", whole)
 
 
-def test_a_disk_that_fills_up_gets_one_sentence_and_keeps_the_old_checkpoint(command, copy, monkeypatch, capsys):
+def test_interrupted_twice_stops_at_once_and_saves_nothing(command, copy, monkeypatch, capfd):
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
-
-    def full(state, path):
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    assert main([*command, "--out", str(copy), "--steps", "19"]) == 1
-    assert "No space left on device" in capsys.readouterr().err
+    signalled(monkeypatch, 18, signal.SIGINT, signal.SIGINT)
+    assert main([*command, "--out", str(copy), "--steps", "20"]) == 130
+    assert "Stopped at once" in capfd.readouterr().err
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
 

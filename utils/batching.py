@@ -3,7 +3,7 @@
 import random
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -91,5 +91,18 @@ class EpochBatches:
         """A number that changes when a pair, its cut into tokens or the order of the pairs does."""
         return zlib.crc32(repr((self.src, self.tgt)).encode())
 
-    def batch(self, indices: list[int]) -> Batch:
-        return make_batch([self.src[i] for i in indices], [self.tgt[i] for i in indices])
+    def n_targets(self, indices: list[int]) -> int:
+        """What `batch(indices).n_targets` will be, without making the batch."""
+        return sum(len(self.tgt[i]) + 1 for i in indices)
+
+    def batch(self, indices: list[int], rank: int = 0, size: int = 1) -> Batch:
+        """The batch, or one of `size` processes' share of it: every size-th sentence, from number `rank` on.
+
+        Where sentences do not go round, a share is the first sentence without its targets: nothing to learn, so no
+        loss and no gradient, but the process takes part in the step, and the others need not wait for it.
+        """
+        share = indices[rank::size]
+        if share:
+            return make_batch([self.src[i] for i in share], [self.tgt[i] for i in share])
+        first = make_batch([self.src[indices[0]]], [self.tgt[indices[0]]])
+        return replace(first, tgt_out=torch.full_like(first.tgt_out, PAD))

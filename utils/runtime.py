@@ -11,11 +11,12 @@ import torch
 def pick_device(name: str | None = None) -> torch.device:
     """The device to compute on: the one named, else CUDA where there is one, else the CPU.
 
+    Of several processes that torchrun started, each takes the GPU of its own number on its machine.
     Apple's MPS is used only when named: several kernels this course compares bit for bit differ there.
-    Raises ValueError when the named device is not there.
+    Raises ValueError when the device is not there.
     """
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -23,6 +24,16 @@ def pick_device(name: str | None = None) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False):
         raise ValueError(f"Device {name!r} is not available on this machine; 'cpu' always is.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if device.type == "mps":
+            raise ValueError("Several processes train on 'cpu' or 'cuda', not on 'mps'.")
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"There is no GPU number {device.index}: this machine has {torch.cuda.device_count()}. Start one process "
+            "per GPU (torchrun --nproc-per-node), or say --device cpu."
+        )
     return device
 
 

@@ -1,204 +1,39 @@
-"""Training a translation model: optimizer, averaging, checkpoints, and the command `make train` (lesson 08).
+"""The command `make train`: train on Tatoeba or on somebody's pairs, stop, go on; alone or with others (lesson 08).
 
 python -m utils.training --help
 """
 
 import argparse
+import io
 import json
+import os
 import platform
 import re
+import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
 
 from utils import checkpoint, corpus
-from utils.batching import Batch, EpochBatches, chunks, make_batch, token_batches
+from utils.batching import EpochBatches
 from utils.config import ROOT, ModelConfig, TrainConfig
+from utils.distributed import Unreachable, World, joined
 from utils.evaluation import evaluate
-from utils.loss import batch_loss
-from utils.runtime import (
-    autocast,
-    computing_seconds,
-    has_fast_bfloat16,
-    pick_device,
-    seed_everything,
-    set_threads,
-)
+from utils.runtime import has_fast_bfloat16, pick_device, seed_everything, set_threads
 from utils.tokenizer import Tokenizer
+from utils.trainer import Trainer, dev_nll, schedule
 from utils.translate import Translator
 
-# ---------------------------------------------------------------------------------------------------- trainer
-
-
-def schedule(progress: float, step: int, warmup: int, cooldown: float) -> float:
-    """Factor on the learning rate: up over `warmup` steps, level, and down to zero over the last `cooldown` share."""
-    return min((step + 1) / max(1, warmup), 1.0) * min(1.0, (1.0 - min(progress, 1.0)) / max(cooldown, 1e-9))
-
-
-@dataclass
-class Progress:
-    """Where a run is. `batch` counts within the epoch, `minutes` and `tokens` over the whole run, pauses left out."""
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    minutes: float = 0.0
-    tokens: int = 0
-    history: list[dict] = field(default_factory=list)
-
-
-class Trainer:
-    """One model being trained on one set of pairs: `fit` runs to the end, `save` and `resume` keep what is needed.
-
-    A resumed run equals an uninterrupted one: the order of batches depends on (seed, epoch) alone, and the state of the
-    random generators travels with the checkpoint.
-    """
-
-    def __init__(self, model: nn.Module, config: TrainConfig, data: EpochBatches, device: torch.device):
-        self.model, self.config, self.data, self.device = model.to(device), config, data, device
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
-        )
-        self.loss = torch.compile(batch_loss, dynamic=True) if config.compile else batch_loss
-        self.average = {name: p.detach().clone() for name, p in model.named_parameters()}
-        self.fingerprint = data.fingerprint()
-        self.progress = Progress()
-
-    def fraction_done(self) -> float:
-        """0 at the start, 1 when the steps or the minutes are used up."""
-        c, p = self.config, self.progress
-        by_steps = p.step / c.steps if c.steps else 0.0
-        by_minutes = p.minutes / c.minutes if c.minutes else 0.0
-        return max(by_steps, by_minutes)
-
-    def train_step(self, batches: list[Batch]) -> tuple[Tensor, int]:
-        """One update from one or several batches (gradient accumulation), as if they were one large batch.
-
-        Losses are sums, divided by the number of real target tokens in all of them. Returns the summed -log p (on the
-        device: nothing waits for it) and that number.
-        """
-        c, p = self.config, self.progress
-        self.model.train()
-        factor = schedule(self.fraction_done(), p.step, c.warmup, c.cooldown)
-        for group in self.optimizer.param_groups:
-            group["lr"] = c.lr * factor
-        n_tokens = sum(batch.n_targets for batch in batches)
-        total = torch.zeros((), device=self.device)
-        for batch in batches:
-            with autocast(self.device, c.precision):
-                loss, nll = self.loss(self.model, batch.to(self.device), c.label_smoothing)
-            (loss / n_tokens).backward()
-            total += nll
-        nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        p.step += 1
-        p.tokens += n_tokens
-        if c.ema:
-            decay = min(c.ema, (1 + p.step) / (10 + p.step))  # a young average forgets its random start quickly
-            with torch.no_grad():
-                torch._foreach_lerp_(list(self.average.values()), list(self.model.parameters()), 1 - decay)
-        return total, n_tokens
-
-    def weights(self) -> dict[str, Tensor]:
-        """What is evaluated and shipped: the running average, or the weights themselves when there is none."""
-        return self.average if self.config.ema else dict(self.model.named_parameters())
-
-    def fit(self, report: Callable[["Trainer"], dict] | None = None, save: Callable | None = None, bar: bool = True):
-        """Train to the end. Every `eval_minutes`, and at the end, `report` is asked for figures and `save` called.
-
-        Time spent in `report` and `save` does not count as training time.
-        """
-        p = self.progress
-        started = computing_seconds(self.device) - 60 * p.minutes
-        next_report = p.minutes + self.config.eval_minutes
-        nll, counted = torch.zeros((), device=self.device), 0
-        with tqdm(
-            total=100, unit="%", disable=not bar, bar_format="{desc} {percentage:3.0f}%|{bar}| {postfix}"
-        ) as meter:
-            while self.fraction_done() < 1:
-                for indices in self.steps_of_epoch():
-                    step_nll, n_tokens = self.train_step([self.data.batch(i) for i in indices])
-                    nll, counted = nll + step_nll, counted + n_tokens
-                    p.minutes = (computing_seconds(self.device) - started) / 60
-                    p.batch += len(indices)
-                    done = self.fraction_done()
-                    if p.step % 20 == 0 or done >= 1:
-                        meter.n = min(100.0, 100 * done)
-                        meter.set_postfix_str(
-                            f"step {p.step}, epoch {p.epoch}, {p.tokens / p.minutes / 60:,.0f} tokens/s"
-                        )
-                    if report and (p.minutes >= next_report or done >= 1):
-                        row = {"minutes": round(p.minutes, 2), "step": p.step, "epoch": p.epoch, "tokens": p.tokens}
-                        row["train_nll"] = round((nll / counted).item(), 4)
-                        p.history.append(row | report(self))
-                        if bar:
-                            tqdm.write(json.dumps(p.history[-1]))
-                        nll, counted = torch.zeros_like(nll), 0
-                        if save:
-                            save(self)
-                        next_report = p.minutes + self.config.eval_minutes
-                        started = computing_seconds(self.device) - 60 * p.minutes
-                    if done >= 1:
-                        break
-                else:
-                    p.epoch, p.batch = p.epoch + 1, 0
-        return self
-
-    def steps_of_epoch(self) -> Iterator[list[list[int]]]:
-        """The rest of this epoch, `accumulate` batches of indices at a time."""
-        return chunks(self.data.indices(self.progress.epoch)[self.progress.batch :], self.config.accumulate)
-
-    # ---- stopping and going on ----
-
-    def state(self) -> dict:
-        """All that a later process needs to continue as if nothing had happened."""
-        cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
-        return {
-            "model": self.model.state_dict(),
-            "average": self.average,
-            "optimizer": self.optimizer.state_dict(),
-            "progress": asdict(self.progress),
-            "data": self.fingerprint,
-            "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
-        }
-
-    def load_state(self, state: dict) -> None:
-        """Continue from a `state`; ValueError when it belongs to other pairs, RuntimeError when to another model."""
-        if state.get("data", self.fingerprint) != self.fingerprint:
-            raise ValueError("it was begun with other pairs, or another cut into tokens")
-        self.model.load_state_dict(state["model"])
-        for name, tensor in state["average"].items():
-            self.average[name].copy_(tensor)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.progress = Progress(**state["progress"])
-        torch.set_rng_state(state["rng"]["cpu"].cpu())
-        if self.device.type == "cuda" and state["rng"]["cuda"]:
-            torch.cuda.set_rng_state_all([s.cpu() for s in state["rng"]["cuda"]])
-
-
-# ---------------------------------------------------------------------------------------------------- command
+__all__ = ["Trainer", "TrainingError", "dev_nll", "machine", "main", "read_pairs", "schedule", "split_pairs"]
 
 
 class TrainingError(RuntimeError):
     """Training cannot begin or go on; the message says why and what to do."""
-
-
-@torch.inference_mode()
-def dev_nll(model: nn.Module, src: list[list[int]], tgt: list[list[int]], device: torch.device) -> float:
-    """Mean -log p of a dev token, without dropout or smoothing."""
-    model.eval()
-    nll = tokens = 0.0
-    for indices in token_batches([max(len(s), len(t) + 1) for s, t in zip(src, tgt, strict=True)], 4000):
-        batch = make_batch([src[i] for i in indices], [tgt[i] for i in indices]).to(device)
-        nll += batch_loss(model, batch, eps=0.0)[1].item()
-        tokens += batch.n_targets
-    return nll / tokens
 
 
 def machine() -> str:
@@ -292,9 +127,14 @@ HELP = {
 }
 
 
-def prepare(args: argparse.Namespace) -> tuple[Trainer, Tokenizer, list[corpus.TestItem]]:
+def prepare(
+    args: argparse.Namespace,
+    world: World = World(),  # noqa: B008 - frozen, as a default may be
+) -> tuple[Trainer, Tokenizer, list[corpus.TestItem]]:
     """Data, tokenizer, model and trainer that the arguments ask for."""
     device = pick_device(args.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     set_threads(args.threads)
     if args.pairs:
         train, dev = split_pairs(read_pairs(args.pairs))
@@ -319,38 +159,44 @@ def prepare(args: argparse.Namespace) -> tuple[Trainer, Tokenizer, list[corpus.T
         config.batch_tokens,
         config.seed,
     )
-    return Trainer(checkpoint.build(model_config), config, data, device), tokenizer, dev
+    return Trainer(checkpoint.build(model_config), config, data, device, world), tokenizer, dev
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_arguments(argv)
     try:
-        return run(args)
+        with joined() as world:
+            return run(args, world)
+    except Unreachable as error:
+        print(
+            f"Another process of this run has died or cannot be reached ({checkpoint.reason(error)}). "
+            + what_is_saved(args.out),
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)  # an orderly exit takes the connections down, and may wait for the dead process
     except (TrainingError, corpus.CorpusError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
-        return 1
+    except KeyboardInterrupt:
+        print(f"\nStopped at once; what was saved in {args.out} is whole.", file=sys.stderr)
+        return 130
+    return 1
 
 
-def run(args: argparse.Namespace) -> int:
-    """Train as the arguments say, reporting and saving on the way; 0 when done, 130 when interrupted."""
-    trainer, tokenizer, dev = prepare(args)
-    folder, state_file = args.out, args.out / "train_state.pt"
-    config = trainer.model.config
-    folder.mkdir(parents=True, exist_ok=True)  # if that fails, it should now, not at the first save
+def run(args: argparse.Namespace, world: World) -> int:
+    """Train as the arguments say, reporting and saving on the way; 0 when done, 130 when interrupted.
+
+    Of several processes the first one alone touches the folder, checks on dev, and prints.
+    """
+    trainer, tokenizer, dev = prepare(args, world)
+    folder, config = args.out, trainer.model.config
     dev_src = tokenizer.encode_src([item.zh for item in dev])
     dev_tgt = tokenizer.encode_tgt([item.references[0] for item in dev])
     evaluated = checkpoint.build(config).to(trainer.device)
-    # After everything that draws random numbers: the state of the generators is restored here.
-    if not args.fresh and (state_file.exists() or (folder / "model.safetensors").exists()):
-        resume(trainer, folder)
-        p = trainer.progress
-        if trainer.fraction_done() >= 1:
-            print(
-                f"Training in {folder} is complete ({p.step} steps, {p.minutes:.1f} minutes): give a larger --steps "
-                "or --minutes to go on."
-            )
-            return 0
-        print(f"Going on in {folder} at step {p.step}.")
+
+    def say(text: str) -> None:
+        if world.leads:
+            print(text)
 
     def report(trainer: Trainer) -> dict:
         evaluated.load_state_dict(trainer.weights())
@@ -360,38 +206,130 @@ def run(args: argparse.Namespace) -> int:
         return row
 
     def save(trainer: Trainer) -> None:
-        # The state first: a run killed between the two files goes on from what it has done.
-        checkpoint.write_atomically(state_file, lambda path: torch.save(trainer.state(), path))
-        checkpoint.save_model(folder, trainer.weights(), config, tokenizer, half=True)
         log = {
             "command": "python -m utils.training " + " ".join(sys.argv[1:]),
             "machine": machine(),
+            "processes": world.size,
             "parameters": sum(p.numel() for p in trainer.model.parameters()),
             "pairs": len(trainer.data.src),
             "training": asdict(trainer.config),
             "history": trainer.progress.history,
         }
-        checkpoint.write_text_atomically(folder / "training.json", json.dumps(log, indent=1) + "\n")
+        state = io.BytesIO()
+        torch.save(trainer.state(), state)
+        # The state first: a run killed between two renames goes on from what it has done.
+        checkpoint.write_files(
+            folder,
+            {"train_state.pt": lambda path: path.write_bytes(state.getbuffer())}
+            | checkpoint.model_writers(trainer.weights(), config, tokenizer, half=True)
+            | {"training.json": lambda path: path.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")},
+        )
 
-    try:
-        trainer.fit(report, save)
-    except KeyboardInterrupt:
-        save(trainer)
-        print(f"\nStopped and saved in {folder}; the same command goes on from here.", file=sys.stderr)
+    with alone_in(folder) if world.leads else nullcontext():
+        state = world.from_first(saved_state(folder) if world.leads and not args.fresh else None)
+        if state is not None:
+            resume(trainer, state, folder)
+            p = trainer.progress
+            if trainer.fraction_done() >= 1:
+                say(
+                    f"Training in {folder} is complete ({p.step} steps, {p.minutes:.1f} minutes): give a larger "
+                    "--steps or --minutes to go on."
+                )
+                return 0
+            say(f"Going on in {folder} at step {p.step}.")
+        with stopped_by_signals(trainer):
+            trainer.fit(report, save)
+    if trainer.fraction_done() < 1:
+        if world.leads:
+            print(f"\nStopped and saved in {folder}; the same command goes on from here.", file=sys.stderr)
         return 130
     return 0
 
 
-def resume(trainer: Trainer, folder: Path) -> None:
-    """Load the folder's training state; TrainingError when it cannot be continued with this model."""
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep other trainings out of it; TrainingError when one is in it, OSError without a folder.
+
+    The lock is the operating system's: it goes with the process that holds it, however that ends.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".training.lock")
     try:
-        state = torch.load(folder / "train_state.pt", map_location="cpu", weights_only=True)
-        trainer.load_state(state)
-    except FileNotFoundError:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise TrainingError(
+            f"Another training is at work in {folder}: wait for its end, stop it, or give another --out."
+        ) from None
+    except OSError as error:
+        raise TrainingError(f"Cannot write in {folder}: {error.strerror}. Mend that, or give another --out.") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            (folder / ".training.lock").unlink()  # while it is held, so that nobody has just taken it
+        lock.release()
+
+
+@contextmanager
+def stopped_by_signals(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C, or the SIGTERM of a machine that needs its time back, lets the step under way end, and be saved.
+
+    In the middle of a step some weights would be new and some old. A second signal acts at once.
+    """
+    if threading.current_thread() is not threading.main_thread():  # signals reach Python's main thread alone
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, _) -> None:
+        trainer.stopping = True
+        restore()
+        if number == signal.SIGINT and trainer.world.leads:
+            # Not print: what it writes to may be in the middle of printing.
+            os.write(2, b"\nStopping after this step; Ctrl-C again stops at once, and saves nothing.\n")
+
+    try:
+        for number in before:
+            signal.signal(number, stop)
+        yield
+    finally:
+        restore()
+
+
+def saved_state(folder: Path) -> bytes | None:
+    """The training state in a folder, None when nothing was begun there.
+
+    Raises TrainingError where there is a checkpoint without it.
+    """
+    if (folder / "train_state.pt").exists():
+        return (folder / "train_state.pt").read_bytes()
+    if (folder / "model.safetensors").exists():
         raise TrainingError(
             f"{folder} holds a finished checkpoint without its training state: give another --out, or --fresh to "
             "train anew and overwrite it."
-        ) from None
+        )
+    return None
+
+
+def what_is_saved(folder: Path) -> str:
+    """A sentence on what the same command will find."""
+    try:
+        state = torch.load(folder / "train_state.pt", map_location="cpu", mmap=True, weights_only=True)
+    except Exception:  # not there, most likely; torch.load raises many kinds
+        return f"There is nothing in {folder} to go on from yet: the same command begins anew."
+    return f"The checkpoint in {folder} is whole: the same command goes on from step {state['progress']['step']}."
+
+
+def resume(trainer: Trainer, state: bytes, folder: Path) -> None:
+    """Load a training state; TrainingError when it cannot be continued with this model."""
+    try:
+        trainer.load_state(torch.load(io.BytesIO(state), map_location="cpu", weights_only=True))
     except Exception as error:  # torch.load and load_state_dict raise many kinds; none is worth a traceback here
         raise TrainingError(
             f"{folder / 'train_state.pt'} does not fit this command ({checkpoint.reason(error)}): repeat the command "

@@ -1,0 +1,91 @@
+"""Other processes at little cost: each is forked, in milliseconds, from one that has PyTorch imported already.
+
+The processes run what their test asks, and can be killed without harm to it. (pytest itself must not be forked: it has
+threads.) They see the package as users do, without the shape checks of tests/conftest.py.
+"""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import torch
+
+from utils import training
+
+fork = multiprocessing.get_context("forkserver")
+fork.set_forkserver_preload(["torch._dynamo", "safetensors.torch", "tokenizers", "utils.training", "sacrebleu"])
+
+
+def in_process(log: Path, environment: dict, function, args: tuple) -> None:
+    """Run `function`, its output to a file, and exit with what it returns."""
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    sys.exit(function(*args))
+
+
+def start(log: Path, function, *args, environment: dict | None = None):
+    """The process, started; `join()`, `kill()` and `exitcode` as multiprocessing has them."""
+    process = fork.Process(target=in_process, args=(log, environment or {}, function, args))
+    process.start()
+    return process
+
+
+def start_together(size: int, folder: Path, function, *args) -> list:
+    """Processes that find one another as those of torchrun do; their outputs go to folder/0.log and so on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    there = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
+    return [
+        start(folder / f"{rank}.log", function, *args, environment=there | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(size)
+    ]
+
+
+def join(processes: list, seconds: float = 60) -> list[int]:
+    """Their exit codes; who is not done by then is killed, and its code is -9."""
+    for process in processes:
+        process.join(seconds)
+        if process.is_alive():
+            process.kill()
+            process.join()
+    return [process.exitcode for process in processes]
+
+
+def killed_training(function: str, call: int, arguments: list[str]) -> int:
+    """`python -m utils.training`, killed (as by kill -9) at a chosen call of a chosen function."""
+    left = call
+
+    def kill_at_last_call() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def killed_before(original):
+        def wrapped(*args, **kwargs):
+            kill_at_last_call()
+            return original(*args, **kwargs)
+
+        return wrapped
+
+    def half_written(path: Path, data: bytes) -> None:
+        with open(path, "wb") as file:
+            file.write(data[: len(data) // 2])
+            file.flush()
+            kill_at_last_call()
+            file.write(data[len(data) // 2 :])
+
+    if function == "write_bytes":
+        Path.write_bytes = half_written
+    elif function == "os.replace":
+        os.replace = killed_before(os.replace)
+    else:
+        training.Trainer.train_step = killed_before(training.Trainer.train_step)
+    return training.main(arguments)
