@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help setup lab test lint run train train-rnn results experiments clean
+.PHONY: help setup lab test lint run train train-rnn results experiments bench clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -39,9 +39,12 @@ results: $(READY) ## score the shipped checkpoint; renew evaluation.json, the re
 experiments: $(READY) ## run the long experiments behind some figures (EXPERIMENT=name for one)
 	@$(PY) tools/run_experiments.py $(EXPERIMENT)
 
+bench: $(READY) ## measure the package's speed against other implementations (ARGS="--only training --rounds 5"; --help)
+	@$(PY) -m benchmarks $(ARGS)
+
 clean: ## remove what the commands above made; your copies in work/ stay
-	rm -rf $(VENV) data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
-	find utils tools tests notebooks experiments -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+	rm -rf $(VENV) .bench data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find utils tools tests notebooks experiments benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Set-up happens once, and again only when the lock changes: the stamp is the last thing it makes, so
 # that a set-up which failed half-way goes on from there at the next call.

@@ -1,5 +1,6 @@
 """What the benchmarks share: environments and processes of the peers, turns, medians, tables, records."""
 
+import contextlib
 import json
 import math
 import os
@@ -96,18 +97,17 @@ class Worker:
         return json.loads(line)
 
     def ask(self, task: dict) -> dict:
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has died: answer() says of what
             self.process.stdin.write(json.dumps(task) + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has died: answer() says of what
         return self.answer()
 
     def close(self) -> None:
-        self.process.stdout.close()
-        self.process.stdin.close()
         self.process.terminate()
         self.process.wait()
+        self.process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):  # what it died before reading
+            self.process.stdin.close()
         self.log.close()
 
 

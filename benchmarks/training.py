@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from torch import nn
 
 from benchmarks.common import BENCH, flops, gemm_rate, ratios, record, spread, start, table, take_turns
 from utils import corpus
@@ -21,6 +22,7 @@ from utils.batching import EpochBatches, make_batch
 from utils.checkpoint import build, load_model
 from utils.config import ModelConfig
 from utils.loss import batch_loss
+from utils.runtime import autocast
 from utils.translate import CHECKPOINT
 
 NAMES = {
@@ -33,7 +35,7 @@ NAMES = {
     "joeynmt": "JoeyNMT",
     "joeynmt-batches": "JoeyNMT, its own batches",
 }
-PEERS = [name for name in NAMES if name not in ("ours", "ours-compile")]
+PEERS = [name for name in NAMES if name != "ours"]
 
 
 def sizes() -> dict:
@@ -61,25 +63,27 @@ def write_job(path: Path, **job) -> Path:
     return path
 
 
-def step_flops(sizes: dict, rows: list[dict]) -> int:
+def step_flops(model: nn.Module, rows: list[dict], device: torch.device, precision: str = "float32") -> int:
     """Operations of our step on all the batches: matrix products and attentions, forwards and backwards."""
-    model = build(ModelConfig(**sizes, dropout=0.0)).train()
-    return sum(
-        flops(lambda batch=batch: batch_loss(model, make_batch(batch["src"], batch["tgt"]), 0.1)[0].backward())
-        for batch in rows
-    )
+
+    def step(batch: dict) -> None:
+        with autocast(device, precision):
+            loss, _ = batch_loss(model, make_batch(batch["src"], batch["tgt"]).to(device), 0.1)
+        loss.backward()
+
+    return sum(flops(lambda batch=batch: step(batch)) for batch in rows)
 
 
-def gemm_shapes(sizes: dict, batch_tokens: int) -> list[tuple[int, int, int]]:
+def gemm_shapes(sizes: dict, batch_tokens: int, square: int = 2048) -> list[tuple[int, int, int]]:
     """Products as they occur in the step, and a large square one."""
     d, ff, n = sizes["d_model"], sizes["d_ff"], batch_tokens
-    return [(n, d, ff), (n, ff, d), (n, d, 3 * d), (n, d, sizes["tgt_vocab"]), (d, n, ff), (2048, 2048, 2048)]
+    return [(n, d, ff), (n, ff, d), (n, d, 3 * d), (n, d, sizes["tgt_vocab"]), (d, n, ff), (square, square, square)]
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--peers", default=",".join(PEERS), help=f"which, with commas: {', '.join([*PEERS, 'ours-compile'])}")
+    add("--peers", default=",".join(PEERS), help="which, with commas")
     add("--rounds", type=int, default=10)
     add("--batches", type=int, default=12)
     add("--batch-tokens", type=int, default=2500)
@@ -87,8 +91,8 @@ def main(argv: list[str] | None = None) -> None:
     add("--out", type=Path, help="default: benchmarks/results")
     args = parser.parse_args(argv)
     peers = [name for name in args.peers.split(",") if name]
-    if unknown := set(peers) - NAMES.keys():
-        raise SystemExit(f"There is no peer called {sorted(unknown)[0]!r} here; there are {', '.join(NAMES)}.")
+    if unknown := set(peers) - set(PEERS):
+        raise SystemExit(f"There is no peer called {sorted(unknown)[0]!r} here; there are {', '.join(PEERS)}.")
 
     torch.set_num_threads(args.threads)
     model_sizes, rows = sizes(), batches(args.batches, args.batch_tokens)
@@ -108,7 +112,8 @@ def main(argv: list[str] | None = None) -> None:
             worker.close()
 
     rates = {shape: max(before[shape], after[shape]) for shape in before}
-    operations, tokens = step_flops(model_sizes, rows), sum(len(t) + 1 for batch in rows for t in batch["tgt"])
+    operations = step_flops(build(ModelConfig(**model_sizes)), rows, cpu)
+    tokens = sum(len(t) + 1 for batch in rows for t in batch["tgt"])
     floor = tokens * max(rates.values()) / operations
     speed = {name: [a["tokens"] / a["seconds"] for a in found] for name, found in answers.items()}
     lines = []

@@ -282,11 +282,11 @@ def ours(job: dict, compiled: bool = False):
         steps=10**9,
         lr=1e-4,
         warmup=1,
-        cooldown=0,
+        cooldown=0.0,
         weight_decay=0.01,
         label_smoothing=SMOOTHING,
         clip=1.0,
-        ema=0,
+        ema=0.0,
         precision="float32",
         compile=compiled,
     )
