@@ -73,16 +73,17 @@ def beam(
 
     for t in range(longest):
         logits, state = model.step(history[:, :, t].flatten(), state)
-        logp = _log_probs(logits).unflatten(0, (-1, K))  # (b, K, V)
+        # Of each hypothesis only its own K best continuations (fewer, if there are fewer words) can be among the K best.
+        logp, word = _log_probs(logits).topk(min(K, logits.shape[1]), dim=1)
+        logp, word = logp.unflatten(0, (-1, K)), word.unflatten(0, (-1, K))  # (b, K, k)
         # A finished hypothesis has one continuation, <eos> again, which costs nothing and adds no length.
-        logp[finished] = -torch.inf
-        logp[..., EOS].masked_fill_(finished, 0.0)
-        candidate = total[..., None] + logp  # (b, K, V)
+        logp[finished], word[finished] = -torch.inf, EOS
+        logp[..., 0].masked_fill_(finished, 0.0)
+        candidate = total[..., None] + logp  # (b, K, k)
         new_length = length + ~finished  # (b, K)
         score = candidate / new_length[..., None] ** length_penalty
-        V = candidate.shape[-1]
         chosen = score.flatten(1).topk(K, dim=1).indices  # (b, K)
-        parent, token = chosen // V, chosen % V
+        parent, token = chosen // logp.shape[-1], word.flatten(1).gather(1, chosen)
 
         total = candidate.flatten(1).gather(1, chosen)
         length = new_length.gather(1, parent)

@@ -72,16 +72,21 @@ class DecoderLayer(nn.Module):
         return self.add_norms[2](y, self.feed_forward)
 
     def step(
-        self, y: Float[Tensor, "B 1 D"], cache: KVCache, memory_kv: tuple[Tensor, Tensor], src_mask: Tensor
-    ) -> Float[Tensor, "B 1 D"]:
-        """`forward` for the newest position alone: earlier ones are in the cache, so nothing needs masking."""
+        self, y: Float[Tensor, "R 1 D"], cache: KVCache, memory_kv: tuple[Tensor, Tensor], src_mask: Tensor
+    ) -> Float[Tensor, "R 1 D"]:
+        """`forward` for the newest position alone: earlier ones are in the cache, so nothing needs masking.
+
+        R rows, the same number for each of the B sentences of the memory, side by side.
+        """
 
         def attend_to_the_past(y: Tensor) -> Tensor:
             keys, values = cache.append(*self.self_attention.keys_values(y))
             return self.self_attention.attend(self.self_attention.queries(y), keys, values)
 
         def attend_to_the_source(y: Tensor) -> Tensor:
-            return self.cross_attention.attend(self.cross_attention.queries(y), *memory_kv, src_mask)
+            # The hypotheses of one sentence are so many queries to the same memory: (B, hypotheses, D).
+            queries = self.cross_attention.queries(y.reshape(len(src_mask), -1, y.shape[-1]))
+            return self.cross_attention.attend(queries, *memory_kv, src_mask).reshape(y.shape)
 
         y = self.add_norms[0](y, attend_to_the_past)
         y = self.add_norms[1](y, attend_to_the_source)
@@ -90,19 +95,31 @@ class DecoderLayer(nn.Module):
 
 @dataclass
 class TransformerState:
-    """What decoding carries from step to step: the source as keys and values, and a cache per layer."""
+    """What decoding carries from step to step: the source as keys and values, and a cache per layer.
+
+    The R rows that are decoded come from B sentences, R/B side by side for each (the hypotheses of a beam). They share
+    their sentence's keys and values, so that a beam neither copies these nor moves them when hypotheses change places.
+    """
 
     src_mask: Tensor  # (B, 1, 1, S)
     memory_kv: list[tuple[Tensor, Tensor]]  # a layer each: (B, H, S, D_head) twice
-    caches: list[KVCache]
+    caches: list[KVCache]  # a layer each, R rows
+    sentence: Tensor  # (R,): which of the B sentences a row belongs to
     position: int = 0
 
-    def reorder(self, index: Int[Tensor, " B"]) -> None:
-        """Row b becomes what row index[b] was, in every tensor that has a batch."""
-        self.src_mask = self.src_mask[index]
-        self.memory_kv = [(k[index], v[index]) for k, v in self.memory_kv]
+    def reorder(self, index: Int[Tensor, " R"]) -> None:
+        """Row r becomes what row index[r] was, in every tensor that has a batch."""
         for cache in self.caches:
             cache.reorder(index)
+        sentence = self.sentence[index]
+        if torch.equal(sentence, self.sentence):
+            return
+        kept, rows = sentence.unique_consecutive(return_counts=True)
+        if (rows != rows[0]).any():  # not the same number for each: then every row has a copy of its own
+            kept = sentence
+        self.src_mask = self.src_mask[kept]
+        self.memory_kv = [(k[kept], v[kept]) for k, v in self.memory_kv]
+        self.sentence = torch.arange(len(kept), device=index.device).repeat_interleave(len(index) // len(kept))
 
 
 class Transformer(nn.Module):
@@ -163,11 +180,12 @@ class Transformer(nn.Module):
     def encode(self, src: Int[Tensor, "B S"], src_mask: Bool[Tensor, "B 1 1 S"]) -> TransformerState:
         memory = self.encode_memory(src, src_mask)
         memory_kv = [layer.cross_attention.keys_values(memory) for layer in self.decoder]
-        return TransformerState(src_mask, memory_kv, [KVCache() for _ in self.decoder])
+        sentence = torch.arange(len(src), device=src.device)
+        return TransformerState(src_mask, memory_kv, [KVCache() for _ in self.decoder], sentence)
 
-    def step(self, tokens: Int[Tensor, " B"], state: TransformerState) -> tuple[Float[Tensor, "B V"], TransformerState]:
+    def step(self, tokens: Int[Tensor, " R"], state: TransformerState) -> tuple[Float[Tensor, "R V"], TransformerState]:
         """Logits after one more target token per row."""
-        y = self.embed(self.tgt_embedding, tokens[:, None], start=state.position)  # (B, 1, D)
+        y = self.embed(self.tgt_embedding, tokens[:, None], start=state.position)  # (R, 1, D)
         for layer, cache, memory_kv in zip(self.decoder, state.caches, state.memory_kv, strict=True):
             y = layer.step(y, cache, memory_kv, state.src_mask)
         state.position += 1
