@@ -135,6 +135,20 @@ def test_reordered_rows_take_everything_along(kind, index, when):
         assert_close(logits, want[:, t])
 
 
+def test_hypotheses_of_a_sentence_share_its_memory():
+    """A beam of three copies nothing, whoever overtakes whom; when a sentence leaves, its memory does."""
+    model = MODELS["transformer"]
+    state = model.encode(random_ids([5, 3], 13), padding_mask(random_ids([5, 3], 13)))
+    memory = state.memory_kv[0][0]
+    state.reorder(torch.tensor([0, 0, 0, 1, 1, 1]))
+    assert torch.equal(state.memory_kv[0][0], memory)
+    shared = state.memory_kv[0][0]
+    state.reorder(torch.tensor([2, 0, 0, 4, 5, 3]))
+    assert state.memory_kv[0][0] is shared
+    state.reorder(torch.tensor([5, 3, 3]))
+    assert torch.equal(state.memory_kv[0][0], memory[1:])
+
+
 @both_models
 def test_cross_attention_weights_are_distributions_over_the_real_source(kind):
     src, tgt = random_ids([5, 3, 1], 13), random_ids([4, 6, 2], 11)
