@@ -80,8 +80,8 @@ class DecoderLayer(nn.Module):
         """
 
         def attend_to_the_past(y: Tensor) -> Tensor:
-            keys, values = cache.append(*self.self_attention.keys_values(y))
-            return self.self_attention.attend(self.self_attention.queries(y), keys, values)
+            q, k, v = self.self_attention.queries_keys_values(y)
+            return self.self_attention.attend(q, *cache.append(k, v))
 
         def attend_to_the_source(y: Tensor) -> Tensor:
             # The hypotheses of one sentence are so many queries to the same memory: (B, hypotheses, D).
