@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     add = parser.add_argument
     add("--only", default=DEFAULT, help=f"with commas, of {', '.join(BENCHMARKS)}; default: {DEFAULT}")
-    add("--peers", help=f"with commas, of {', '.join(every)}; default: all")
+    add("--peers", help=f"with commas, of {', '.join(every)}; default: all but ours-compile")
     add("--rounds", type=int, help="turns of each peer")
     add("--threads", type=int, help="CPU threads of each; default: all cores")
     add("--minutes", type=float, help="minutes of computing for each recipe of `quality`")

@@ -126,7 +126,7 @@ def import_seconds(statement: str, times: int) -> list[float]:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--peers", default=",".join(PEERS), help="which, with commas")
+    add("--peers", default=",".join(PEERS), help="which of them, with commas")
     add("--rounds", type=int, default=5)
     add("--sentences", type=int, default=1000, help="so many of the test sentences")
     add("--length", type=int, default=64, help="tokens of each row in the comparison with no cache")

@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--minutes", type=float, default=20.0, help="minutes of computing for each")
-    add("--peers", default=",".join(PEERS), help="which, with commas")
+    add("--peers", default=",".join(PEERS), help="which of them, with commas")
     add("--runs", type=Path, default=BENCH / "quality", help="where the runs are kept")
     add("--out", type=Path, help="default: benchmarks/results")
     add("--options", nargs=argparse.REMAINDER, default=[], help="passed on to our training run")

@@ -83,7 +83,9 @@ def gemm_shapes(sizes: dict, batch_tokens: int, square: int = 2048) -> list[tupl
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--peers", default=",".join(PEERS), help="which, with commas")
+    add(
+        "--peers", default=",".join(p for p in PEERS if p != "ours-compile"), help=f"with commas, of {', '.join(PEERS)}"
+    )
     add("--rounds", type=int, default=10)
     add("--batches", type=int, default=12)
     add("--batch-tokens", type=int, default=2500)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sentencepiece
 import torch
-from joeynmt import training
+from joeynmt import builders, training
 from joeynmt.helpers import make_model_dir
 from joeynmt.helpers_for_ddp import get_logger
 from joeynmt.prediction import test
@@ -28,6 +28,13 @@ def stop_after(minutes: float) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     limit = int(usage.ru_utime + usage.ru_stime + 60 * minutes + 0.5)
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+class Plateau(torch.optim.lr_scheduler.ReduceLROnPlateau):
+    """PyTorch's, with the argument that JoeyNMT 2.3 still gives it and PyTorch has dropped."""
+
+    def __init__(self, *args, verbose: bool = False, **kwargs):
+        super().__init__(*args, **kwargs)
 
 
 class Budgeted(training.TrainManager):
@@ -60,7 +67,7 @@ def main() -> None:
     make_model_dir(folder / "model", overwrite=True)
     get_logger("", log_file=str(folder / "train.log"))
     Budgeted.minutes = minutes
-    training.TrainManager = Budgeted
+    training.TrainManager, builders.ReduceLROnPlateau = Budgeted, Plateau
     training.train(0, None, cfg, skip_test=True)
     del cfg["data"]["dev"]  # training asks for it; translated is the test alone
     cfg["testing"]["load_model"] = str(folder / "model/latest.ckpt")
