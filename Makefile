@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help setup lab test lint run train train-rnn results experiments bench clean
+.PHONY: help setup lab test lint run train train-rnn results experiments bench soak clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ experiments: $(READY) ## run the long experiments behind some figures (EXPERIMEN
 
 bench: $(READY) ## measure the package's speed against other implementations (ARGS="--only training --rounds 5"; --help)
 	@$(PY) -m benchmarks $(ARGS)
+
+soak: $(READY) ## translate random lines for ten minutes: no crash, no lost line, level memory (ARGS="--minutes 60")
+	@$(PY) tools/soak.py $(ARGS)
 
 clean: ## remove what the commands above made; your copies in work/ stay
 	rm -rf $(VENV) .bench data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -16,7 +16,9 @@ import torch
 from utils import training
 
 fork = multiprocessing.get_context("forkserver")
-fork.set_forkserver_preload(["torch._dynamo", "safetensors.torch", "tokenizers", "utils.training", "sacrebleu"])
+fork.set_forkserver_preload(
+    ["torch._dynamo", "safetensors.torch", "tokenizers", "utils.training", "sacrebleu", "filelock"]
+)
 
 
 def in_process(log: Path, environment: dict, function, args: tuple) -> None:
@@ -88,4 +90,49 @@ def killed_training(function: str, call: int, arguments: list[str]) -> int:
         os.replace = killed_before(os.replace)
     else:
         training.Trainer.train_step = killed_before(training.Trainer.train_step)
+    return training.main(arguments)
+
+
+def stopped_training(after: int, arguments: list[str]) -> int:
+    """`python -m utils.training`, interrupted by a signal in its step number `after`."""
+    train_step = training.Trainer.train_step
+
+    def interrupted(self, *args):
+        if self.progress.step == after - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train_step(self, *args)
+
+    training.Trainer.train_step = interrupted
+    return training.main(arguments)
+
+
+def torchrun(options: list[str], arguments: list[str]) -> None:
+    """`torchrun OPTIONS -m utils.training ARGUMENTS`."""
+    from torch.distributed.run import main
+
+    main([*options, "-m", "utils.training", *arguments])
+
+
+def without_rights(moment: str, folder: Path, arguments: list[str]) -> int:
+    """`python -m utils.training`, whose folder becomes read-only before a function of the module is called."""
+    where, _, name = moment.rpartition(".")
+    where = getattr(training, where) if where else training
+    function = getattr(where, name)
+
+    def refused(*args):
+        folder.chmod(0o555)
+        if os.geteuid() == 0:  # root may write all the same: become nobody
+            os.seteuid(65534)
+        return function(*args)
+
+    setattr(where, name, refused)
+    try:
+        return training.main(arguments)
+    finally:
+        os.seteuid(os.getuid())  # multiprocessing has something to tidy up
+
+
+def training_without_bleu(arguments: list[str]) -> int:
+    """`python -m utils.training`, with checks on dev that take no time."""
+    training.evaluate = lambda *_, **__: {"bleu": 0.0}
     return training.main(arguments)

@@ -281,6 +281,7 @@ KILLS = [
     ("write_bytes", 5, 13, 13),  # half of the third save's state is written
     ("write_bytes", 4, 14, 14),  # the second save's state is written, half of its weights are
     ("os.replace", 8, 16, 15),  # between two renames of a save: the state is new, the weights are old
+    ("os.replace", 8, 18, 17),  # the same, and there is nothing left to train
 ]
 
 

@@ -89,17 +89,12 @@ class Trainer:
         if n_tokens is None:
             n_tokens = sum(batch.n_targets for batch in batches)
         total = torch.zeros((), device=self.device)
-
-        def add_gradient(batch: Batch) -> None:
+        for batch in batches:
             with autocast(self.device, c.precision):
                 loss, nll = self.loss(self.model, batch.to(self.device), c.label_smoothing)
             (loss / n_tokens).backward()
-            total.add_(nll)
-
-        for batch in batches[:-1]:
-            add_gradient(batch)
-        with self.world.summed_gradients(self.model):  # once for an update, however many batches it has
-            add_gradient(batches[-1])
+            total += nll
+        self.world.sum_gradients(self.model)
         nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -231,6 +231,8 @@ def run(args: argparse.Namespace, world: World) -> int:
             resume(trainer, state, folder)
             p = trainer.progress
             if trainer.fraction_done() >= 1:
+                if world.leads and any(folder.glob(".*.tmp")):
+                    save(trainer)  # it was killed between the last renames: the weights are older than the state
                 say(
                     f"Training in {folder} is complete ({p.step} steps, {p.minutes:.1f} minutes): give a larger "
                     "--steps or --minutes to go on."

@@ -1,0 +1,177 @@
+"""Several processes train as one does: same batches, same gradients, same steps; and when one dies, the others end."""
+
+import json
+import sys
+import time
+
+import forked
+import pytest
+import torch
+from tiny import PAIRS, SRC, TGT
+from together import KINDS, compare, new_trainer
+from torch.testing import assert_close
+
+from utils.batching import EpochBatches
+from utils.distributed import World
+from utils.training import main
+
+LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
+
+
+@pytest.fixture(autouse=True)
+def loopback(monkeypatch):
+    """Find one another without asking anybody for the name of this machine."""
+    for name, value in LOOPBACK.items():
+        monkeypatch.setenv(name, value)
+
+
+# ------------------------------------------------------------------------------------------------------ shares
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 30])
+def test_shares_make_up_the_batch(size):
+    """Every sentence is in one share, with its targets; a share without sentences teaches nothing."""
+    data = EpochBatches(SRC, TGT, 40)
+    for indices in data.indices(0):
+        shares = [data.batch(indices, rank, size) for rank in range(size)]
+        rows = [tgt[tgt != 0].tolist() for share in shares for tgt in share.tgt_out if tgt.any()]
+        assert sorted(rows) == sorted([*TGT[i], 2] for i in indices)
+        assert sum(share.n_targets for share in shares) == data.n_targets(indices) == data.batch(indices).n_targets
+        assert all(len(share.src) >= 1 and share.src.any(1).all() for share in shares)
+
+
+def test_alone_nothing_is_communicated():
+    alone, tensor = World(), torch.tensor([1.5])
+    assert alone.leads and alone.same("anything") and alone.agree(2.5, True) == (2.5, True)
+    assert alone.sum(tensor) is tensor and alone.from_first(b"1") == b"1"
+    assert not torch.distributed.is_initialized()
+
+
+# -------------------------------------------------------------------------------------- many processes are one
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def found(request, tmp_path_factory):
+    """What `together.compare` found in two processes, and in three: a result of each process."""
+    folder = tmp_path_factory.mktemp("together")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in LOOPBACK.items():
+            patch.setenv(name, value)
+        processes = forked.start_together(request.param, folder, compare, folder)
+        assert forked.join(processes) == [0] * request.param, (folder / "0.log").read_text()
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(request.param)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_same_losses_and_weights_as_one_process(found, kind, accumulate):
+    """Batches that do not divide evenly, and batches of fewer sentences than there are processes, among them."""
+    one = new_trainer(World(), kind, accumulate=accumulate, dropout=0.0, eval_minutes=0.0)
+    sizes = {len(indices) for indices in one.data.indices(0)}
+    assert 1 in sizes and any(n % len(found) for n in sizes - {1})
+    one.fit(lambda _: {}, bar=False)
+    for result in found:
+        assert_close(result[kind, accumulate]["weights"], one.average, rtol=1e-7, atol=1e-8)
+    history = found[0][kind, accumulate]["history"]
+    keys = ("step", "epoch", "tokens")
+    assert [[row[k] for k in keys] for row in history] == [[row[k] for k in keys] for row in one.progress.history]
+    assert [r["train_nll"] for r in history] == pytest.approx([r["train_nll"] for r in one.progress.history], abs=2e-4)
+
+
+def test_every_process_drops_others_and_all_keep_the_same_weights(found):
+    """Given the same batch, they have different losses: the coins of dropout are each one's own."""
+    first, *others = [result["same batch"] for result in found]
+    for other in others:
+        assert (first["nll"] - other["nll"]).abs() > 1e-3
+        assert_close(other["weights"], first["weights"], rtol=0, atol=0)
+
+
+def test_resumed_is_uninterrupted_to_the_last_bit(found):
+    """With dropout; and one process that wants to stop, whichever it is, stops all, after the same step."""
+    for result in found:
+        assert result["stopped at"] == 5
+        assert_close(result["resumed"], found[0]["uninterrupted"], rtol=0, atol=0)
+
+
+def test_the_first_process_has_the_clock(found):
+    """One whose own clock runs a thousand times faster does not stop earlier."""
+    assert len({(result["clock"]["step"], result["clock"]["minutes"]) for result in found}) == 1
+    assert found[0]["clock"]["step"] > 3 and found[0]["clock"]["minutes"] < 1
+
+
+def test_all_start_from_the_first_ones_weights(found):
+    for result in found:
+        assert_close(result["start"], found[0]["start"], rtol=0, atol=0)
+
+
+def test_other_pairs_and_other_recipes_are_refused_by_all(found):
+    for result in found:
+        assert len(result["refused"]) == 2
+        for text in result["refused"]:
+            assert "differ in their pairs or in their settings" in text and "\n" not in text
+
+
+# ----------------------------------------------------------------------------------------------------- command
+
+FLAGS = "--d-model 8 --n-heads 2 --n-layers 1 --d-ff 12 --batch-tokens 60 --warmup 3 --tgt-vocab 70 --threads 1"
+FLAGS += " --device cpu --precision float32"
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    pairs = tmp_path_factory.mktemp("pairs") / "pairs.tsv"
+    pairs.write_text("".join(f"{zh}\t{en}\n" for zh, en in PAIRS), encoding="utf-8")
+    return ["--pairs", str(pairs), *FLAGS.split()]
+
+
+def state(folder):
+    return torch.load(folder / "train_state.pt", weights_only=True)
+
+
+def test_from_one_process_to_two_and_back(command, tmp_path):
+    """Without dropout the number of processes does not show, but in rounding."""
+    arguments = [*command, "--dropout", "0", "--steps", "12", "--out", str(tmp_path / "out")]
+    assert main([*arguments[:-1], str(tmp_path / "one")]) == 0
+    for processes, steps in ((1, 5), (2, 9), (1, 12)):
+        # The budget is part of the recipe (the rate falls towards its end): 12 steps in all, stopped on the way.
+        group = forked.start_together(processes, tmp_path, forked.stopped_training, steps, arguments)
+        assert forked.join(group) == [0 if steps == 12 else 130] * processes, (tmp_path / "0.log").read_text()
+        assert state(tmp_path / "out")["progress"]["step"] == steps
+    # A bias of all keys changes no softmax: its gradient is rounding, which Adam's division makes a step of.
+    ours, theirs = (
+        {name: w for name, w in state(tmp_path / out)["average"].items() if not name.endswith("in_proj.bias")}
+        for out in ("out", "one")
+    )
+    assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert not (tmp_path / "1.log").read_text(), "the first process alone prints"
+
+
+def test_when_one_dies_the_other_ends_with_a_sentence(command, tmp_path):
+    """kill -9 on one of two: the other notices within seconds, and the checkpoint goes on."""
+    arguments = [*command, "--eval-minutes", "0", "--steps", "1000000", "--out", str(tmp_path / "out")]
+    first, second = forked.start_together(2, tmp_path, main, arguments)
+    wait_for(tmp_path / "out" / "training.json", first, second)
+    second.kill()
+    killed = time.monotonic()
+    assert forked.join([first], seconds=30) == [1] and time.monotonic() - killed < 20
+    last = (tmp_path / "0.log").read_text().splitlines()[-1]
+    steps = state(tmp_path / "out")["progress"]["step"]
+    assert last.startswith("Another process of this run has died or cannot be reached (")
+    assert last.endswith(f"in {tmp_path / 'out'} is whole: the same command goes on from step {steps}.")
+    assert "Traceback" not in (tmp_path / "0.log").read_text()
+    assert main([*command, "--steps", str(steps + 1), "--out", str(tmp_path / "out")]) == 0
+
+
+def wait_for(path, *processes):
+    while not path.exists():
+        assert all(process.is_alive() for process in processes)
+        time.sleep(0.02)
+
+
+def test_torchrun(command, tmp_path):
+    arguments = [*command, "--steps", "3", "--out", str(tmp_path / "out")]
+    launcher = forked.start(tmp_path / "log", forked.torchrun, ["--nproc-per-node", "2", "--standalone"], arguments)
+    assert forked.join([launcher]) == [0], (tmp_path / "log").read_text()
+    log = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert log["processes"] == 2 and state(tmp_path / "out")["progress"]["step"] == 3
+    assert (tmp_path / "log").read_text().count('"step": 3') == 1
