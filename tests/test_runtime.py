@@ -28,6 +28,22 @@ def test_devices_that_are_not_there(monkeypatch):
         pick_device("gpu")
 
 
+def test_each_process_of_torchrun_takes_its_own_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device() == torch.device("cuda")
+    monkeypatch.setenv("WORLD_SIZE", "6")  # on three machines
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert pick_device() == pick_device("cuda") == torch.device("cuda:1")
+    assert pick_device("cuda:0") == torch.device("cuda:0") and pick_device("cpu") == CPU
+    with pytest.raises(ValueError, match="not on 'mps'"):
+        pick_device("mps")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="no GPU number 2: this machine has 2. Start one process per GPU"):
+        pick_device()
+
+
 def test_precision_of_matrix_products():
     a = torch.ones(2, 2)
     with autocast(CPU, "float32"):

@@ -105,6 +105,16 @@ def test_resumed_is_uninterrupted(kind, accumulate):
         assert ours == theirs
 
 
+def test_every_step_drops_others():
+    """The same batch and weights: other losses at every step, and the same ones in another run."""
+    losses = []
+    for _ in range(2):
+        still, batch = trainer(lr=0.0, warmup=0), make_batch(SRC, TGT)
+        torch.rand(3)
+        losses.append([still.train_step([batch])[0].item() for _ in range(4)])
+    assert losses[0] == losses[1] and len(set(losses[0])) == 4
+
+
 def test_a_state_goes_only_with_its_model_and_its_pairs():
     state = trainer().state()
     other = trainer()

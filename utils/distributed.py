@@ -112,11 +112,14 @@ class World:
             grad.copy_(total.view_as(grad))
 
 
+ALONE = World()
+
+
 @contextmanager
 def joined() -> Iterator[World]:
     """This process's World: what torchrun says, or alone when nothing started several."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield World()
+        yield ALONE
         return
     with reaching():
         # gloo carries what lies on the CPU, also where nccl carries the gradients: it notices a dead process at once.

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from utils.batching import Batch, EpochBatches, chunks, make_batch, token_batches
 from utils.config import TrainConfig
-from utils.distributed import World
+from utils.distributed import ALONE, World
 from utils.loss import batch_loss
 from utils.runtime import autocast, computing_seconds
 
@@ -49,7 +49,7 @@ class Trainer:
         config: TrainConfig,
         data: EpochBatches,
         device: torch.device,
-        world: World = World(),  # noqa: B008 - frozen, as a default may be
+        world: World = ALONE,
     ):
         self.model, self.config, self.data, self.device, self.world = model.to(device), config, data, device, world
         self.fingerprint = data.fingerprint()

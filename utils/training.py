@@ -22,7 +22,7 @@ import torch
 from utils import checkpoint, corpus
 from utils.batching import EpochBatches
 from utils.config import ROOT, ModelConfig, TrainConfig
-from utils.distributed import Unreachable, World, joined
+from utils.distributed import ALONE, Unreachable, World, joined
 from utils.evaluation import evaluate
 from utils.runtime import has_fast_bfloat16, pick_device, seed_everything, set_threads
 from utils.tokenizer import Tokenizer
@@ -127,10 +127,7 @@ HELP = {
 }
 
 
-def prepare(
-    args: argparse.Namespace,
-    world: World = World(),  # noqa: B008 - frozen, as a default may be
-) -> tuple[Trainer, Tokenizer, list[corpus.TestItem]]:
+def prepare(args: argparse.Namespace, world: World = ALONE) -> tuple[Trainer, Tokenizer, list[corpus.TestItem]]:
     """Data, tokenizer, model and trainer that the arguments ask for."""
     device = pick_device(args.device)
     if device.type == "cuda":
