@@ -1,6 +1,7 @@
 """Several processes train as one does: same batches, same gradients, same steps; and when one dies, the others end."""
 
 import json
+import re
 import sys
 import time
 
@@ -146,18 +147,27 @@ def test_from_one_process_to_two_and_back(command, tmp_path):
     assert not (tmp_path / "1.log").read_text(), "the first process alone prints"
 
 
-def test_when_one_dies_the_other_ends_with_a_sentence(command, tmp_path):
-    """kill -9 on one of two: the other notices within seconds, and the checkpoint goes on."""
+@pytest.mark.parametrize("pause", [None, 0.0, 0.1])
+def test_when_one_dies_the_other_ends_with_a_sentence(command, tmp_path, pause):
+    """kill -9 on one of two: the other notices within seconds, and the checkpoint goes on.
+
+    Also when the other gets the SIGTERM that torchrun sends it then.
+    """
     arguments = [*command, "--eval-minutes", "0", "--steps", "1000000", "--out", str(tmp_path / "out")]
     first, second = forked.start_together(2, tmp_path, main, arguments)
     wait_for(tmp_path / "out" / "training.json", first, second)
     second.kill()
     killed = time.monotonic()
+    if pause is not None:
+        time.sleep(pause)
+        first.terminate()
     assert forked.join([first], seconds=30) == [1] and time.monotonic() - killed < 20
     last = (tmp_path / "0.log").read_text().splitlines()[-1]
     steps = state(tmp_path / "out")["progress"]["step"]
-    assert last.startswith("Another process of this run has died or cannot be reached (")
-    assert last.endswith(f"in {tmp_path / 'out'} is whole: the same command goes on from step {steps}.")
+    saved = f"The checkpoint in {tmp_path / 'out'} is whole: the same command goes on from step {steps}."
+    assert re.fullmatch(
+        r"Another process of this run has died or cannot be reached \([^/]*\)\. " + re.escape(saved), last
+    )
     assert "Traceback" not in (tmp_path / "0.log").read_text()
     assert main([*command, "--steps", str(steps + 1), "--out", str(tmp_path / "out")]) == 0
 

@@ -7,6 +7,7 @@ gradient of its share of every batch; the gradients are summed, and all make the
 """
 
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,8 @@ def reaching() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise Unreachable(str(error)) from error
+        reason = re.sub(r"^\[[^]]*\] ", "", str(error).split("\n")[0])  # without the line of C++ that noticed it
+        raise Unreachable(reason.split(". ")[0]) from error
 
 
 @dataclass(frozen=True)

@@ -166,8 +166,7 @@ def main(argv: list[str] | None = None) -> int:
             return run(args, world)
     except Unreachable as error:
         print(
-            f"Another process of this run has died or cannot be reached ({checkpoint.reason(error)}). "
-            + what_is_saved(args.out),
+            f"Another process of this run has died or cannot be reached ({error}). {what_is_saved(args.out)}",
             file=sys.stderr,
             flush=True,
         )
@@ -297,6 +296,9 @@ def stopped_by_signals(trainer: Trainer) -> Iterator[None]:
         for number in before:
             signal.signal(number, stop)
         yield
+    except Unreachable:  # torchrun now sends SIGTERM to those who are left: they have a sentence to say first
+        before.update(dict.fromkeys(before, signal.SIG_IGN))
+        raise
     finally:
         restore()
 
