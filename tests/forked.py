@@ -106,6 +106,18 @@ def stopped_training(after: int, arguments: list[str]) -> int:
     return training.main(arguments)
 
 
+def terminated_training(arguments: list[str]) -> int:
+    """`python -m utils.training`, which gets a SIGTERM when it is about to say what is saved."""
+    what_is_saved = training.what_is_saved
+
+    def terminated(folder: Path) -> str:
+        signal.raise_signal(signal.SIGTERM)
+        return what_is_saved(folder)
+
+    training.what_is_saved = terminated
+    return training.main(arguments)
+
+
 def torchrun(options: list[str], arguments: list[str]) -> None:
     """`torchrun OPTIONS -m utils.training ARGUMENTS`."""
     from torch.distributed.run import main
