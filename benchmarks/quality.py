@@ -1,8 +1,8 @@
 """Translation quality for the same minutes of computing on one core: this course's recipe and JoeyNMT's.
 
 Both get the same training pairs, dictionary glosses included, and the same sizes of model; each is used as its users
-would use it. BLEU of the 1,000 test sentences, first reference, beam 4. Runs stay in .bench/quality; ours goes on where
-it was, JoeyNMT's begins anew.
+would use it. BLEU of the 1,000 test sentences, first reference, beam 4. Runs stay in .bench/quality: a finished one is
+not repeated, and ours goes on where it was.
 
 python -m benchmarks.quality --minutes 20
 """
@@ -114,17 +114,19 @@ def joeynmt(name: str, minutes: float, folder: Path, train: list, dev: list, tes
         sides |= {f"{split}.zh": [item.zh for item in items], f"{split}.en": [item.references[0] for item in items]}
     for file, lines in sides.items():
         (folder / file).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    config = configuration(*RECIPES[name], tgt_vocab=sizes()["tgt_vocab"])
-    (folder / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
-    env = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    command = [str(python), "-m", "benchmarks.peers.quality", str(folder), str(minutes)]
-    with (folder / "output.log").open("w", encoding="utf-8") as log:
-        done = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    if done.returncode != 0:
-        raise PeerError(f"stopped: {last_line((folder / 'output.log').read_text(encoding='utf-8'))}")
-    hypotheses = (folder / "hypotheses.test").read_text(encoding="utf-8").split("\n")[: len(test)]
+    config = json.dumps(configuration(*RECIPES[name], tgt_vocab=sizes()["tgt_vocab"]), indent=1)
+    written, hypotheses = folder / "config.json", folder / "hypotheses.test"
+    if not (hypotheses.exists() and written.read_text(encoding="utf-8") == config):
+        written.write_text(config, encoding="utf-8")
+        env = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        command = [str(python), "-m", "benchmarks.peers.quality", str(folder), str(minutes)]
+        with (folder / "output.log").open("w", encoding="utf-8") as log:
+            done = subprocess.run(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        if done.returncode != 0:
+            raise PeerError(f"stopped: {last_line((folder / 'output.log').read_text(encoding='utf-8'))}")
+    lines = hypotheses.read_text(encoding="utf-8").split("\n")[: len(test)]
     progress = json.loads((folder / "model/progress.json").read_text())
-    return progress | scores(hypotheses, test)
+    return progress | scores(lines, test)
 
 
 def ours(minutes: float, folder: Path, test: list, options: list[str]) -> dict:

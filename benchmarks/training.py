@@ -145,6 +145,7 @@ a float32 matrix product in this run."""
         text,
         args.out,
         **common,
+        names=NAMES,
         sizes=model_sizes,
         tokens=tokens,
         flop=operations,
