@@ -2,7 +2,7 @@
 
 Read the modules in this order, each imports only from those before it:
 config, runtime, attention, positional, dropout, transformer, recurrent, corpus, tokenizer, batching, checkpoint,
-decoding, loss, training, translate. `figures` draws; nothing depends on it.
+decoding, translate, evaluation, loss, distributed, trainer, training. `figures` draws; nothing depends on it.
 """
 
 __all__ = ["load_translator"]

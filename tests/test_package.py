@@ -1,0 +1,41 @@
+"""The package as a whole: the order in which to read it, and what importing it costs."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import utils
+from utils.config import ROOT
+
+MODULES = {path.stem: path for path in (ROOT / "utils").glob("*.py") if path.stem != "__init__"}
+
+
+def reading_order() -> list[str]:
+    """The modules that the package's docstring lists."""
+    return re.findall(r"\w+", re.search(r"before it:\n(.*?)\.", utils.__doc__, re.DOTALL)[1])
+
+
+def imported(path) -> set[str]:
+    """The modules of the package that a module imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "utils":
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("utils."):
+            found.add(node.module.split(".")[1])
+    return found & set(MODULES)
+
+
+def test_each_module_imports_only_from_those_before_it():
+    order = reading_order()
+    assert sorted(order) == sorted(MODULES), "the docstring of utils lists every module once"
+    for at, name in enumerate(order):
+        assert imported(MODULES[name]) <= set(order[:at]), name
+
+
+def test_importing_the_package_loads_neither_torch_nor_figures():
+    heavy = {"torch", "matplotlib", "seaborn", "tokenizers", "sacrebleu"}
+    code = f"import sys, utils; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
