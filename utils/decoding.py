@@ -73,7 +73,7 @@ def beam(
 
     for t in range(longest):
         logits, state = model.step(history[:, :, t].flatten(), state)
-        # Of each hypothesis only its own K best continuations (fewer, if there are fewer words) can be among the K best.
+        # Of each hypothesis only its own K best continuations (or all words, if fewer) can be among the K best.
         logp, word = _log_probs(logits).topk(min(K, logits.shape[1]), dim=1)
         logp, word = logp.unflatten(0, (-1, K)), word.unflatten(0, (-1, K))  # (b, K, k)
         # A finished hypothesis has one continuation, <eos> again, which costs nothing and adds no length.
