@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.common import BENCH, ratios, record, say, spread, start, table, take_turns
+from benchmarks.common import BENCH, flops, gemm_rate, ratios, record, say, spread, start, table, take_turns
 from benchmarks.training import sizes, write_job
 from utils import corpus
 from utils.batching import chunks, pad
@@ -161,8 +161,12 @@ def main(argv: list[str] | None = None) -> None:
     if "ours" in failed:
         raise SystemExit(f"Our own search {failed['ours']}")
     about = {name: worker.about for name, worker in workers.items()}
+    config = translator.model.config
+    products = [(config.d_model, config.d_ff), (config.d_ff, config.d_model), (config.d_model, config.tgt_vocab)]
     try:
         answers = {width: take_turns(workers, failed, {"beam": width}, args.rounds) for width in BEAMS}
+        shapes = [(rows * BATCH, *size) for rows in BEAMS for size in products]
+        gemm = gemm_rate(shapes, torch.float32, torch.device("cpu"))
     finally:
         for worker in workers.values():
             worker.close()
@@ -186,6 +190,13 @@ def main(argv: list[str] | None = None) -> None:
             times = "" if name == "ours" else spread(ratios(speed[width]["ours"], speed[width][name]))
             cells += [f"{median(speed[width][name]):,.0f}", times, "" if same is None else f"{100 * same:.1f} %"]
         lines.append([*cells, ", ".join(f"{k} {v}" for k, v in about[name]["versions"].items())])
+    say("operations")
+    operations = {width: flops(lambda width=width: translator.translate(sentences, width)) for width in BEAMS}
+    floor = {width: len(sentences) * max(gemm.values()) / n for width, n in operations.items()}
+    last = ["the floor: its matrix products alone"]
+    for width in BEAMS:
+        last += [f"{floor[width]:,.0f}", f"{median(speed[width]['ours']) / floor[width]:.2f}", ""]
+    lines.append([*last, ""])
     header = ["implementation"]
     for name in ("greedy", "beam 4"):
         header += [f"{name}, sentences/s", "ours is faster by", "same translation"]
@@ -205,7 +216,9 @@ def main(argv: list[str] | None = None) -> None:
 {table([*header, "versions"], lines)}
 
 Ratios: median (smallest..largest) over the rounds. Our rows leave the batch when their sentence has ended; Marian, \
-with random weights, was made to write as many tokens in each batch as our longest translation there.
+with random weights, was made to write as many tokens in each batch as our longest translation there. The floor: \
+{operations[1] / 1e9:,.0f} GFLOP greedy and {operations[4] / 1e9:,.0f} with beam 4, at {max(gemm.values()) / 1e9:,.0f} \
+GFLOP/s, the best rate of a float32 matrix product of these sizes in this run.
 
 - The cache makes greedy search of {len(middle)} rows to exactly {args.length} tokens \
 {spread(ratios(cache["uncached"], cache["cached"]))} times as fast as `forward` on the whole prefix at each step; \
@@ -220,6 +233,10 @@ with random weights, was made to write as many tokens in each batch as our longe
         threads=args.threads,
         sentences_per_second=speed,
         identical=identical,
+        names=NAMES,
+        flop=operations,
+        gemm=gemm,
+        floor=floor,
         cache=cache,
         one_sentence=short,
         imports=imports,
