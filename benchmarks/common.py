@@ -77,8 +77,9 @@ class Worker:
 
     def __init__(self, peer: str, module: str, job: Path, threads: int):
         self.log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-        # Only one process computes at a time; the threads of the others must sleep, not spin.
-        env = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+        # Threads wait as they do for every user: they spin for a moment, then sleep, so that who waits disturbs nobody.
+        env = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        env.pop("OMP_WAIT_POLICY", None)
         command = [str(python_of(peer)), "-m", module, peer, str(job)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=pipe, stdout=pipe, stderr=self.log, text=True)

@@ -23,6 +23,14 @@ from utils.attention import (
 )
 
 
+@pytest.fixture(autouse=True, scope="module", params=[0, 512], ids=["fused kernel", "plain products"])
+def both_ways(request):
+    """Every test with PyTorch's fused kernel, and as small cases are computed on a CPU, without it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("utils.attention.SMALL", request.param)
+        yield
+
+
 @st.composite
 def cases(draw):
     """Random q, k, v (B, H, T, d) in float64, and a mask of some broadcastable shape, empty rows included."""
