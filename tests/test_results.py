@@ -17,11 +17,12 @@ def translator():
     return load_translator(device="cpu")
 
 
-@pytest.mark.parametrize("name", ["README.md", "data/README.md"])
-def test_the_results_in_the_readmes_are_those_of_the_files(name):
+def test_the_results_in_the_readmes_are_those_of_the_files():
     tool = runpy.run_path(str(ROOT / "tools" / "results.py"))
-    text = tool["results"]()[name]
-    assert text in (ROOT / name).read_text(encoding="utf-8"), "the results changed: call `make results`"
+    for (name, block), text in tool["results"]().items():
+        begin, end = f"<!-- {block}: begin, written by tools/results.py -->\n", f"<!-- {block}: end -->"
+        stored = (ROOT / name).read_text(encoding="utf-8")
+        assert begin + text + end in stored, f"the {block} changed: call `python tools/results.py`"
 
 
 def test_the_scores_are_those_of_the_shipped_weights(translator):

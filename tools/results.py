@@ -1,16 +1,17 @@
 """Write the results into README.md and data/README.md from the files that the runs left; a test compares them.
 
-python tools/results.py      (part of `make results`)
+python tools/results.py      (part of `make results`; call it after `make bench`, too)
 """
 
 import json
 import re
+from statistics import median
 
 from utils.config import ROOT
 
 CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
 EXPERIMENT = ROOT / "data" / "experiments" / "same_minutes.json"
-BLOCK = re.compile(r"(<!-- results: begin[^\n]*-->\n).*?(<!-- results: end -->)", re.DOTALL)
+BENCHMARKS = ROOT / "benchmarks" / "results"
 HEAD = "| model | parameters | training pairs | minutes | BLEU | chrF | BLEU, all references | compounds right |\n"
 HEAD += "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
 
@@ -22,8 +23,32 @@ def row(name: str, run: dict, minutes: float, n_compounds: int) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
-def results() -> dict[str, str]:
-    """The block of each file, by its path from the root."""
+def speed() -> str:
+    """What the benchmarks measured: steps of training and translations, beside the floors."""
+    step, search = (
+        json.loads((BENCHMARKS / f"{name}.json").read_text(encoding="utf-8")) for name in ("training", "decoding")
+    )
+    tokens = {name: median(rates) for name, rates in step["tokens_per_second"].items()}
+    found = search["sentences_per_second"]  # "1" is greedy, "4" the beam of 4
+    sentences = {name: [median(found[width][name]) for width in ("1", "4")] for name in search["about"]}
+    names = step["names"] | {name: search["names"][name] for name in sentences if name not in tokens}
+    rows = [(names[n], tokens.get(n), *sentences.get(n, (None, None))) for n in names if n in tokens or n in sentences]
+    rows.append(("*the floor: matrix products alone*", step["floor"], search["floor"]["1"], search["floor"]["4"]))
+    text = "| implementation | training, tokens/s | greedy, sentences/s | beam 4, sentences/s |\n"
+    text += "| --- | ---: | ---: | ---: |\n"
+    for name, *rates in rows:
+        text += f"| {name} | " + " | ".join("" if rate is None else f"{rate:,.0f}" for rate in rates) + " |\n"
+    reached = tokens["ours"] / step["floor"]
+    cache = median(a / b for a, b in zip(search["cache"]["uncached"], search["cache"]["cached"], strict=True))
+    text += f"\nMedians of rounds in turns, float32, on: {step['machine']}. Training reaches {reached:.0%} of the best "
+    text += f"rate of a matrix product; the cache makes greedy search {cache:.0f} times as fast; one short sentence "
+    text += f"takes {1000 * median(search['one_sentence']['4']):.0f} ms with beam 4. The machine is shared: ratios are "
+    text += "worth more than rates. Details: [training](benchmarks/results/training.md), "
+    return text + "[decoding](benchmarks/results/decoding.md), [growth](benchmarks/results/growth.md).\n"
+
+
+def results() -> dict[tuple[str, str], str]:
+    """Every block, by its file's path from the root and its name."""
     log = json.loads((CHECKPOINT / "training.json").read_text(encoding="utf-8"))
     test = json.loads((CHECKPOINT / "evaluation.json").read_text(encoding="utf-8"))
     experiment = json.loads(EXPERIMENT.read_text(encoding="utf-8"))
@@ -50,16 +75,18 @@ def results() -> dict[str, str]:
     answers = f"Compounds: {test['compounds_right']} of {n} come out right.\n\n| compound | translation | right |\n"
     answers += "| --- | --- | --- |\n" + listed
     return {
-        "README.md": HEAD + shipped + "".join(others) + "\n" + how + machine + "\n" + compounds,
-        "data/README.md": run + HEAD + shipped + "\n" + how + "\n\n" + answers,
+        ("README.md", "speed"): speed(),
+        ("README.md", "results"): HEAD + shipped + "".join(others) + "\n" + how + machine + "\n" + compounds,
+        ("data/README.md", "results"): run + HEAD + shipped + "\n" + how + "\n\n" + answers,
     }
 
 
 def main() -> None:
-    for name, text in results().items():
+    for (name, block), text in results().items():
         path = ROOT / name
+        between = re.compile(rf"(<!-- {block}: begin[^\n]*-->\n).*?(<!-- {block}: end -->)", re.DOTALL)
         old = path.read_text(encoding="utf-8")
-        path.write_text(BLOCK.sub(lambda found, text=text: found[1] + text + found[2], old), encoding="utf-8")
+        path.write_text(between.sub(lambda found, text=text: found[1] + text + found[2], old), encoding="utf-8")
 
 
 if __name__ == "__main__":
