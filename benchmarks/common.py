@@ -61,6 +61,14 @@ def environment(name: str) -> Path:
     return python
 
 
+def chosen(peers: str, known: list[str]) -> list[str]:
+    """The peers that a command line names, with commas; one sentence and the end where one is not known."""
+    names = [name for name in peers.split(",") if name]
+    if unknown := set(names) - set(known):
+        raise SystemExit(f"There is no peer called {sorted(unknown)[0]!r} here; there are {', '.join(known)}.")
+    return names
+
+
 def python_of(peer: str) -> Path:
     """The Python that runs a peer."""
     return environment(ENVIRONMENTS[peer]) if peer in ENVIRONMENTS else Path(sys.executable)

@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.common import BENCH, flops, gemm_rate, ratios, record, say, spread, start, table, take_turns
+from benchmarks.common import BENCH, chosen, flops, gemm_rate, ratios, record, say, spread, start, table, take_turns
 from benchmarks.training import sizes, write_job
 from utils import corpus
 from utils.batching import chunks, pad
@@ -134,9 +134,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--threads", type=int, default=os.cpu_count())
     add("--out", type=Path, help="default: benchmarks/results")
     args = parser.parse_args(argv)
-    peers = [name for name in args.peers.split(",") if name]
-    if unknown := set(peers) - set(PEERS):
-        raise SystemExit(f"There is no peer called {sorted(unknown)[0]!r} here; there are {', '.join(PEERS)}.")
+    peers = chosen(args.peers, PEERS)
 
     torch.set_num_threads(args.threads)
     translator = load_translator(CHECKPOINT, "cpu")

@@ -14,7 +14,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from benchmarks.common import BENCH, PeerError, environment, last_line, record, say, table
+from benchmarks.common import BENCH, PeerError, chosen, environment, last_line, record, say, table
 from benchmarks.training import sizes
 from experiments import train_and_score
 from utils import corpus
@@ -145,9 +145,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--out", type=Path, help="default: benchmarks/results")
     add("--options", nargs=argparse.REMAINDER, default=[], help="passed on to our training run")
     args = parser.parse_args(argv)
-    peers = [name for name in args.peers.split(",") if name]
-    if unknown := set(peers) - RECIPES.keys():
-        raise SystemExit(f"There is no peer called {sorted(unknown)[0]!r} here; there are {', '.join(RECIPES)}.")
+    peers = chosen(args.peers, PEERS)
 
     tatoeba = corpus.load()
     train, test = tatoeba.train + corpus.glosses(tatoeba, limit=10_000), tatoeba.test

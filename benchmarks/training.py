@@ -16,7 +16,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from benchmarks.common import BENCH, flops, gemm_rate, ratios, record, spread, start, table, take_turns
+from benchmarks.common import BENCH, chosen, flops, gemm_rate, ratios, record, spread, start, table, take_turns
 from utils import corpus
 from utils.batching import EpochBatches, make_batch
 from utils.checkpoint import build, load_model
@@ -92,9 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--threads", type=int, default=os.cpu_count())
     add("--out", type=Path, help="default: benchmarks/results")
     args = parser.parse_args(argv)
-    peers = [name for name in args.peers.split(",") if name]
-    if unknown := set(peers) - set(PEERS):
-        raise SystemExit(f"There is no peer called {sorted(unknown)[0]!r} here; there are {', '.join(PEERS)}.")
+    peers = chosen(args.peers, PEERS)
 
     torch.set_num_threads(args.threads)
     model_sizes, rows = sizes(), batches(args.batches, args.batch_tokens)
