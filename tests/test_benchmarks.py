@@ -144,12 +144,12 @@ def test_an_environment_is_made_once_and_says_why_it_cannot_be(tmp_path, monkeyp
 def test_operations_of_a_product_and_of_an_attention_are_counted():
     a, b = torch.randn(3, 5), torch.randn(5, 7)
     assert common.flops(lambda: a @ b) == 2 * 3 * 5 * 7
-    q, k, v = (torch.randn(2, 3, n, 8, requires_grad=True) for n in (4, 6, 6))
+    q, k, v = (torch.randn(2, 3, n, 8, requires_grad=True) for n in (20, 30, 30))  # not too few for the fused kernel
+    product = 2 * 2 * 3 * 20 * 30 * 8
     plain, fused = (common.flops(lambda f=f: f(q, k, v)) for f in (attention, fast_attention))
-    assert plain == fused == 2 * 2 * (2 * 3 * 4 * 6 * 8)
+    assert plain == fused == 2 * product
     plain = common.flops(lambda: attention(q, k, v)[0].sum().backward())
     fused = common.flops(lambda: fast_attention(q, k, v).sum().backward())
-    product = 2 * 2 * 3 * 4 * 6 * 8
     assert plain == 6 * product and fused == 7 * product, "the fused one computes its scores again"
 
 
