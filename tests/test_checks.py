@@ -406,6 +406,9 @@ def test_forbidden_calls_are_noticed_however_they_are_made():
     from utils.attention import attention
 
     assert call(attention, (z[None],) * 3, 1.0, exercise.COURSE).forbidden == ["utils.attention.attention"]
+    from utils.training import schedule
+
+    assert call(schedule, (0.5, 1, 2, 0.5), 1.0, exercise.COURSE).forbidden == ["utils.trainer.schedule"]
 
     def by_sacrebleu(candidate, reference, n):
         from sacrebleu.metrics import BLEU
