@@ -8,7 +8,7 @@ import time
 import forked
 import pytest
 import torch
-from tiny import PAIRS, SRC, TGT
+from tiny import SRC, TGT
 from together import KINDS, compare, new_trainer
 from torch.testing import assert_close
 
@@ -113,17 +113,6 @@ def test_other_pairs_and_other_recipes_are_refused_by_all(found):
 
 
 # ----------------------------------------------------------------------------------------------------- command
-
-FLAGS = "--d-model 8 --n-heads 2 --n-layers 1 --d-ff 12 --batch-tokens 60 --warmup 3 --tgt-vocab 70 --threads 1"
-FLAGS += " --device cpu --precision float32"
-
-
-@pytest.fixture(scope="module")
-def command(tmp_path_factory):
-    pairs = tmp_path_factory.mktemp("pairs") / "pairs.tsv"
-    pairs.write_text("".join(f"{zh}\t{en}\n" for zh, en in PAIRS), encoding="utf-8")
-    return ["--pairs", str(pairs), *FLAGS.split()]
-
 
 def state(folder):
     return torch.load(folder / "train_state.pt", weights_only=True)

@@ -13,22 +13,11 @@ from pathlib import Path
 import forked
 import pytest
 import torch
-from tiny import PAIRS
 from torch.testing import assert_close
 
 from tools import soak
 from utils.checkpoint import load_model
 from utils.training import main
-
-FLAGS = "--d-model 8 --n-heads 2 --n-layers 1 --d-ff 12 --batch-tokens 60 --warmup 3 --tgt-vocab 70 --threads 1"
-FLAGS += " --device cpu --precision float32"
-
-
-@pytest.fixture(scope="module")
-def command(tmp_path_factory):
-    pairs = tmp_path_factory.mktemp("pairs") / "pairs.tsv"
-    pairs.write_text("".join(f"{zh}\t{en}\n" for zh, en in PAIRS), encoding="utf-8")
-    return ["--pairs", str(pairs), *FLAGS.split()]
 
 
 @pytest.fixture(scope="module")

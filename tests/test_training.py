@@ -10,7 +10,7 @@ import signal
 import forked
 import pytest
 import torch
-from tiny import PAIRS, SRC, TGT, tiny_model
+from tiny import FLAGS, PAIRS, SRC, TGT, tiny_model
 from torch.testing import assert_close
 
 from utils import corpus, load_translator, training
@@ -179,11 +179,6 @@ def test_training_learns():
 # -------------------------------------------------------------------------------------------- somebody's pairs
 
 
-def write_pairs(path, pairs=PAIRS):
-    path.write_text("".join(f"{zh}\t{en}\n" for zh, en in pairs), encoding="utf-8")
-    return path
-
-
 def test_pairs_of_a_tsv(tmp_path):
     path = tmp_path / "pairs.tsv"
     text = "".join(f"{zh} \t {en}\r\n\n" for zh, en in PAIRS)
@@ -222,15 +217,11 @@ def test_pairs_are_split_without_leaks():
 
 # ---------------------------------------------------------------------------------------------------- command
 
-FLAGS = "--d-model 8 --n-heads 2 --n-layers 1 --d-ff 12 --batch-tokens 60 --warmup 3 --tgt-vocab 70 --threads 1"
-FLAGS += " --device cpu --precision float32 --eval-minutes 0"  # 0: checked and saved after every step
-
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory):
-    """Arguments of a training run of 18 steps (two epochs of eight, and two more) on PAIRS, but for --out."""
-    pairs = write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.tsv")
-    return ["--pairs", str(pairs), "--steps", "18", *FLAGS.split()]
+def command(command):
+    """18 steps (two epochs of eight, and two more), each checked and saved (--eval-minutes 0)."""
+    return [*command, "--steps", "18", "--eval-minutes", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -409,7 +400,7 @@ def test_tatoeba_and_glosses_are_the_default(monkeypatch):
     tatoeba = corpus.Corpus([corpus.Pair(*pair) for pair in PAIRS], [corpus.TestItem("我", ("I",))], [])
     monkeypatch.setattr(corpus, "load", lambda: tatoeba)
     monkeypatch.setattr(corpus, "glosses", lambda found, limit: [corpus.Pair("机器", "machine")] * limit)
-    arguments = [*FLAGS.split(), "--steps", "1", "--model", "rnn"]
+    arguments = [*FLAGS.split(), "--eval-minutes", "0", "--steps", "1", "--model", "rnn"]
     for glosses in (0, 3):
         ready, tokenizer, dev = training.prepare(training.parse_arguments([*arguments, "--glosses", str(glosses)]))
         assert len(ready.data.src) == len(PAIRS) + glosses and dev == tatoeba.dev

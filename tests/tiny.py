@@ -59,3 +59,12 @@ def tiny_checkpoint(folder, kind: str = "transformer"):
 # Two dozen pairs of ids, ready for `make_batch`.
 SRC = [[*row[row != PAD].tolist(), EOS] for row in random_ids([5, 2, 4, 1, 3, 6, 2, 5, 4, 3, 1, 6] * 2, 13, seed=1)]
 TGT = [row[row != PAD].tolist() for row in random_ids([3, 2, 5, 2, 4, 4, 1, 6, 3, 2, 2, 5] * 2, 11, seed=2)]
+
+# A training run of the tiniest kind, on the command line; which pairs, where to and how long is for the test to say.
+FLAGS = "--d-model 8 --n-heads 2 --n-layers 1 --d-ff 12 --batch-tokens 60 --warmup 3 --tgt-vocab 70 --threads 1"
+FLAGS += " --device cpu --precision float32"
+
+
+def write_pairs(path, pairs=PAIRS):
+    path.write_text("".join(f"{zh}\t{en}\n" for zh, en in pairs), encoding="utf-8")
+    return path
