@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -120,17 +120,24 @@ class Worker:
         self.log.close()
 
 
-def start(peers: list[str], module: str, job: Path, threads: int) -> tuple[dict[str, Worker], dict[str, str]]:
-    """A worker for each peer, and for each that could not be started the reason."""
+@contextlib.contextmanager
+def at_work(names: list[str], module: str, job: Path, threads: int) -> Iterator[tuple[dict, dict]]:
+    """A worker of each name, and for each peer that could not be started the reason; all are closed in the end."""
     workers, failed = {}, {}
-    for peer in peers:
-        say(f"starting {peer}")
-        try:
-            workers[peer] = Worker(peer, module, job, threads)
-        except PeerError as error:
-            failed[peer] = str(error)
-            say(f"{peer}: {error}")
-    return workers, failed
+    try:
+        for peer in names:
+            say(f"starting {peer}")
+            try:
+                workers[peer] = Worker(peer, module, job, threads)
+            except PeerError as error:
+                failed[peer] = str(error)
+                say(f"{peer}: {error}")
+        if "ours" in failed:
+            raise SystemExit(f"Nothing to compare with, our own program {failed['ours']}")
+        yield workers, failed
+    finally:
+        for worker in workers.values():
+            worker.close()
 
 
 def take_turns(

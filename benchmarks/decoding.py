@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.common import BENCH, chosen, flops, gemm_rate, ratios, record, say, spread, start, table, take_turns
+from benchmarks.common import BENCH, at_work, chosen, flops, gemm_rate, ratios, record, say, spread, table, take_turns
 from benchmarks.training import sizes, write_job
 from utils import corpus
 from utils.batching import chunks, pad
@@ -39,9 +39,9 @@ SENTENCE = "我喜欢学习。"
 
 
 def source_batches(translator: Translator, sentences: list[str]) -> list[list[list[int]]]:
-    """Source ids as `translate` batches them: cut into what the model may get, sorted by length, so many at a time."""
+    """Source ids as `translate` batches them: cut into what the model may get, the longest first, so many at a time."""
     parts = [piece for s in sentences for piece in pieces(s) if translator.readable.search(piece)]
-    return [translator.tokenizer.encode_src(batch) for batch in chunks(sorted(parts, key=len), BATCH)]
+    return [translator.tokenizer.encode_src(batch) for batch in chunks(sorted(parts, key=len, reverse=True), BATCH)]
 
 
 def search(translator: Translator, batches: list[list[list[int]]], width: int) -> list[list[list[int]]]:
@@ -155,19 +155,13 @@ def main(argv: list[str] | None = None) -> None:
         src_tokens=tokenizer.src_tokens(list(range(tokenizer.src_vocab))),
         tgt_tokens=tokenizer.tgt_tokens(list(range(tokenizer.tgt_vocab))),
     )
-    workers, failed = start(["ours", *peers], "benchmarks.peers.decoding", job, args.threads)
-    if "ours" in failed:
-        raise SystemExit(f"Our own search {failed['ours']}")
-    about = {name: worker.about for name, worker in workers.items()}
     config = translator.model.config
     products = [(config.d_model, config.d_ff), (config.d_ff, config.d_model), (config.d_model, config.tgt_vocab)]
-    try:
+    shapes = [(rows * BATCH, *size) for rows in BEAMS for size in products]
+    with at_work(["ours", *peers], "benchmarks.peers.decoding", job, args.threads) as (workers, failed):
+        about = {name: worker.about for name, worker in workers.items()}
         answers = {width: take_turns(workers, failed, {"beam": width}, args.rounds) for width in BEAMS}
-        shapes = [(rows * BATCH, *size) for rows in BEAMS for size in products]
         gemm = gemm_rate(shapes, torch.float32, torch.device("cpu"))
-    finally:
-        for worker in workers.values():
-            worker.close()
 
     speed = {
         width: {name: [len(sentences) / a["seconds"] for a in got] for name, got in answers[width].items()}
@@ -189,7 +183,7 @@ def main(argv: list[str] | None = None) -> None:
             cells += [f"{median(speed[width][name]):,.0f}", times, "" if same is None else f"{100 * same:.1f} %"]
         lines.append([*cells, ", ".join(f"{k} {v}" for k, v in about[name]["versions"].items())])
     say("operations")
-    operations = {width: flops(lambda width=width: translator.translate(sentences, width)) for width in BEAMS}
+    operations = {width: flops(lambda width=width: search(translator, batches, width)) for width in BEAMS}
     floor = {width: len(sentences) * max(gemm.values()) / n for width, n in operations.items()}
     last = ["the floor: its matrix products alone"]
     for width in BEAMS:

@@ -16,7 +16,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from benchmarks.common import BENCH, chosen, flops, gemm_rate, ratios, record, spread, start, table, take_turns
+from benchmarks.common import BENCH, at_work, chosen, flops, gemm_rate, ratios, record, spread, table, take_turns
 from utils import corpus
 from utils.batching import EpochBatches, make_batch
 from utils.checkpoint import build, load_model
@@ -98,18 +98,12 @@ def main(argv: list[str] | None = None) -> None:
     model_sizes, rows = sizes(), batches(args.batches, args.batch_tokens)
     common = {"threads": args.threads, "batch_tokens": args.batch_tokens}
     job = write_job(BENCH / "training.json", sizes=model_sizes, batches=rows, **common)
-    workers, failed = start(["ours", *peers], "benchmarks.peers.training", job, args.threads)
-    if "ours" in failed:
-        raise SystemExit(f"Our own step {failed['ours']}")
-    try:
-        shapes, float32, cpu = gemm_shapes(model_sizes, args.batch_tokens), torch.float32, torch.device("cpu")
+    shapes, float32, cpu = gemm_shapes(model_sizes, args.batch_tokens), torch.float32, torch.device("cpu")
+    with at_work(["ours", *peers], "benchmarks.peers.training", job, args.threads) as (workers, failed):
+        about = {name: worker.about for name, worker in workers.items()}
         before = gemm_rate(shapes, float32, cpu)
         answers = take_turns(workers, failed, {}, args.rounds)
         after = gemm_rate(shapes, float32, cpu)
-    finally:
-        about = {name: worker.about for name, worker in workers.items()}
-        for worker in workers.values():
-            worker.close()
 
     rates = {shape: max(before[shape], after[shape]) for shape in before}
     operations = step_flops(build(ModelConfig(**model_sizes)), rows, cpu)

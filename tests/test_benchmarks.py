@@ -1,9 +1,12 @@
 """The benchmarks in miniature: their arithmetic, their processes, and every command that needs no other package."""
 
+import contextlib
 import json
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,6 +33,7 @@ ROWS = [
 ]
 PARENT = """
 import sys
+from pathlib import Path
 from benchmarks.peers import serve
 def double(job):
     print("a library says hello")
@@ -51,17 +55,15 @@ def in_process(monkeypatch):
         def __init__(self, module, name, job):
             self.about, self.ask = module.PEERS[name](json.loads(job.read_text(encoding="utf-8")))
 
-        def close(self):
-            pass
-
     for command, module in ((training, steps), (decoding, searches)):
 
-        def start(names, _, job, threads, module=module):
+        @contextlib.contextmanager
+        def at_work(names, _, job, threads, module=module):
             there = [name for name in names if name != "ctranslate2"]
             failed = {"ctranslate2": "not installed: no network"} if "ctranslate2" in names else {}
-            return {name: Here(module, name, job) for name in there}, failed
+            yield {name: Here(module, name, job) for name in there}, failed
 
-        monkeypatch.setattr(command, "start", start)
+        monkeypatch.setattr(command, "at_work", at_work)
 
 
 @pytest.fixture
@@ -83,15 +85,27 @@ def module(tmp_path, monkeypatch):
 
 
 def test_workers_take_turns_and_a_broken_one_says_why(module, capsys):
-    workers, failed = common.start(["double", "broken"], *module, threads=1)
-    assert workers["double"].about == {"ready": True}, "what a library prints is no answer"
-    assert list(workers) == ["double"] and "there is no such package" in failed["broken"]
-    answers = common.take_turns(workers, failed, {"x": 4}, rounds=3, warmup=2)
-    assert answers == {"double": [{"twice": 9}] * 3}
-    with pytest.raises(common.PeerError, match="KeyError: 'x'"):
-        workers["double"].ask({})
-    answers = common.take_turns(workers, failed, {"x": 4}, rounds=1)  # it has died, the others would go on
-    assert answers == {} and workers == {} and "KeyError" in failed["double"]
+    with common.at_work(["double", "broken"], *module, threads=1) as (workers, failed):
+        assert workers["double"].about == {"ready": True}, "what a library prints is no answer"
+        assert list(workers) == ["double"] and "there is no such package" in failed["broken"]
+        answers = common.take_turns(workers, failed, {"x": 4}, rounds=3, warmup=2)
+        assert answers == {"double": [{"twice": 9}] * 3}
+        with pytest.raises(common.PeerError, match="KeyError: 'x'"):
+            workers["double"].ask({})
+        answers = common.take_turns(workers, failed, {"x": 4}, rounds=1)  # it has died, the others would go on
+        assert answers == {} and workers == {} and "KeyError" in failed["double"]
+
+
+def test_no_worker_outlives_its_work(module, capsys):
+    with pytest.raises(ZeroDivisionError), common.at_work(["double"], *module, threads=1) as (workers, _):
+        process = workers["double"].process
+        raise ZeroDivisionError
+    assert process.poll() is not None
+    ours_is_broken = PARENT.replace('"broken": broken', '"ours": broken')
+    Path(os.environ["PYTHONPATH"], "stand_in.py").write_text(ours_is_broken, encoding="utf-8")
+    with pytest.raises(SystemExit, match="our own program stopped: .*no such package"):
+        with common.at_work(["ours", "double"], *module, threads=1):
+            raise AssertionError("there is nothing to compare with")
 
 
 class Noted:

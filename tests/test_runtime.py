@@ -3,12 +3,22 @@
 import random
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 import torch
 
 from utils.config import ROOT
-from utils.runtime import autocast, computing_seconds, has_fast_bfloat16, pick_device, seed_everything, set_threads
+from utils.runtime import (
+    autocast,
+    computing_seconds,
+    has_fast_bfloat16,
+    in_parallel,
+    pick_device,
+    seed_everything,
+    set_threads,
+)
 
 CPU = torch.device("cpu")
 
@@ -65,6 +75,54 @@ def test_threads():
     before = torch.get_num_threads()
     assert set_threads(1) == torch.get_num_threads() == 1
     set_threads(before)
+
+
+@pytest.fixture
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("items", "together", "each"), [(9, 4, 1), (2, 2, 2), (1, 1, 4), (0, 0, 0)])
+def test_items_share_out_the_threads(four_threads, items, together, each):
+    """As many at a time as there are threads, no more threads than there are, answers in the items' order."""
+    everyone = threading.Barrier(max(together, 1))
+
+    def work(item):
+        if item < together:
+            everyone.wait(timeout=30)  # passed only if so many are at work at the same time
+        return item, threading.get_ident(), torch.get_num_threads()
+
+    found = in_parallel(work, iter(range(items)), CPU)
+    assert [item for item, _, _ in found] == list(range(items))
+    assert {threads for _, _, threads in found} == ({each} if items else set())
+    assert len({thread for _, thread, _ in found}) == together
+    assert torch.get_num_threads() == 4
+    after = []
+    thread = threading.Thread(target=lambda: after.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert after == [4], "nor is a new thread left with fewer"
+
+
+def test_one_item_after_the_other_where_the_device_is_busy_with_one(four_threads):
+    assert {*in_parallel(lambda _: threading.get_ident(), range(5), torch.device("cuda"))} == {threading.get_ident()}
+
+
+def test_an_error_of_an_item_is_raised_and_the_rest_left(four_threads):
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        if item == 1:
+            raise ZeroDivisionError("of item 1")
+        time.sleep(0.05)
+
+    with pytest.raises(ZeroDivisionError, match="of item 1"):
+        in_parallel(work, range(1000), CPU)
+    assert len(begun) < 100 and torch.get_num_threads() == 4
 
 
 def test_the_clock_counts_computing():

@@ -95,6 +95,18 @@ def test_two_thousand_characters_and_none_dropped(echo):
     assert len([s for batch in echo.batches for s in batch]) == LONG.count("。") + (not LONG.endswith("。"))
 
 
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_batches_on_threads_of_their_own_find_what_one_after_the_other_does(translator, monkeypatch, beam_size):
+    monkeypatch.setattr(translate, "BATCH", 3)
+    texts = [PAIRS[i % len(PAIRS)][0] + "学" * (i % 7) for i in range(40)]
+    one_after_the_other = translator.translate(texts, beam_size)
+    torch.set_num_threads(4)
+    try:
+        assert translator.translate(texts, beam_size) == one_after_the_other
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_sentences_and_lines_keep_their_places(echo):
     assert echo.translate("我来了！你好吗？ OK.\n\n  他说：“好。”") == "<我来了!> <你好吗?> OK.\n\n<他说:“好。”>"
 

@@ -12,10 +12,10 @@ from utils.attention import padding_mask
 from utils.tokenizer import BOS, EOS, PAD
 
 
-def _log_probs(logits: Tensor) -> Tensor:
-    """Log-probabilities of the next token; <pad> and <bos> are never a translation's next token."""
+def _possible(logits: Tensor) -> Tensor:
+    """The logits, but none for <pad> and <bos>, which are never a translation's next token."""
     never = torch.tensor([PAD, BOS], device=logits.device)
-    return torch.log_softmax(logits.float().index_fill(1, never, -torch.inf), dim=-1)
+    return logits.float().index_fill(1, never, -torch.inf)
 
 
 @torch.inference_mode()
@@ -32,7 +32,7 @@ def greedy(model, src: Int[Tensor, "B S"], max_len: int | list[int]) -> list[lis
     limit = torch.as_tensor(max_len).expand(len(src))
     for t in range(int(limit.max())):
         logits, state = model.step(tokens, state)
-        tokens = _log_probs(logits).argmax(-1)
+        tokens = _possible(logits).argmax(-1)
         alive = (tokens != EOS).cpu()
         for row, token in zip(rows[alive].tolist(), tokens[alive.to(tokens.device)].tolist(), strict=True):
             outputs[row].append(token)
@@ -74,7 +74,7 @@ def beam(
     for t in range(longest):
         logits, state = model.step(history[:, :, t].flatten(), state)
         # Of each hypothesis only its own K best continuations (or all words, if fewer) can be among the K best.
-        logp, word = _log_probs(logits).topk(min(K, logits.shape[1]), dim=1)
+        logp, word = _possible(logits).log_softmax(dim=-1).topk(min(K, logits.shape[1]), dim=1)
         logp, word = logp.unflatten(0, (-1, K)), word.unflatten(0, (-1, K))  # (b, K, k)
         # A finished hypothesis has one continuation, <eos> again, which costs nothing and adds no length.
         logp[finished], word[finished] = -torch.inf, EOS

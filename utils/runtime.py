@@ -3,6 +3,8 @@
 import os
 import random
 import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import torch
@@ -64,6 +66,24 @@ def set_threads(n: int | None = None) -> int:
     if n is not None:
         torch.set_num_threads(max(1, n))
     return torch.get_num_threads()
+
+
+def in_parallel(work: Callable, items: Iterable, device: torch.device) -> list:
+    """[work(item) for item in items]; on a CPU as many items at a time as there are threads, which share them out.
+
+    Small matrix products keep two threads busier as one product each than as half a product each. On a GPU one item
+    after the other: it is busy with one. Give the longest first, or the last one may keep a single thread waiting.
+    An error of any item is raised here, when those that were running have ended; the others do not begin.
+    """
+    items, threads = list(items), torch.get_num_threads()
+    workers = min(threads, len(items)) if device.type == "cpu" else 1
+    if workers <= 1:
+        return [work(item) for item in items]
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+            return list(pool.map(work, items))
+    finally:
+        torch.set_num_threads(threads)  # the number that threads still to come begin with is one for the whole process
 
 
 def computing_seconds(device: torch.device) -> float:

@@ -118,7 +118,7 @@ class TransformerState:
         if (rows != rows[0]).any():  # not the same number for each: then every row has a copy of its own
             kept = sentence
         self.src_mask = self.src_mask[kept]
-        self.memory_kv = [(k[kept], v[kept]) for k, v in self.memory_kv]
+        self.memory_kv = [(k.index_select(0, kept), v.index_select(0, kept)) for k, v in self.memory_kv]
         self.sentence = torch.arange(len(kept), device=index.device).repeat_interleave(len(index) // len(kept))
 
 
@@ -146,10 +146,10 @@ class Transformer(nn.Module):
 
     def embed(self, embedding: nn.Embedding, ids: Int[Tensor, "B T"], start: int = 0) -> Float[Tensor, "B T D"]:
         """sqrt(d) times the embedding, plus the positions from `start` on."""
-        end = start + ids.shape[1]
-        if end > len(self.positions):
-            self.positions = sinusoidal(2 * end, self.config.d_model).to(self.positions)
-        return self.dropout(embedding(ids) * math.sqrt(self.config.d_model) + self.positions[start:end])
+        end, positions = start + ids.shape[1], self.positions
+        if end > len(positions):
+            positions = self.positions = sinusoidal(2 * end, self.config.d_model).to(positions)
+        return self.dropout(embedding(ids) * math.sqrt(self.config.d_model) + positions[start:end])
 
     def encode_memory(self, src: Int[Tensor, "B S"], src_mask: Bool[Tensor, "B 1 1 S"]) -> Float[Tensor, "B S D"]:
         """The encoder stack: what the decoder will look at."""
@@ -179,7 +179,8 @@ class Transformer(nn.Module):
 
     def encode(self, src: Int[Tensor, "B S"], src_mask: Bool[Tensor, "B 1 1 S"]) -> TransformerState:
         memory = self.encode_memory(src, src_mask)
-        memory_kv = [layer.cross_attention.keys_values(memory) for layer in self.decoder]
+        # Heads apart in memory, once: every step multiplies by them, and would otherwise copy them first.
+        memory_kv = [tuple(x.contiguous() for x in layer.cross_attention.keys_values(memory)) for layer in self.decoder]
         sentence = torch.arange(len(src), device=src.device)
         return TransformerState(src_mask, memory_kv, [KVCache() for _ in self.decoder], sentence)
 

@@ -19,7 +19,7 @@ from utils.checkpoint import CheckpointError, load_model
 from utils.config import ROOT
 from utils.corpus import clean
 from utils.decoding import beam, greedy
-from utils.runtime import pick_device
+from utils.runtime import in_parallel, pick_device
 from utils.tokenizer import BOS, Tokenizer
 
 CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
@@ -111,12 +111,14 @@ class Translator:
             for i, piece in enumerate(line)
             if self.readable.search(piece)
         ]
-        todo.sort(key=lambda entry: len(entry[0]))  # similar lengths together: little padding
-        for start in range(0, len(todo), BATCH):
-            batch = todo[start : start + BATCH]
+        todo.sort(key=lambda entry: len(entry[0]), reverse=True)  # similar lengths together: little padding
+
+        def decode(batch: list[tuple[str, list[str], int]]) -> None:
             english = self.decode_batch([piece.strip() for piece, _, _ in batch], beam_size, length_penalty)
             for (_, line, i), sentence in zip(batch, english, strict=True):
                 line[i] = sentence
+
+        in_parallel(decode, chunks(todo, BATCH), self.device)
         return ["\n".join(" ".join(s.strip() for s in line if s.strip()) for line in text) for text in results]
 
     def decode_batch(self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0) -> list[str]:
