@@ -216,6 +216,50 @@ def flops(work: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
+# Operations of PyTorch by what they do, for `profile`; none of them calls another one of the list.
+KINDS = {
+    "matrix products": ("mm", "addmm", "bmm", "baddbmm"),
+    "fused attention": (
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_flash_attention_for_cpu_backward",
+    ),
+    "softmax and choice": ("_softmax", "_log_softmax", "_softmax_backward_data", "exp", "logsumexp", "topk", "argmax"),
+    "copies": ("copy_", "cat", "index", "index_select", "gather", "fill_", "index_fill_", "masked_fill_"),
+    "norms": ("native_layer_norm", "native_layer_norm_backward"),
+    "sums, relu, dropout": ("add", "add_", "sub", "mul", "mul_", "div", "clamp_min", "threshold_backward", "sum", "ge"),
+    "random numbers": ("random_",),
+    "optimizer": ("_fused_adamw_", "_foreach_norm", "_foreach_mul_", "_foreach_lerp_"),
+}
+
+
+def profile(work: Callable[[], object]) -> dict[str, float]:
+    """Seconds of one call of `work` on this thread by kind of operation; "the rest" is other operations and Python."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as profiler
+
+    with profiler(activities=[ProfilerActivity.CPU]) as seen:
+        began = time.perf_counter()
+        work()
+        spent = time.perf_counter() - began
+    own = {event.key.removeprefix("aten::"): event.self_cpu_time_total / 1e6 for event in seen.key_averages()}
+    found = {kind: sum(own.get(name, 0.0) for name in names) for kind, names in KINDS.items()}
+    return found | {"the rest": max(0.0, spent - sum(found.values()))}
+
+
+def shares(spent: dict[str, float]) -> str:
+    """What `profile` found, in percent of all, the largest first."""
+    total = sum(spent.values())
+    ordered = sorted(spent.items(), key=lambda entry: -entry[1])
+    return ", ".join(f"{kind} {100 * value / total:.0f} %" for kind, value in ordered if value > 0.005 * total)
+
+
+def products_alone(spent: dict[str, float], speed: dict[str, list[float]], names: dict[str, str]) -> str:
+    """Our rate against each peer's, if all that `profile` found but the matrix products took no time at all."""
+    ours = median(speed["ours"]) * sum(spent.values()) / spent["matrix products"]
+    against = [f"{ours / median(speed[name]):.2f} times {names[name]}" for name in speed if name != "ours"]
+    return ", ".join(against) or "nobody to compare with"
+
+
 def gemm_rate(shapes: list[tuple[int, int, int]], dtype: torch.dtype, device: torch.device, repeats: int = 5) -> dict:
     """Floating-point operations a second of (n, k) @ (k, m), the best of `repeats`, for each shape: "n x k x m"."""
     rates = {}

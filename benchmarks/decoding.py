@@ -18,7 +18,22 @@ from statistics import median
 import numpy as np
 import torch
 
-from benchmarks.common import BENCH, at_work, chosen, flops, gemm_rate, ratios, record, say, spread, table, take_turns
+from benchmarks.common import (
+    BENCH,
+    at_work,
+    chosen,
+    flops,
+    gemm_rate,
+    products_alone,
+    profile,
+    ratios,
+    record,
+    say,
+    shares,
+    spread,
+    table,
+    take_turns,
+)
 from benchmarks.training import sizes, write_job
 from utils import corpus
 from utils.batching import chunks, pad
@@ -182,7 +197,10 @@ def main(argv: list[str] | None = None) -> None:
             times = "" if name == "ours" else spread(ratios(speed[width]["ours"], speed[width][name]))
             cells += [f"{median(speed[width][name]):,.0f}", times, "" if same is None else f"{100 * same:.1f} %"]
         lines.append([*cells, ", ".join(f"{k} {v}" for k, v in about[name]["versions"].items())])
-    say("operations")
+    say("operations and profile")
+    torch.set_num_threads(1)  # as each batch is searched when there are many
+    spent = {width: profile(lambda width=width: search(translator, batches, width)) for width in BEAMS}
+    torch.set_num_threads(args.threads)
     operations = {width: flops(lambda width=width: search(translator, batches, width)) for width in BEAMS}
     floor = {width: len(sentences) * max(gemm.values()) / n for width, n in operations.items()}
     last = ["the floor: its matrix products alone"]
@@ -212,6 +230,14 @@ with random weights, was made to write as many tokens in each batch as our longe
 {operations[1] / 1e9:,.0f} GFLOP greedy and {operations[4] / 1e9:,.0f} with beam 4, at {max(gemm.values()) / 1e9:,.0f} \
 GFLOP/s, the best rate of a float32 matrix product of these sizes in this run.
 
+Where the time of our search goes on one thread, profiled after the rounds; and by how much ours would be faster if \
+all but the matrix products took no time, and these kept the rate that they have inside the search:
+
+- greedy: {shares(spent[1])}. {products_alone(spent[1], speed[1], NAMES)}.
+- beam 4: {shares(spent[4])}. {products_alone(spent[4], speed[4], NAMES)}.
+
+Besides:
+
 - The cache makes greedy search of {len(middle)} rows to exactly {args.length} tokens \
 {spread(ratios(cache["uncached"], cache["cached"]))} times as fast as `forward` on the whole prefix at each step; \
 {100 * cache["equal"]:.1f} % of the tokens are equal.
@@ -229,6 +255,7 @@ GFLOP/s, the best rate of a float32 matrix product of these sizes in this run.
         flop=operations,
         gemm=gemm,
         floor=floor,
+        profile=spent,
         cache=cache,
         one_sentence=short,
         imports=imports,

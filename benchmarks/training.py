@@ -16,7 +16,23 @@ from statistics import median
 import torch
 from torch import nn
 
-from benchmarks.common import BENCH, at_work, chosen, flops, gemm_rate, ratios, record, spread, table, take_turns
+from benchmarks.common import (
+    BENCH,
+    at_work,
+    chosen,
+    flops,
+    gemm_rate,
+    products_alone,
+    profile,
+    ratios,
+    record,
+    say,
+    shares,
+    spread,
+    table,
+    take_turns,
+)
+from benchmarks.peers import training as steps
 from utils import corpus
 from utils.batching import EpochBatches, make_batch
 from utils.checkpoint import build, load_model
@@ -105,6 +121,10 @@ def main(argv: list[str] | None = None) -> None:
         answers = take_turns(workers, failed, {}, args.rounds)
         after = gemm_rate(shapes, float32, cpu)
 
+    say("profile of our step")
+    _, step = steps.ours(json.loads(job.read_text(encoding="utf-8")))
+    step({})
+    spent = profile(lambda: step({}))
     rates = {shape: max(before[shape], after[shape]) for shape in before}
     operations = step_flops(build(ModelConfig(**model_sizes)), rows, cpu)
     tokens = sum(len(t) + 1 for batch in rows for t in batch["tgt"])
@@ -130,7 +150,11 @@ turns, {args.threads} threads, float32.
 
 Ratios: median (smallest..largest) over the rounds. The floor: {operations / 1e9:,.0f} GFLOP for these batches \
 (attention counted whole, nothing but matrix products) at {max(rates.values()) / 1e9:,.0f} GFLOP/s, the best rate of \
-a float32 matrix product in this run."""
+a float32 matrix product in this run.
+
+Where the time of our step goes, profiled after the rounds: {shares(spent)}. If all but the matrix products took no \
+time, and these kept the rate that they have inside the step, ours would be faster by: \
+{products_alone(spent, speed, NAMES)}."""
     record(
         "training",
         argv,
@@ -143,6 +167,7 @@ a float32 matrix product in this run."""
         flop=operations,
         gemm=rates,
         floor=floor,
+        profile=spent,
         tokens_per_second=speed,
         loss={name: [a["loss"] for a in found] for name, found in answers.items()},
         failed=failed,

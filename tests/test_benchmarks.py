@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ ROWS = [
 ]
 PARENT = """
 import sys
+import time
 from pathlib import Path
 from benchmarks.peers import serve
 def double(job):
@@ -234,6 +236,31 @@ def test_the_step_of_nn_transformer_drops_what_ours_drops():
     assert {p for name, p in named.items() if ".dropout1" in name or name in ("src.dropout", "tgt.dropout")} == {0.1}
     inner = [m for m in model.modules() if isinstance(m, torch.nn.MultiheadAttention)]
     assert len(inner) == 3 and all(m.dropout == 0 for m in inner)
+
+
+def test_a_profile_tells_products_from_the_rest():
+    a, b = torch.randn(400, 400), torch.randn(3, 8, 16)
+
+    def work():
+        for _ in range(20):
+            a @ a
+        time.sleep(0.05)
+        return torch.softmax(b, dim=-1)
+
+    spent = common.profile(work)
+    assert set(spent) == {*common.KINDS, "the rest"} and all(seconds >= 0 for seconds in spent.values())
+    assert spent["the rest"] >= 0.05, "where no operation runs, Python does"
+    assert spent["matrix products"] > 10 * spent["softmax and choice"] > 0 == spent["random numbers"]
+    names = {"ours": "this course", "other": "Other"}
+    speed = {"ours": [1.0, 2.0, 9.0], "other": [0.5]}
+    seconds = {"matrix products": 1.0, "copies": 0.001, "the rest": 0.999}
+    assert common.products_alone(seconds, speed, names) == "8.00 times Other"  # twice our median
+    assert common.shares(seconds) == "matrix products 50 %, the rest 50 %", "what takes next to nothing is left out"
+
+
+def test_every_kind_of_operation_is_known_to_pytorch():
+    named = [name for names in common.KINDS.values() for name in names]
+    assert len(named) == len(set(named)) and all(hasattr(torch.ops.aten, name) for name in named)
 
 
 def test_padding_moves_nothing_in_the_step_of_nn_transformer():
