@@ -40,6 +40,7 @@ from utils.batching import chunks, pad
 from utils.config import ROOT
 from utils.decoding import beam, greedy
 from utils.positional import sinusoidal
+from utils.runtime import in_parallel
 from utils.tokenizer import BOS, EOS, PAD
 from utils.translate import BATCH, CHECKPOINT, Translator, load_translator, pieces
 
@@ -59,15 +60,15 @@ def source_batches(translator: Translator, sentences: list[str]) -> list[list[li
     return [translator.tokenizer.encode_src(batch) for batch in chunks(sorted(parts, key=len, reverse=True), BATCH)]
 
 
-def search(translator: Translator, batches: list[list[list[int]]], width: int) -> list[list[list[int]]]:
-    """Our target ids for every batch, as `translate` finds them."""
-    found = []
-    for batch in batches:
-        src, limits = pad(batch), [2 * len(row) + 10 for row in batch]
-        found.append(
-            greedy(translator.model, src, limits) if width == 1 else beam(translator.model, src, limits, width)
-        )
-    return found
+def search(translator: Translator, batch: list[list[int]], width: int) -> list[list[int]]:
+    """Our target ids for a batch, as `translate` finds them."""
+    src, limits = pad(batch), [2 * len(row) + 10 for row in batch]
+    return greedy(translator.model, src, limits) if width == 1 else beam(translator.model, src, limits, width)
+
+
+def search_all(translator: Translator, batches: list[list[list[int]]], width: int) -> list[list[list[int]]]:
+    """Batch after batch, all threads on each."""
+    return [search(translator, batch, width) for batch in batches]
 
 
 def write_weights(translator: Translator, path: Path) -> Path:
@@ -117,6 +118,20 @@ def cache_saves(translator: Translator, src: torch.Tensor, n: int, rounds: int) 
     return {"cached": fast, "uncached": slow, "equal": sum(a == b for a, b in pairs) / len(pairs)}
 
 
+def threads_apart(translator: Translator, batches: list[list[list[int]]], width: int, rounds: int) -> dict:
+    """Seconds for all batches with a batch per thread, as `translate` has it, and with all threads on one, in turns."""
+    apart, together = [], []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        one = in_parallel(lambda batch: search(translator, batch, width), batches, translator.device)
+        apart.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        other = search_all(translator, batches, width)
+        together.append(time.perf_counter() - began)
+    pairs = [(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True)]
+    return {"apart": apart, "together": together, "equal": sum(a == b for a, b in pairs) / len(pairs)}
+
+
 # ------------------------------------------------------------------------------------------ small things that wait
 
 
@@ -156,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     sentences = [item.zh for item in corpus.load().test[: args.sentences]]
     batches = source_batches(translator, sentences)
     say("our translations")
-    found = {width: search(translator, batches, width) for width in BEAMS}
+    found = {width: search_all(translator, batches, width) for width in BEAMS}
     tokenizer = translator.tokenizer
     job = write_job(
         BENCH / "decoding.json",
@@ -199,9 +214,9 @@ def main(argv: list[str] | None = None) -> None:
         lines.append([*cells, ", ".join(f"{k} {v}" for k, v in about[name]["versions"].items())])
     say("operations and profile")
     torch.set_num_threads(1)  # as each batch is searched when there are many
-    spent = {width: profile(lambda width=width: search(translator, batches, width)) for width in BEAMS}
+    spent = {width: profile(lambda width=width: search_all(translator, batches, width)) for width in BEAMS}
     torch.set_num_threads(args.threads)
-    operations = {width: flops(lambda width=width: search(translator, batches, width)) for width in BEAMS}
+    operations = {width: flops(lambda width=width: search_all(translator, batches, width)) for width in BEAMS}
     floor = {width: len(sentences) * max(gemm.values()) / n for width, n in operations.items()}
     last = ["the floor: its matrix products alone"]
     for width in BEAMS:
@@ -214,6 +229,9 @@ def main(argv: list[str] | None = None) -> None:
     say("with and without a cache")
     middle = pad(batches[len(batches) // 2][:BATCH])
     cache = cache_saves(translator, middle, args.length, args.rounds)
+    say("a batch per thread, and all threads on a batch")
+    apart = {width: threads_apart(translator, batches, width, args.rounds) for width in BEAMS}
+    gains = {width: spread(ratios(run["together"], run["apart"])) for width, run in apart.items()}
     say("one sentence, and the import")
     short = {width: one_sentence(translator, width, args.times) for width in BEAMS}
     imports = {
@@ -241,6 +259,8 @@ Besides:
 - The cache makes greedy search of {len(middle)} rows to exactly {args.length} tokens \
 {spread(ratios(cache["uncached"], cache["cached"]))} times as fast as `forward` on the whole prefix at each step; \
 {100 * cache["equal"]:.1f} % of the tokens are equal.
+- A batch per thread instead of all threads on one batch is {gains[1]} times as fast, {gains[4]} with beam 4; \
+{100 * apart[1]["equal"]:.1f} and {100 * apart[4]["equal"]:.1f} % of the translations are identical.
 - One short sentence, warm: {1000 * median(short[1]):.0f} ms greedy, {1000 * median(short[4]):.0f} ms with beam 4.
 - After `import torch`, {", ".join(f"`{s}` takes {median(t):.2f} s" for s, t in imports.items())}."""
     record(
@@ -257,6 +277,7 @@ Besides:
         floor=floor,
         profile=spent,
         cache=cache,
+        threads_apart=apart,
         one_sentence=short,
         imports=imports,
         failed=failed,

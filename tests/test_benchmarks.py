@@ -300,6 +300,7 @@ def test_decoding_in_miniature(small_corpus, in_process, tmp_path, monkeypatch, 
     found = json.loads((tmp_path / "decoding.json").read_text(encoding="utf-8"))
     assert found["failed"] == {"ctranslate2": "not installed: no network"}
     assert set(found["sentences_per_second"]["4"]) == {"ours"} and found["cache"]["equal"] == 1
+    assert found["threads_apart"]["4"]["equal"] == 1 and len(found["threads_apart"]["1"]["together"]) == 2
     assert "| CTranslate2, ids to ids | not installed: no network |" in capsys.readouterr().out
 
 

@@ -97,8 +97,8 @@ def test_two_thousand_characters_and_none_dropped(echo):
 
 @pytest.mark.parametrize("beam_size", [1, 3])
 def test_batches_on_threads_of_their_own_find_what_one_after_the_other_does(translator, monkeypatch, beam_size):
-    monkeypatch.setattr(translate, "BATCH", 3)
-    texts = [PAIRS[i % len(PAIRS)][0] + "学" * (i % 7) for i in range(40)]
+    monkeypatch.setattr(translate, "BATCH", 2)
+    texts = ["我喜欢学习"[: 1 + i % 5] for i in range(12)]
     one_after_the_other = translator.translate(texts, beam_size)
     torch.set_num_threads(4)
     try:

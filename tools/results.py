@@ -43,7 +43,7 @@ def speed() -> str:
     text += f"\nMedians of rounds in turns, float32, on: {step['machine']}. Training reaches {reached:.0%} of the best "
     text += f"rate of a matrix product; the cache makes greedy search {cache:.0f} times as fast; one short sentence "
     text += f"takes {1000 * median(search['one_sentence']['4']):.0f} ms with beam 4. The machine is shared: ratios are "
-    text += "worth more than rates. Details: [training](benchmarks/results/training.md), "
+    text += "worth more than rates. Details, and where the time goes: [training](benchmarks/results/training.md), "
     text += "[decoding](benchmarks/results/decoding.md), [growth](benchmarks/results/growth.md), "
     return text + "[BLEU for equal minutes](benchmarks/results/quality.md).\n"
 
