@@ -260,14 +260,21 @@ def products_alone(spent: dict[str, float], speed: dict[str, list[float]], names
     return ", ".join(against) or "nobody to compare with"
 
 
-def gemm_rate(shapes: list[tuple[int, int, int]], dtype: torch.dtype, device: torch.device, repeats: int = 5) -> dict:
-    """Floating-point operations a second of (n, k) @ (k, m), the best of `repeats`, for each shape: "n x k x m"."""
+def gemm_rate(
+    shapes: list[tuple[int, int, int]], dtype: torch.dtype, device: torch.device, patience: float = 0.3
+) -> dict[str, float]:
+    """Operations a second of (n, k) @ (k, m) for each shape, called "n x k x m": the best in `patience` seconds.
+
+    Long enough to outlast the threads of whoever computed before, which spin for a moment before they sleep.
+    """
     rates = {}
     for n, k, m in shapes:
         a, b = torch.randn(n, k, device=device, dtype=dtype), torch.randn(k, m, device=device, dtype=dtype)
         out = torch.empty(n, m, device=device, dtype=dtype)
         torch.mm(a, b, out=out)
-        times = [seconds(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), device) for _ in range(repeats)]
+        times, began = [], time.perf_counter()
+        while not times or time.perf_counter() < began + patience:
+            times.append(seconds(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), device))
         rates[f"{n} x {k} x {m}"] = 2 * n * k * m / min(times)
     return rates
 

@@ -89,12 +89,12 @@ def main(argv: list[str] | None = None) -> None:
     rows = batches(args.batches, args.batch_tokens)
     tokens = sum(len(t) + 1 for batch in rows for t in batch["tgt"])
     shapes = gemm_shapes(model_sizes, args.batch_tokens, args.square)
-    rates = gemm_rate(shapes, torch.bfloat16, device, repeats=20)
+    rates = gemm_rate(shapes, torch.bfloat16, device)
     trained = {}
     for mode in args.modes.split(","):
         say(f"training, {mode}")
         trained[mode] = training(model_sizes, rows, mode, args.rounds, device)
-    later = gemm_rate(shapes, torch.bfloat16, device, repeats=20)
+    later = gemm_rate(shapes, torch.bfloat16, device)
     rates = {shape: max(rates[shape], later[shape]) for shape in rates}
     sentences = [item.zh for item in corpus.load().test[: args.sentences]]
     decoded = {}
