@@ -122,16 +122,19 @@ class Worker:
 
 @contextlib.contextmanager
 def at_work(names: list[str], module: str, job: Path, threads: int) -> Iterator[tuple[dict, dict]]:
-    """A worker of each name, and for each peer that could not be started the reason; all are closed in the end."""
+    """A worker of each name, and for each that could not be started the reason; all are closed in the end.
+
+    If it is "ours" that could not, there is nothing to compare with: one sentence and the end.
+    """
     workers, failed = {}, {}
     try:
-        for peer in names:
-            say(f"starting {peer}")
+        for name in names:
+            say(f"starting {name}")
             try:
-                workers[peer] = Worker(peer, module, job, threads)
+                workers[name] = Worker(name, module, job, threads)
             except PeerError as error:
-                failed[peer] = str(error)
-                say(f"{peer}: {error}")
+                failed[name] = str(error)
+                say(f"{name}: {error}")
         if "ours" in failed:
             raise SystemExit(f"Nothing to compare with, our own program {failed['ours']}")
         yield workers, failed

@@ -34,8 +34,6 @@ ROWS = [
 ]
 PARENT = """
 import sys
-import time
-from pathlib import Path
 from benchmarks.peers import serve
 def double(job):
     print("a library says hello")
