@@ -38,7 +38,7 @@ from benchmarks.training import sizes, write_job
 from utils import corpus
 from utils.batching import chunks, pad
 from utils.config import ROOT
-from utils.decoding import beam, greedy
+from utils.decoding import greedy
 from utils.positional import sinusoidal
 from utils.runtime import in_parallel
 from utils.tokenizer import BOS, EOS, PAD
@@ -60,15 +60,9 @@ def source_batches(translator: Translator, sentences: list[str]) -> list[list[li
     return [translator.tokenizer.encode_src(batch) for batch in chunks(sorted(parts, key=len, reverse=True), BATCH)]
 
 
-def search(translator: Translator, batch: list[list[int]], width: int) -> list[list[int]]:
-    """Our target ids for a batch, as `translate` finds them."""
-    src, limits = pad(batch), [2 * len(row) + 10 for row in batch]
-    return greedy(translator.model, src, limits) if width == 1 else beam(translator.model, src, limits, width)
-
-
 def search_all(translator: Translator, batches: list[list[list[int]]], width: int) -> list[list[list[int]]]:
-    """Batch after batch, all threads on each."""
-    return [search(translator, batch, width) for batch in batches]
+    """Our target ids, batch after batch, all threads on each."""
+    return [translator.search(batch, width) for batch in batches]
 
 
 def write_weights(translator: Translator, path: Path) -> Path:
@@ -123,7 +117,7 @@ def threads_apart(translator: Translator, batches: list[list[list[int]]], width:
     apart, together = [], []
     for _ in range(rounds):
         began = time.perf_counter()
-        one = in_parallel(lambda batch: search(translator, batch, width), batches, translator.device)
+        one = in_parallel(lambda batch: translator.search(batch, width), batches, translator.device)
         apart.append(time.perf_counter() - began)
         began = time.perf_counter()
         other = search_all(translator, batches, width)

@@ -1,4 +1,4 @@
-"""Every test of the package runs with its shapes checked (jaxtyping's import hook, with beartype)."""
+"""The tests of the package run with its shapes checked (jaxtyping's import hook, with beartype)."""
 
 import os
 import pkgutil
@@ -6,14 +6,26 @@ import pkgutil
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
-from jaxtyping import install_import_hook  # noqa: E402
+import torch._dynamo  # noqa: E402, F401 - what a module imports first under the hook is compiled anew, 500 files here
 
 import utils  # noqa: E402
 
-# All but the checks: they are handed whatever a learner may hand in, thousands of times.
-modules = [f"utils.{module.name}" for module in pkgutil.iter_modules(utils.__path__) if module.name != "checks"]
-install_import_hook(modules, "beartype.beartype")
+# Two are spared, which would take twice as long: the checks, handed whatever a learner may hand in, and the corpus, a
+# hundred thousand sentences of plain text.
+SPARED = ("checks", "corpus")
+modules = [f"utils.{module.name}" for module in pkgutil.iter_modules(utils.__path__) if module.name not in SPARED]
+jaxtyping.install_import_hook(modules, "beartype.beartype")
+
+
+@pytest.fixture
+def shapes_unchecked():
+    """For tests of whole runs, which call ten thousand times what the tests of its own module have checked."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 @pytest.fixture

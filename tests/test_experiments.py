@@ -9,6 +9,7 @@ import torch
 from experiments import ablations, bottleneck, leaks, positions, recall, same_minutes, scaling, two_heads, vocabulary
 from utils import corpus
 
+pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 TINY = ["--d-model", "16", "--d-ff", "32", "--tgt-vocab", "300", "--batch-tokens", "400", "--n-layers", "1"]
 
 

@@ -9,6 +9,7 @@ from utils import corpus, load_translator
 from utils.config import ROOT
 from utils.evaluation import compounds, scores
 
+pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
 
 

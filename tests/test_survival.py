@@ -19,6 +19,8 @@ from tools import soak
 from utils.checkpoint import load_model
 from utils.training import main
 
+pytestmark = pytest.mark.usefixtures("shapes_unchecked")
+
 
 @pytest.fixture(scope="module")
 def begun(command, tmp_path_factory):

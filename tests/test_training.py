@@ -27,6 +27,7 @@ from utils.training import (
     split_pairs,
 )
 
+pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 CPU = torch.device("cpu")
 
 

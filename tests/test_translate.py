@@ -20,6 +20,7 @@ from utils.corpus import clean
 from utils.tokenizer import Tokenizer
 from utils.translate import LONGEST, main, split_sentences
 
+pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 LONG = "".join(zh for zh, _ in PAIRS)
 LONG = (LONG * (2000 // len(LONG) + 1))[:2000]
 KINDS_OF_TEXT = {

@@ -39,7 +39,9 @@ def main() -> int:
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
     env.pop("MPLBACKEND", None)  # the lessons draw with the notebook's own backend
-    parts = {"lint": [sys.executable, "-m", "ruff", "check", "."], "tests": [*PYTEST, "tests"]}
+    # worksteal: neighbours stay on one process, and what they share is made once.
+    tests = [*PYTEST, "--dist", "worksteal", "tests"]
+    parts = {"lint": [sys.executable, "-m", "ruff", "check", "."], "tests": tests}
     if list((ROOT / "notebooks").rglob("*.ipynb")):
         parts["lessons"] = [*PYTEST, "--nbval", "--dist", "loadfile", "notebooks"]
 

@@ -123,20 +123,17 @@ class Translator:
 
     def decode_batch(self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0) -> list[str]:
         """One batch of clean sentences through the model."""
-        _, found = self.search(sentences, beam_size, length_penalty)
+        found = self.search(self.tokenizer.encode_src(sentences), beam_size, length_penalty)
         return [self.tokenizer.decode(ids) for ids in found]
 
-    def search(
-        self, sentences: list[str], beam_size: int, length_penalty: float = 1.0
-    ) -> tuple[Tensor, list[list[int]]]:
-        """The source ids (B, S) of a batch of clean sentences, and the target ids found for each."""
-        ids = self.tokenizer.encode_src(sentences)
-        src = pad(ids).to(self.device)
+    def search(self, src: list[list[int]], beam_size: int, length_penalty: float = 1.0) -> list[list[int]]:
+        """One batch of source ids, each row ending in <eos>: the target ids found for each, without marks."""
+        batch = pad(src).to(self.device)
         # English needs fewer tokens than Chinese characters: ample room, and the same whatever else is in the batch.
-        max_len = [2 * len(i) + 10 for i in ids]
+        max_len = [2 * len(ids) + 10 for ids in src]
         if beam_size == 1:
-            return src, greedy(self.model, src, max_len)
-        return src, beam(self.model, src, max_len, beam_size, length_penalty)
+            return greedy(self.model, batch, max_len)
+        return beam(self.model, batch, max_len, beam_size, length_penalty)
 
     @torch.inference_mode()
     def attend(self, text: str, beam_size: int = 4) -> Alignment:
@@ -146,11 +143,12 @@ class Translator:
         sentence = clean(whole_characters(text))
         if not sentence:
             raise ValueError("attend needs a sentence with at least one character.")
-        src, (ids,) = self.search([sentence], beam_size)
-        tgt = torch.tensor([[BOS] + ids], device=self.device)  # position t predicts token t, the last one <eos>
-        weights = self.model.cross_attention_weights(src, tgt)[0].cpu()
-        src_tokens = self.tokenizer.src_tokens(src[0].tolist())
-        return Alignment(src_tokens, [*self.tokenizer.tgt_tokens(ids), "<eos>"], weights)
+        src = self.tokenizer.encode_src([sentence])
+        (ids,) = self.search(src, beam_size)
+        # Position t of the target predicts token t, the last one <eos>.
+        src_ids, tgt_ids = (torch.tensor(rows, device=self.device) for rows in (src, [[BOS, *ids]]))
+        weights = self.model.cross_attention_weights(src_ids, tgt_ids)[0].cpu()
+        return Alignment(self.tokenizer.src_tokens(src[0]), [*self.tokenizer.tgt_tokens(ids), "<eos>"], weights)
 
 
 def load_translator(checkpoint: str | Path = CHECKPOINT, device: str | None = None) -> Translator:
