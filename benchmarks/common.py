@@ -21,6 +21,7 @@ from utils.config import ROOT
 
 BENCH = ROOT / ".bench"  # not in git: the peers' environments, and what passes between processes
 RESULTS = ROOT / "benchmarks/results"
+CPU = torch.device("cpu")
 
 # Where a peer's program runs: the course's own environment, or one made from benchmarks/peers/NAME.txt.
 ENVIRONMENTS = {"marian": "transformers", "x-transformers": "transformers", "joeynmt": "joeynmt"}
@@ -182,11 +183,11 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     """How long one call takes, until the device has really done it: CUDA only queues what it is told."""
     if device.type == "cuda":
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
         begin.record()
         work()
         end.record()
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
         return begin.elapsed_time(end) / 1000
     began = time.perf_counter()
     work()
@@ -308,14 +309,16 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows])
 
 
-def record(name: str, argv: list[str] | None, text: str, out: Path | None = None, **found) -> None:
+def record(
+    name: str, argv: list[str] | None, text: str, out: Path | None = None, device: torch.device = CPU, **found
+) -> None:
     """Print the tables and write NAME.md and NAME.json: command, commit, machine, and all that was measured."""
     argv = sys.argv[1:] if argv is None else argv
     git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     about = {
         "command": f"python -m benchmarks.{name} {' '.join(argv)}".strip(),
         "commit": git.stdout.strip(),
-        "machine": f"{training.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{training.machine(device)}, {os.cpu_count()} cores, Python {platform.python_version()}",
     }
     out = out or RESULTS
     out.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from utils.training import Trainer
 from utils.translate import CHECKPOINT, load_translator
 
 BASE = {"d_model": 512, "n_layers": 6, "n_heads": 8, "d_ff": 2048}
+MODES = ("eager", "compile")
 WARMUP = 3  # passes over the batches: kernels are chosen, and compiled code meets the shapes it must be general for
 
 
@@ -44,11 +45,12 @@ def training(model_sizes: dict, rows: list[dict], mode: str, rounds: int, device
     trainer = Trainer(model, config, EpochBatches([], [], 1), device)
     operations = step_flops(model.train(), rows, device, "bfloat16")
     model.zero_grad()
-    made = [make_batch(batch["src"], batch["tgt"]).to(device) for batch in rows]
+    made = [make_batch(batch["src"], batch["tgt"]) for batch in rows]
+    counted = [(batch.to(device), batch.n_targets) for batch in made]  # as in `fit`: no step waits to hear the number
 
     def steps() -> None:
-        for batch in made:
-            trainer.train_step([batch])
+        for batch, n_tokens in counted:
+            trainer.train_step([batch], n_tokens)
 
     for _ in range(WARMUP):
         steps()
@@ -84,6 +86,11 @@ def main(argv: list[str] | None = None) -> None:
         device = pick_device(args.device)
     except ValueError as error:
         raise SystemExit(str(error)) from None
+    modes = args.modes.split(",")
+    if unknown := set(modes) - set(MODES):
+        raise SystemExit(f"There is no mode called {sorted(unknown)[0]!r}; there are {', '.join(MODES)}.")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # whose clock the events read
 
     model_sizes = sizes() | {name: getattr(args, name) for name in BASE}
     rows = batches(args.batches, args.batch_tokens)
@@ -91,7 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     shapes = gemm_shapes(model_sizes, args.batch_tokens, args.square)
     rates = gemm_rate(shapes, torch.bfloat16, device)
     trained = {}
-    for mode in args.modes.split(","):
+    for mode in modes:
         say(f"training, {mode}")
         trained[mode] = training(model_sizes, rows, mode, args.rounds, device)
     later = gemm_rate(shapes, torch.bfloat16, device)
@@ -124,7 +131,7 @@ checkpoint, float32, {len(sentences):,} test sentences.
 
 Rate: {best / 1e12:,.1f} TFLOP/s, the best of a bfloat16 matrix product in this run."""
     found = {"training": trained, "decoding": decoded, "gemm": rates, "sizes": model_sizes, "tokens": tokens}
-    record("gpu", argv, text, args.out, device=str(device), sentences=len(sentences), **found)
+    record("gpu", argv, text, args.out, device, sentences=len(sentences), **found)
 
 
 if __name__ == "__main__":

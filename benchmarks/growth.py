@@ -14,17 +14,15 @@ from statistics import median
 
 import torch
 
-from benchmarks.common import record, say, seconds, slope, table
+from benchmarks.common import CPU, record, say, seconds, slope, table
 from benchmarks.decoding import NeverEnding
 from benchmarks.training import sizes
-from utils.attention import attention, fast_attention
+from utils.attention import SMALL, attention, fast_attention
 from utils.batching import make_batch
 from utils.checkpoint import build
 from utils.config import ModelConfig
 from utils.decoding import greedy
 from utils.loss import batch_loss
-
-CPU = torch.device("cpu")
 
 
 def peak_bytes(work: Callable[[], object]) -> int:
@@ -118,7 +116,7 @@ def main(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add("--lengths", type=int, nargs="+", default=[16, 32, 64, 128, 256, 512, 1024])
     add("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128, 256])
-    add("--at", type=int, nargs=2, default=[4, 16], help="the batch beside lengths, and the length beside batches")
+    add("--at", type=int, nargs=2, default=[4, 128], help="the batch beside lengths, and the length beside batches")
     add("--repeats", type=int, default=3)
     add("--threads", type=int, default=os.cpu_count())
     add("--out", type=Path, help="default: benchmarks/results")
@@ -142,7 +140,12 @@ def main(argv: list[str] | None = None) -> None:
         ]
         parts += [f"Against {axis}, {other} {fixed}:", table([axis, *map(str, xs), "slope", "at the end"], lines)]
     text = "\n\n".join(
-        ["## Growth", f"{args.threads} threads, float32; memory is the peak, gradient included.", *parts]
+        [
+            "## Growth",
+            f"{args.threads} threads, float32; memory is the peak, gradient included. Fused attention is our "
+            f"`fast_attention`, which takes plain products up to {SMALL} weights a head, as at length 16.",
+            *parts,
+        ]
     )
     record("growth", argv, text, args.out, threads=args.threads, at=args.at, curves=found)
 

@@ -7,12 +7,16 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import torch
+
 from utils import training
 from utils.checkpoint import write_text_atomically
 from utils.config import ROOT
 from utils.corpus import TestItem
 from utils.evaluation import evaluate
 from utils.translate import Translator, load_translator
+
+CPU = torch.device("cpu")
 
 
 def record(name: str, argv: list[str] | None, runs: list[dict], out: Path | None = None, **settings) -> Path:
@@ -26,7 +30,7 @@ def record(name: str, argv: list[str] | None, runs: list[dict], out: Path | None
     result = {
         "command": f"python -m experiments.{name} {' '.join(argv)}".strip(),
         "commit": git.stdout.strip(),
-        "machine": training.machine(),
+        "machine": training.machine(CPU),
         **settings,
         "runs": runs,
     }
@@ -50,11 +54,14 @@ def write_pairs(path: Path, pairs: Iterable) -> None:
 
 
 def train_and_score(options: list[str], folder: Path, test: list[TestItem]) -> tuple[dict, Translator]:
-    """Train one model on one thread in `folder` (or go on there), translate the test: a row of a result, the model."""
-    if training.main(["--out", str(folder), "--threads", "1", *options]) != 0:
+    """Train one model in `folder` (or go on there), translate the test: a row of a result, and the model.
+
+    On one thread of the CPU, also where there is a GPU: results of several machines are to be comparable.
+    """
+    if training.main(["--out", str(folder), "--device", "cpu", "--threads", "1", *options]) != 0:
         raise SystemExit(f"The run in {folder} did not finish; the same command goes on from there.")
     log = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     translator = load_translator(folder, "cpu")
     scores = evaluate(translator, test)
-    kept = {key: log[key] for key in ("parameters", "pairs", "history")}
+    kept = {key: log[key] for key in ("parameters", "pairs", "history")} | {"precision": log["training"]["precision"]}
     return kept | {key: scores[key] for key in ("bleu", "chrf", "bleu_multi")}, translator

@@ -92,6 +92,15 @@ def test_attention_is_pytorchs(case):
     assert_close(gradients(ours, (q, k, v)), gradients(theirs, (q, k, v)))
 
 
+def test_a_mask_and_the_causal_one_together():
+    """Padding on the left, say: what both allow, and zeros where that is nothing."""
+    q, k, v = (torch.randn(2, 2, 6, 4, dtype=torch.float64) for _ in range(3))
+    mask = torch.ones(2, 1, 6, 6, dtype=torch.bool)
+    mask[0, :, :, :2] = False
+    assert_close(fast_attention(q, k, v, mask, causal=True), attention(q, k, v, mask & causal_mask(6))[0])
+    assert not fast_attention(q, k, v, mask, causal=True)[0, :, :2].any()
+
+
 @few
 @given(cases())
 def test_rows_sum_to_one_and_nothing_goes_where_it_may_not(case):

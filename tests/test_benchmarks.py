@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -319,13 +320,45 @@ def test_the_import_is_timed_without_that_of_torch():
 
 def test_growth_in_miniature(tmp_path, monkeypatch):
     monkeypatch.setattr(growth, "sizes", lambda: SIZES | {"src_vocab": 2000, "tgt_vocab": 2000})
-    some = ["--lengths", "32", "64", "128", "--batches", "1", "4", "--at", "2", "4", "--repeats", "1"]
+    some = ["--lengths", "32", "64", "128", "--batches", "1", "4", "--at", "2", "64", "--repeats", "1"]
     growth.main([*some, "--threads", "1", "--out", str(tmp_path)])
     curves = json.loads((tmp_path / "growth.json").read_text(encoding="utf-8"))["curves"]
     assert curves["attention that shows its weights"]["length"]["slope_at_the_end"] > 1.7
     assert curves["fused attention"]["length"]["slope_at_the_end"] < 1.3
     for curve in curves.values():
         assert curve["length"]["x"] == [32, 64, 128] and len(curve["batch"]["y"]) == 2
+    explicit, fused = (curves[name]["batch"]["y"] for name in ("attention that shows its weights", "fused attention"))
+    assert explicit != fused, "two kernels, not one under two names"
+
+
+def test_a_finished_run_of_a_peer_is_scored_again_and_any_other_is_repeated(monkeypatch, tmp_path):
+    """Same recipe and pairs: no second run. Other pairs, or a run that broke off after an older one: a new one."""
+    ran = []
+
+    def run(command, stdout, **_):
+        ran.append(command)
+        (folder / "model").mkdir(exist_ok=True)
+        (folder / "model/progress.json").write_text('{"steps": 7, "tokens": 70}')
+        if broken:
+            print("no memory left", file=stdout)
+            return SimpleNamespace(returncode=1)
+        (folder / "hypotheses.test").write_text("It is good.\n")
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(quality, "environment", lambda name: Path(sys.executable))
+    monkeypatch.setattr(quality.subprocess, "run", run)
+    folder, test, broken = tmp_path / "run", [corpus.TestItem("好", ("It is good.",))], False
+    pairs = [corpus.Pair("你好", "Hello"), corpus.Pair("好", "Good")]
+    for number, train in ((1, pairs), (1, pairs), (2, pairs[:1])):
+        found = quality.joeynmt("joeynmt", 1, folder, train, test, test)
+        assert len(ran) == number and found["steps"] == 7 and found["chrf"] == 100
+    broken = True
+    for _ in range(2):
+        with pytest.raises(common.PeerError, match="stopped: no memory left"):
+            quality.joeynmt("joeynmt", 1, folder, pairs, test, test)
+    broken = False
+    quality.joeynmt("joeynmt", 1, folder, pairs, test, test)
+    assert len(ran) == 5
 
 
 def test_gpu_in_miniature_on_the_cpu(small_corpus, tmp_path):
@@ -343,6 +376,8 @@ def test_without_a_gpu_one_line_says_so(capsys):
     assert "GPU: skipped" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="'cuda' is not available"):
         gpu.main([])
+    with pytest.raises(SystemExit, match="no mode called 'compiled'; there are eager, compile"):
+        gpu.main(["--device", "cpu", "--modes", "eager,compiled"])
 
 
 def test_bench_hands_on_what_each_benchmark_knows(monkeypatch):

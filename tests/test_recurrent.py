@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from utils.attention import padding_mask
 from utils.recurrent import AdditiveAttention
+from utils.runtime import autocast
 
 MODEL = tiny_model("rnn")
 
@@ -50,6 +51,16 @@ def test_the_encoder_does_not_see_padding(lengths, extra):
         assert_close(together.memory[row, :n], alone.memory[0])
         assert_close(together.hidden[row], alone.hidden[0])
         assert (together.memory[row, n:] == 0).all()
+
+
+def test_the_recurrence_keeps_its_precision():
+    """In every precision: cuDNN would compute in float16, in which the gradients of a large batch are zeros."""
+    model, src = tiny_model("rnn").float(), random_ids([5, 3], 13)
+    with torch.no_grad():
+        plain = model.encode(src, padding_mask(src))
+        with autocast(torch.device("cpu"), "bfloat16"):
+            mixed = model.encode(src, padding_mask(src))
+    assert torch.equal(mixed.memory, plain.memory) and mixed.keys.dtype == torch.bfloat16
 
 
 def test_the_encoder_reads_both_ways():

@@ -60,7 +60,15 @@ def test_precision_of_matrix_products():
         assert (a @ a).dtype == torch.float32
     with autocast(CPU, "bfloat16"):
         assert (a @ a).dtype == torch.bfloat16
-    assert has_fast_bfloat16(CPU) in (True, False)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_bfloat16_is_fast_where_the_hardware_has_it(known, monkeypatch):
+    """PyTorch says yes of older GPUs, too, which make it from other operations, slowly."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or known)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: known)
+    assert has_fast_bfloat16(torch.device("cuda")) == has_fast_bfloat16(CPU) == known
+    assert not has_fast_bfloat16(torch.device("mps"))
 
 
 def test_the_same_seed_gives_the_same_numbers():

@@ -6,6 +6,7 @@ import math
 import re
 import shutil
 import signal
+from functools import partial
 
 import forked
 import pytest
@@ -40,6 +41,20 @@ def trainer(seed=0, kind="transformer", dtype=torch.float32, dropout=0.2, **chan
     model = tiny_model(kind, seed, dropout=dropout).to(dtype)
     torch.manual_seed(config.seed)
     return Trainer(model, config, EpochBatches(SRC, TGT, config.batch_tokens, config.seed), CPU)
+
+
+def test_compiled_is_eager(monkeypatch):
+    """The compiler sees through the step, also where lengths change; what it makes of it is tested on a GPU."""
+    graphs = []
+    backend = lambda graph, _: graphs.append(graph) or graph  # noqa: E731 - the graph as it is, not translated
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    found = []
+    for on in (False, True):
+        config = TrainConfig(steps=9, batch_tokens=30, compile=on)
+        one = Trainer(tiny_model(n_layers=1), config, EpochBatches(SRC, TGT, config.batch_tokens), CPU)
+        found.append([one.train_step([one.data.batch(i)])[0] for i in one.data.indices(0)[:3]])
+    assert_close(found[1], found[0])
+    assert graphs
 
 
 def weights(trained: Trainer) -> dict:

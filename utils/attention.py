@@ -48,6 +48,8 @@ def fast_attention(
     `causal` is aligned top-left (query i sees keys 0..i): use it only when T_q == T_k, never with a cache.
     """
     dtype, n_queries, n_keys = q.dtype, q.shape[-2], k.shape[-2]
+    if causal and mask is not None:  # the kernel takes one of the two
+        mask, causal = mask & causal_mask(n_queries, q.device), False
     if q.device.type == "cpu" and dtype == torch.bfloat16:
         # The CPU kernel's bfloat16 backward pass is some ten times slower than its float32 one.
         q, k, v = q.float(), k.float(), v.float()

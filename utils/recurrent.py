@@ -80,7 +80,8 @@ class RNNSeq2Seq(nn.Module):
         x = self.dropout(self.src_embedding(src))
         # Packed, so that the backward direction starts at the last real token and padding changes nothing.
         packed = pack_padded_sequence(x, mask.sum(1).clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
-        outputs, last = self.encoder(packed)
+        with torch.autocast(x.device.type, enabled=False):  # cuDNN would turn to float16, too narrow for gradients
+            outputs, last = self.encoder(packed)
         memory, _ = pad_packed_sequence(outputs, batch_first=True, total_length=src.shape[1])
         memory = self.dropout(memory)
         # The backward direction has read the whole sentence when it arrives at the first word.

@@ -49,7 +49,7 @@ def autocast(device: torch.device, precision: str):
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 products are faster than float32 ones: on GPUs that know it, on CPUs with AVX-512 BF16."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
@@ -60,7 +60,7 @@ def seed_everything(seed: int) -> None:
 
 
 def set_threads(n: int | None = None) -> int:
-    """Use `n` CPU threads, by default what OMP_NUM_THREADS or PyTorch says; returns the number in use."""
+    """Use `n` CPU threads, by default what OMP_NUM_THREADS says, else one a core; returns their number."""
     if n is None and "OMP_NUM_THREADS" not in os.environ:
         n = os.cpu_count()
     if n is not None:

@@ -37,8 +37,9 @@ class Trainer:
     """One model being trained on one set of pairs, by one process or by several of a `world`.
 
     `fit` runs to the end, or until `stopping` is set; `state` and `load_state` keep what is needed to go on. A resumed
-    run equals an uninterrupted one to the last bit: the order of batches depends on (seed, epoch) alone, and dropout on
-    (seed, step) and the process. The batches are the same for any number of processes, which share each of them.
+    run equals an uninterrupted one, on a CPU to the last bit (a GPU may add in another order each time): the order of
+    batches depends on (seed, epoch) alone, and dropout on (seed, step) and the process. The batches are the same for
+    any number of processes, which share each of them.
 
     Raises ValueError when the processes of the world hold other pairs or another recipe.
     """

@@ -36,12 +36,12 @@ class TrainingError(RuntimeError):
     """Training cannot begin or go on; the message says why and what to do."""
 
 
-def machine() -> str:
-    """A line for the log: what computed this."""
+def machine(device: torch.device) -> str:
+    """A line for the log: what computed this, the GPU or the processor."""
     threads = torch.get_num_threads()
     name = platform.processor() or platform.machine()
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
     elif (cpuinfo := Path("/proc/cpuinfo")).exists():  # on Linux the platform module knows the architecture alone
         models = re.findall(r"model name\s*: (.*)", cpuinfo.read_text())
         name = models[0] if models else name
@@ -204,7 +204,7 @@ def run(args: argparse.Namespace, world: World) -> int:
     def save(trainer: Trainer) -> None:
         log = {
             "command": "python -m utils.training " + " ".join(sys.argv[1:]),
-            "machine": machine(),
+            "machine": machine(trainer.device),
             "processes": world.size,
             "parameters": sum(p.numel() for p in trainer.model.parameters()),
             "pairs": len(trainer.data.src),
