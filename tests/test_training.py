@@ -351,6 +351,15 @@ def test_interrupted_ends_the_step_saves_and_goes_on(command, whole, tmp_path, m
     assert_same_result(tmp_path / "out", whole)
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C interrupts, as in a terminal: what a shell starts in the background is born deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_interrupted_twice_stops_at_once_and_saves_nothing(command, copy, monkeypatch, capfd):
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     signalled(monkeypatch, 18, signal.SIGINT, signal.SIGINT)
