@@ -13,6 +13,7 @@ import sys
 import torch
 
 from benchmarks import decoding, gpu, growth, quality, training
+from benchmarks.common import refuse_unknown
 
 BENCHMARKS = {"training": training, "decoding": decoding, "growth": growth, "gpu": gpu, "quality": quality}
 DEFAULT = "training,decoding,growth,gpu"
@@ -50,12 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     add("--minutes", type=float, help="minutes of computing for each recipe of `quality`")
     args = parser.parse_args(argv)
     names = args.only.split(",")
-    for name in names:
-        if name not in BENCHMARKS:
-            raise SystemExit(f"There is no benchmark called {name!r}; there are {', '.join(BENCHMARKS)}.")
-    for peer in (args.peers or "").split(","):
-        if peer and peer not in every:
-            raise SystemExit(f"There is no peer called {peer!r}; there are {', '.join(every)}.")
+    refuse_unknown(names, BENCHMARKS, "benchmark")
+    refuse_unknown(filter(None, (args.peers or "").split(",")), every, "peer")
     for name in names:
         if name == "gpu" and not torch.cuda.is_available():
             print("GPU: skipped, PyTorch finds none on this machine.\n")

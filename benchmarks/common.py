@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -62,11 +62,17 @@ def environment(name: str) -> Path:
     return python
 
 
+def refuse_unknown(names: Iterable[str], known: Collection[str], kind: str, where: str = "") -> None:
+    """One sentence and the end where a name of the command line is not known."""
+    for name in names:
+        if name not in known:
+            raise SystemExit(f"There is no {kind} called {name!r}{where}; there are {', '.join(known)}.")
+
+
 def chosen(peers: str, known: list[str]) -> list[str]:
-    """The peers that a command line names, with commas; one sentence and the end where one is not known."""
+    """The peers that a command line names, with commas; all must be known."""
     names = [name for name in peers.split(",") if name]
-    if unknown := set(names) - set(known):
-        raise SystemExit(f"There is no peer called {sorted(unknown)[0]!r} here; there are {', '.join(known)}.")
+    refuse_unknown(names, known, "peer", where=" here")
     return names
 
 

@@ -20,6 +20,7 @@ import torch
 
 from benchmarks.common import (
     BENCH,
+    CPU,
     at_work,
     chosen,
     flops,
@@ -185,7 +186,7 @@ def main(argv: list[str] | None = None) -> None:
     with at_work(["ours", *peers], "benchmarks.peers.decoding", job, args.threads) as (workers, failed):
         about = {name: worker.about for name, worker in workers.items()}
         answers = {width: take_turns(workers, failed, {"beam": width}, args.rounds) for width in BEAMS}
-        gemm = gemm_rate(shapes, torch.float32, torch.device("cpu"))
+        gemm = gemm_rate(shapes, torch.float32, CPU)
 
     speed = {
         width: {name: [len(sentences) / a["seconds"] for a in got] for name, got in answers[width].items()}

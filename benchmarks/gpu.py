@@ -13,7 +13,7 @@ from statistics import median
 
 import torch
 
-from benchmarks.common import gemm_rate, record, say, seconds, spread, table
+from benchmarks.common import gemm_rate, record, refuse_unknown, say, seconds, spread, table
 from benchmarks.training import batches, gemm_shapes, sizes, step_flops
 from utils import corpus
 from utils.batching import EpochBatches, make_batch
@@ -87,8 +87,7 @@ def main(argv: list[str] | None = None) -> None:
     except ValueError as error:
         raise SystemExit(str(error)) from None
     modes = args.modes.split(",")
-    if unknown := set(modes) - set(MODES):
-        raise SystemExit(f"There is no mode called {sorted(unknown)[0]!r}; there are {', '.join(MODES)}.")
+    refuse_unknown(modes, MODES, "mode")
     if device.type == "cuda":
         torch.cuda.set_device(device)  # whose clock the events read
 

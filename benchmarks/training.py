@@ -18,6 +18,7 @@ from torch import nn
 
 from benchmarks.common import (
     BENCH,
+    CPU,
     at_work,
     chosen,
     flops,
@@ -114,19 +115,19 @@ def main(argv: list[str] | None = None) -> None:
     model_sizes, rows = sizes(), batches(args.batches, args.batch_tokens)
     common = {"threads": args.threads, "batch_tokens": args.batch_tokens}
     job = write_job(BENCH / "training.json", sizes=model_sizes, batches=rows, **common)
-    shapes, float32, cpu = gemm_shapes(model_sizes, args.batch_tokens), torch.float32, torch.device("cpu")
+    shapes, float32 = gemm_shapes(model_sizes, args.batch_tokens), torch.float32
     with at_work(["ours", *peers], "benchmarks.peers.training", job, args.threads) as (workers, failed):
         about = {name: worker.about for name, worker in workers.items()}
-        before = gemm_rate(shapes, float32, cpu)
+        before = gemm_rate(shapes, float32, CPU)
         answers = take_turns(workers, failed, {}, args.rounds)
-        after = gemm_rate(shapes, float32, cpu)
+        after = gemm_rate(shapes, float32, CPU)
 
     say("profile of our step")
     _, step = steps.ours(json.loads(job.read_text(encoding="utf-8")))
     step({})
     spent = profile(lambda: step({}))
     rates = {shape: max(before[shape], after[shape]) for shape in before}
-    operations = step_flops(build(ModelConfig(**model_sizes)), rows, cpu)
+    operations = step_flops(build(ModelConfig(**model_sizes)), rows, CPU)
     tokens = sum(len(t) + 1 for batch in rows for t in batch["tgt"])
     floor = tokens * max(rates.values()) / operations
     speed = {name: [a["tokens"] / a["seconds"] for a in found] for name, found in answers.items()}
