@@ -21,6 +21,7 @@ test: $(READY) ## run every test: lint, the package, all lessons and solutions
 
 lint: $(READY) ## check the code's style
 	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
 
 run: $(READY) ## run the lessons' text twins again and store their outputs (LESSON=02 for one)
 	@$(PY) tools/run_lessons.py $(LESSON)

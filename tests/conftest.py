@@ -53,6 +53,6 @@ def drawing_style():
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
     """Arguments of a training run of the tiniest kind on PAIRS, but for its length and --out."""
-    from tiny import FLAGS, write_pairs  # not above: it imports the package, whose shapes are to be checked
+    from helpers.tiny import FLAGS, write_pairs  # not above: it imports the package, whose shapes are to be checked
 
     return ["--pairs", str(write_pairs(tmp_path_factory.mktemp("pairs") / "pairs.tsv")), *FLAGS.split()]

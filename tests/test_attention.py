@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.tiny import few
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import few
 from torch import nn
 from torch.testing import assert_close
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from helpers.tiny import few
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import few
 
 from utils.batching import EpochBatches, make_batch, pad, token_batches
 from utils.tokenizer import BOS, EOS, PAD

@@ -12,12 +12,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from helpers import tiny
 
 from benchmarks import __main__ as bench
 from benchmarks import common, decoding, gpu, growth, quality, training
 from benchmarks.peers import decoding as searches
 from benchmarks.peers import training as steps
-from tests import tiny
 from utils import corpus
 from utils.attention import attention, fast_attention
 from utils.batching import make_batch

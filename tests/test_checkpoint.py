@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.tiny import random_ids, tiny_checkpoint, tiny_model, tiny_tokenizer
 from safetensors.torch import load_file, save_file
-from tiny import random_ids, tiny_checkpoint, tiny_model, tiny_tokenizer
 from torch.testing import assert_close
 
 from utils.checkpoint import CheckpointError, load_model, save_model, write_files

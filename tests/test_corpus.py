@@ -387,7 +387,5 @@ def test_the_data_card_names_the_release_of_the_dictionary():
 
 
 def test_nothing_of_the_corpus_is_in_git():
-    listed = subprocess.run(
-        ["git", "ls-files", "data/cache"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    listed = subprocess.run(["git", "ls-files", "data/cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert listed.stdout == ""

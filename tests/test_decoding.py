@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from helpers.tiny import few, random_ids, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import few, random_ids, tiny_model
 
 from utils.decoding import beam, greedy
 from utils.tokenizer import BOS, EOS, PAD

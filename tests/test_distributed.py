@@ -5,11 +5,11 @@ import re
 import sys
 import time
 
-import forked
 import pytest
 import torch
-from tiny import SRC, TGT, without_key_biases
-from together import KINDS, compare, new_trainer
+from helpers import forked
+from helpers.tiny import SRC, TGT, without_key_biases
+from helpers.together import KINDS, compare, new_trainer
 from torch.testing import assert_close
 
 from utils.batching import EpochBatches
@@ -113,6 +113,7 @@ def test_other_pairs_and_other_recipes_are_refused_by_all(found):
 
 
 # ----------------------------------------------------------------------------------------------------- command
+
 
 def state(folder):
     return torch.load(folder / "train_state.pt", weights_only=True)

@@ -6,7 +6,7 @@ from contextlib import redirect_stdout
 
 import pytest
 import sacrebleu
-from tiny import PAIRS, tiny_checkpoint
+from helpers.tiny import PAIRS, tiny_checkpoint
 
 from utils import corpus, evaluation
 from utils.corpus import Corpus, TestItem

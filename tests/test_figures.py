@@ -10,11 +10,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from drawn import assert_words_stand_apart, lines_on, widths, words_on
+from helpers.drawn import assert_words_stand_apart, lines_on, widths, words_on
 
 from utils import figures
 
 pytestmark = pytest.mark.usefixtures("drawing_style")
+
 
 @pytest.fixture
 def example():

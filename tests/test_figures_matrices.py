@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from drawn import assert_words_stand_apart, lines_on, widths, words_on
+from helpers.drawn import assert_words_stand_apart, lines_on, widths, words_on
 from matplotlib.patches import FancyBboxPatch
 
 from utils import figures
@@ -118,6 +118,7 @@ def test_tiles_hold_one_tile_at_a_time(n, block):
 
 def test_tiles_turn_gray_when_they_are_used():
     fig = figures.tiles(torch.zeros(4, 4), 2)
+
     def painted(color: str, alpha: float) -> int:
         face = (*matplotlib.colors.to_rgb(color), alpha)
         boxes = [patch for patch in fig.axes[0].patches if isinstance(patch, FancyBboxPatch)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from drawn import assert_words_stand_apart, lines_on, words_on
+from helpers.drawn import assert_words_stand_apart, lines_on, words_on
 from matplotlib import colormaps
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Circle, Rectangle

@@ -5,7 +5,7 @@ import io
 
 import pytest
 import torch
-from drawn import assert_words_stand_apart, lines_on, widths, words_on
+from helpers.drawn import assert_words_stand_apart, lines_on, widths, words_on
 from PIL import Image
 
 from utils import figures
@@ -91,7 +91,7 @@ def test_gif_plays_every_frame_for_ever_and_closes_the_figures(stack):
 
     stages = [(0, 0), (1, 0), (2, 1)]
     html = figures.gif([figures.attention_stages(**stack, stages=[stage]) for stage in stages], "two layers", 0.5)
-    head, data = html.removesuffix('">').split('base64,')
+    head, data = html.removesuffix('">').split("base64,")
     assert head == '<img alt="two layers" src="data:image/gif;' and not plt.get_fignums()
     picture = Image.open(io.BytesIO(base64.b64decode(data)))
     assert picture.n_frames == 3 and picture.info["loop"] == 0 and picture.width == 680

@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from drawn import assert_words_stand_apart, lines_on, words_on
+from helpers.drawn import assert_words_stand_apart, lines_on, words_on
 from matplotlib.patches import Polygon
 
 from utils import figures

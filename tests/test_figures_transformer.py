@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from drawn import assert_words_stand_apart, lines_on, words_on
+from helpers.drawn import assert_words_stand_apart, lines_on, words_on
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from utils import figures

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tiny import SRC, TGT, random_ids, tiny_config, tiny_model, without_key_biases
+from helpers.tiny import SRC, TGT, random_ids, tiny_config, tiny_model, without_key_biases
 from torch.testing import assert_close
 
 from utils import load_translator

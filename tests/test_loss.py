@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.tiny import SRC, TGT, few, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import SRC, TGT, few, tiny_model
 from torch.testing import assert_close
 
 from utils import loss as loss_module

@@ -86,9 +86,7 @@ def test_links_between_files_lead_somewhere(path: Path):
 
 def printed(text: str, source: str = "print(x)", count: int = 1, tags: tuple = (), **metadata):
     output = new_output("stream", name="stdout", text=text)
-    return new_code_cell(
-        source, execution_count=count, outputs=[output], metadata={"tags": list(tags), **metadata}
-    )
+    return new_code_cell(source, execution_count=count, outputs=[output], metadata={"tags": list(tags), **metadata})
 
 
 def displayed(data: dict, count: int = 1, tags: tuple = (), alt: str = ""):
@@ -127,17 +125,12 @@ def quiz(*verdicts: str) -> str:
     return f"**1. Which?**\n\n{choices}\n"
 
 
-
 BAD = {
     "counts out of order": (rules.executed_in_order, book(printed("1", count=2))),
     "a cell never run": (rules.executed_in_order, book(new_code_cell("x"))),
     "a stored error": (
         rules.executed_in_order,
-        book(
-            new_code_cell(
-                "x", execution_count=1, outputs=[new_output("error", ename="E", evalue="", traceback=[])]
-            )
-        ),
+        book(new_code_cell("x", execution_count=1, outputs=[new_output("error", ename="E", evalue="", traceback=[])])),
     ),
     "a skipped cell": (rules.no_escape_from_nbval, book(printed("1", tags=("nbval-skip",)))),
     "a cell that may fail": (rules.no_escape_from_nbval, book(printed("1", tags=("raises-exception",)))),
@@ -206,9 +199,7 @@ def test_a_rule_refuses(what: str):
     assert rule(notebook)
 
 
-@pytest.mark.parametrize(
-    "rule", (*rules.STORED, rules.compares_enough, rules.short_passages), ids=lambda r: r.__name__
-)
+@pytest.mark.parametrize("rule", (*rules.STORED, rules.compares_enough, rules.short_passages), ids=lambda r: r.__name__)
 def test_a_rule_accepts_what_is_good(rule: Callable):
     assert not rule(GOOD)
 
@@ -304,9 +295,7 @@ def namespace_of(notebook: nbformat.NotebookNode, last: int) -> dict:
 
 
 def defined_in(cell: nbformat.NotebookNode) -> list[str]:
-    return [
-        node.name for node in ast.parse(cell.source).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))
-    ]
+    return [node.name for node in ast.parse(cell.source).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
 
 
 def the_lessons_own(path: Path, index: int, name: str) -> Callable:

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from helpers.tiny import few
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import few
 from torch.testing import assert_close
 
 from utils.positional import alibi, rotary, shift_matrix, sinusoidal

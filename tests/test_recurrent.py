@@ -1,9 +1,9 @@
 """The RNN with attention: its attention is the paper's formula, and padding does not exist for its encoder."""
 
 import torch
+from helpers.tiny import few, random_ids, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import few, random_ids, tiny_model
 from torch import nn
 from torch.testing import assert_close
 

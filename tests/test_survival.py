@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import forked
 import pytest
 import torch
+from helpers import forked
 from torch.testing import assert_close
 
 from tools import soak

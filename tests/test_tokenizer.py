@@ -4,9 +4,9 @@ import os
 import subprocess
 import sys
 
+from helpers.tiny import PAIRS, few, tiny_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import PAIRS, few, tiny_tokenizer
 
 from utils.config import ROOT
 from utils.tokenizer import BOS, EOS, PAD, SPECIALS, UNK, Tokenizer

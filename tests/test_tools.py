@@ -88,9 +88,7 @@ def test_a_twin_becomes_a_notebook_that_agrees_with_it(course, monkeypatch):
 
 def test_a_failing_cell_is_shown_and_nothing_is_written(course, monkeypatch, capsys):
     path = course / "notebooks/03_broken.ipynb"
-    (course / "notebooks/text/03_broken.md").write_text(
-        "```{code-cell}\na = 1\n```\n\n```{code-cell}\na / 0\n```\n"
-    )
+    (course / "notebooks/text/03_broken.md").write_text("```{code-cell}\na = 1\n```\n\n```{code-cell}\na / 0\n```\n")
     path.write_text("the notebook as it was")
     assert run(monkeypatch, "03") == 1
     said = capsys.readouterr().err
@@ -105,9 +103,7 @@ def test_an_unknown_lesson_gets_a_sentence(course):
 
 
 def test_only_progress_bars_are_dropped_from_stderr():
-    bar = new_output(
-        "stream", name="stderr", text="\r  0%|          | 0/10\r100%|####| 10/10 [00:01<00:00, 9.9it/s]\n"
-    )
+    bar = new_output("stream", name="stderr", text="\r  0%|          | 0/10\r100%|####| 10/10 [00:01<00:00, 9.9it/s]\n")
     warning = new_output("stream", name="stderr", text="UserWarning: Glyph 20013 missing\n")
     assert run_lessons.is_progress_bar(bar) and not run_lessons.is_progress_bar(warning)
 

@@ -8,10 +8,10 @@ import shutil
 import signal
 from functools import partial
 
-import forked
 import pytest
 import torch
-from tiny import FLAGS, PAIRS, SRC, TGT, tiny_model
+from helpers import forked
+from helpers.tiny import FLAGS, PAIRS, SRC, TGT, tiny_model
 from torch.testing import assert_close
 
 from utils import corpus, load_translator, training

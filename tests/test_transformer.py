@@ -5,9 +5,9 @@ import math
 
 import pytest
 import torch
+from helpers.tiny import few, random_ids, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import few, random_ids, tiny_model
 from torch import nn
 from torch.testing import assert_close
 

@@ -9,9 +9,9 @@ import sys
 
 import pytest
 import torch
+from helpers.tiny import PAIRS, few, tiny_checkpoint
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tiny import PAIRS, few, tiny_checkpoint
 from torch.testing import assert_close
 
 from utils import load_translator, translate

@@ -51,9 +51,7 @@ def main() -> int:
         start = time.monotonic()
         good, ok, bad = run(command, env)
         passed, failed = passed + ok, failed + bad
-        lines.append(
-            f"  {name:8s} {'ok    ' if good else 'FAILED'} {ok:5d} passed {time.monotonic() - start:6.0f} s"
-        )
+        lines.append(f"  {name:8s} {'ok    ' if good else 'FAILED'} {ok:5d} passed {time.monotonic() - start:6.0f} s")
     print("\n== summary", *lines, f"{passed} passed, {failed} failed", sep="\n", flush=True)
     return int(failed > 0)
 

@@ -34,9 +34,7 @@ def figures(rows: list[Row], found: list[Pair]) -> str:
     by_part = {
         "pairs": lambda part: f"{sum(len(item.references) for item in part):,}",
         "Chinese sentences": lambda part: f"{len({item.zh for item in part}):,}",
-        "characters of a Chinese sentence: median / 95 % / most": lambda part: spread(
-            len(item.zh) for item in part
-        ),
+        "characters of a Chinese sentence: median / 95 % / most": lambda part: spread(len(item.zh) for item in part),
         "words of the (first) reference: median / 95 % / most": lambda part: spread(
             len(item.references[0].split()) for item in part
         ),
@@ -46,9 +44,7 @@ def figures(rows: list[Row], found: list[Pair]) -> str:
         "sentences with more than one reference": lambda part: (
             share(len(item.references) > 1 for item in part) if part is not parts[0] else "-"
         ),
-        "references that name Tom or Mary": lambda part: share(
-            bool(NAMES.search(item.references[0])) for item in part
-        ),
+        "references that name Tom or Mary": lambda part: share(bool(NAMES.search(item.references[0])) for item in part),
     }
     table = "| the whole | |\n| --- | ---: |\n"
     table += "".join(f"| {name} | {value:,} |\n" for name, value in whole.items())

@@ -68,9 +68,7 @@ def lab_arguments(work: Path, first: str | None) -> list[str]:
     if first:
         arguments.insert(0, f"--LabApp.default_url=/lab/tree/{first}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        arguments.append(
-            "--allow-root"
-        )  # in a container one is root, and the server listens to this machine only
+        arguments.append("--allow-root")  # in a container one is root, and the server listens to this machine only
     return arguments
 
 

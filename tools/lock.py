@@ -68,18 +68,14 @@ def freeze() -> dict[str, str]:
         subprocess.run([*pip, "install", *direct_names(), *held], check=True)
         # Without their dependencies, and from a wheel made for another system: only the version is wanted.
         newest = {
-            name: subprocess.run(
-                [*pip, "index", "versions", name], check=True, capture_output=True, text=True
-            )
+            name: subprocess.run([*pip, "index", "versions", name], check=True, capture_output=True, text=True)
             .stdout.split("(")[1]
             .split(")")[0]
             for name in ELSEWHERE
         }
         lines = subprocess.run([*pip, "freeze", "--all"], check=True, capture_output=True, text=True).stdout
     frozen = dict(line.split("==") for line in lines.split() if "==" in line)
-    frozen = {
-        canonical(name): version.split("+")[0] for name, version in frozen.items()
-    }  # 2.13.0+cpu -> 2.13.0
+    frozen = {canonical(name): version.split("+")[0] for name, version in frozen.items()}  # 2.13.0+cpu -> 2.13.0
     wanted = {name: version for name, version in frozen.items() if name != "pip" and not CUDA.match(name)}
     return wanted | newest
 
@@ -88,8 +84,7 @@ def main() -> None:
     if "--keep" not in sys.argv:
         pins = freeze()
         lines = [
-            f"{name}=={pins[name]}" + (f" ; {ELSEWHERE[name]}" if name in ELSEWHERE else "")
-            for name in sorted(pins)
+            f"{name}=={pins[name]}" + (f" ; {ELSEWHERE[name]}" if name in ELSEWHERE else "") for name in sorted(pins)
         ]
         (ROOT / "requirements.txt").write_text(HEAD + "\n".join(lines) + "\n")
     lock = read_lock()

@@ -82,9 +82,7 @@ def has_picture(cell: NotebookNode) -> bool:
     """Whether the cell shows a picture, in its own right or inside HTML."""
     for output in shown(cell):
         html = output.get("data", {}).get("text/html", "")
-        if any(kind in output.get("data", {}) for kind in PICTURES) or re.search(
-            r"<(img|svg|video|canvas)\b", html
-        ):
+        if any(kind in output.get("data", {}) for kind in PICTURES) or re.search(r"<(img|svg|video|canvas)\b", html):
             return True
     return False
 
@@ -108,9 +106,7 @@ def executed_in_order(notebook: NotebookNode) -> list[str]:
     found = []
     for number, (index, cell) in enumerate(code_cells(notebook), start=1):
         if cell.execution_count != number:
-            found.append(
-                f"cell {index} has count {cell.execution_count}, not {number}: run the lesson from the top"
-            )
+            found.append(f"cell {index} has count {cell.execution_count}, not {number}: run the lesson from the top")
         if any(output.output_type == "error" for output in cell.outputs):
             found.append(f"cell {index} holds an error")
     return found
@@ -133,16 +129,12 @@ def ignores_little(notebook: NotebookNode) -> list[str]:
     ignored = [index for index, cell in cells if IGNORED in tags(cell) and not is_interactive(cell)]
     found = []
     if 10 * len(ignored) > len(cells):
-        found.append(
-            f"{len(ignored)} of {len(cells)} output cells are ignored (cells {ignored}): at most one in ten"
-        )
+        found.append(f"{len(ignored)} of {len(cells)} output cells are ignored (cells {ignored}): at most one in ten")
     for position, (index, cell) in enumerate(cells):
         beside = [other for _, other in cells[max(0, position - 1) : position + 2] if other is not cell]
         if IGNORED in tags(cell) and is_interactive(cell):
             if not any(has_picture(other) and IGNORED not in tags(other) for other in beside):
-                found.append(
-                    f"cell {index} is interactive and ignored, with no compared still in the output beside it"
-                )
+                found.append(f"cell {index} is interactive and ignored, with no compared still in the output beside it")
     return found
 
 
@@ -165,9 +157,7 @@ def clean_outputs(notebook: NotebookNode) -> list[str]:
         if any(output.get("name") == "stderr" for output in cell.outputs):
             found.append(f"cell {index} stores something on stderr")
         everything = "\n".join(text for output in cell.outputs for text in texts(output).values())
-        found += [
-            f"cell {index} shows {why}" for what, why in FORBIDDEN.items() if re.search(what, everything)
-        ]
+        found += [f"cell {index} shows {why}" for what, why in FORBIDDEN.items() if re.search(what, everything)]
     return found
 
 
@@ -185,9 +175,7 @@ def stays_offline(notebook: NotebookNode) -> list[str]:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
             pages = [
-                str(data[kind])
-                for kind in data
-                if kind in ("text/html", "image/svg+xml", "application/javascript")
+                str(data[kind]) for kind in data if kind in ("text/html", "image/svg+xml", "application/javascript")
             ]
             if any(OUTSIDE.search(NAMESPACE.sub("", page)) for page in pages):
                 found.append(f"cell {index} has an output that names an outside host")
@@ -216,9 +204,7 @@ def described_pictures(notebook: NotebookNode) -> list[str]:
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type == "code" and has_picture(cell) and len(alt_text(cell)) < 20:
             found.append(f"cell {index} shows a picture without an alt text (mystnb: image: alt:)")
-        if cell.cell_type == "markdown" and re.search(
-            r"!\[\s*\]\(|<img(?![^>]*\salt=\"[^\"]+\")[^>]*>", cell.source
-        ):
+        if cell.cell_type == "markdown" and re.search(r"!\[\s*\]\(|<img(?![^>]*\salt=\"[^\"]+\")[^>]*>", cell.source):
             found.append(f"cell {index} has a picture without an alt text")
     return found
 
@@ -241,9 +227,7 @@ def short_passages(notebook: NotebookNode) -> list[str]:
             and index > 0
             and not re.search(r"^#+ .*(summary|reading|小结)", cell.source, re.IGNORECASE | re.MULTILINE)
         ):
-            text = re.sub(
-                r"<details>.*?</details>|```.*?```|\$\$.*?\$\$|<!--.*?-->", "", cell.source, flags=re.DOTALL
-            )
+            text = re.sub(r"<details>.*?</details>|```.*?```|\$\$.*?\$\$|<!--.*?-->", "", cell.source, flags=re.DOTALL)
             text = re.sub(r"^\s*[|>#].*$", "", text, flags=re.MULTILINE)
             words = len(re.findall(r"[A-Za-z0-9$][^\s]*", text))
             if words > MAX_WORDS:
@@ -266,8 +250,7 @@ def has_the_bones(notebook: NotebookNode) -> list[str]:
         "`figures.use_style()` in its first code": "figures.use_style()" in code[:1500],
         "a question to predict (**Predict first**)": asked > 0,
         "a folded answer (<details>) for each question": len(re.findall(r"<details>", prose)) >= asked,
-        "at least five assertions": len(re.findall(r"^\s*assert\b|assert_close\(", code, flags=re.MULTILINE))
-        >= 5,
+        "at least five assertions": len(re.findall(r"^\s*assert\b|assert_close\(", code, flags=re.MULTILINE)) >= 5,
         "a comparison with PyTorch's own (assert_close)": "assert_close(" in code,
         "a section 'Break it'": "break it" in headings,
         "a section 'Exercises'": "## exercises" in headings,
@@ -295,9 +278,7 @@ def has_a_quiz(notebook: NotebookNode) -> list[str]:
 def no_asserted_seconds(notebook: NotebookNode) -> list[str]:
     """Times are shown, never asserted: they belong to one machine."""
     timed = re.compile(r"^\s*assert\b.*(seconds|elapsed|perf_counter|duration|millis)", re.MULTILINE)
-    return [
-        f"cell {index} asserts a time" for index, cell in code_cells(notebook) if timed.search(cell.source)
-    ]
+    return [f"cell {index} asserts a time" for index, cell in code_cells(notebook) if timed.search(cell.source)]
 
 
 STORED = (

@@ -50,9 +50,7 @@ def twins(names: list[str] = ()) -> list[Path]:
     chosen = [path for path in found if not names or path.name.startswith(tuple(names))]
     for name in names:
         if not any(path.name.startswith(name) for path in found):
-            raise SystemExit(
-                f"there is no lesson in {TEXT.relative_to(ROOT)}/ whose name begins with {name!r}"
-            )
+            raise SystemExit(f"there is no lesson in {TEXT.relative_to(ROOT)}/ whose name begins with {name!r}")
     return chosen
 
 
@@ -139,9 +137,7 @@ def differences(twin: NotebookNode, notebook: NotebookNode) -> list[str]:
     for index, (ours, theirs) in enumerate(zip(twin.cells, notebook.cells, strict=True)):
         for what in ("cell_type", "source", "id", "metadata"):
             if ours[what] != theirs[what]:
-                found.append(
-                    f"cell {index}: {what} differs: {str(ours[what])[:80]!r} | {str(theirs[what])[:80]!r}"
-                )
+                found.append(f"cell {index}: {what} differs: {str(ours[what])[:80]!r} | {str(theirs[what])[:80]!r}")
         # A notebook stores them sorted, and JupyterLab refuses to open a pair whose text says otherwise.
         if list(ours.metadata) != sorted(ours.metadata):
             found.append(f"cell {index}: write the header's entries in the order {sorted(ours.metadata)}")
@@ -161,11 +157,7 @@ def check(chosen: list[Path]) -> int:
     found = 0
     for twin in chosen:
         path = notebook_of(twin)
-        lines = (
-            differences(read_twin(twin), nbformat.read(path, 4))
-            if path.exists()
-            else ["there is no notebook yet"]
-        )
+        lines = differences(read_twin(twin), nbformat.read(path, 4)) if path.exists() else ["there is no notebook yet"]
         for line in lines:
             print(f"{path.relative_to(ROOT)}: {line}")
         found += len(lines)
@@ -173,9 +165,7 @@ def check(chosen: list[Path]) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="beginnings of lesson names, such as 02")
     parser.add_argument("--check", action="store_true", help="run nothing: compare twins with notebooks")
     args = parser.parse_args()

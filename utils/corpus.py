@@ -283,9 +283,7 @@ def _words(text: str) -> set[str]:
     return {text[i : i + n] for n in (2, 3, 4) for i in range(len(text) - n + 1)}
 
 
-def glosses(
-    corpus: Corpus, limit: int | None = None, senses: int = 2, cache: str | Path = CACHE
-) -> list[Pair]:
+def glosses(corpus: Corpus, limit: int | None = None, senses: int = 2, cache: str | Path = CACHE) -> list[Pair]:
     """Short CC-CEDICT glosses as further training pairs, the most useful first: 机器 -> machine.
 
     Words of two to four characters, all of which occur in the training sentences, each with the `senses`

@@ -1,9 +1,9 @@
 """What test_distributed.py lets several processes compute: one function, since to begin is what takes time."""
 
 import torch
-from tiny import SRC, TGT, tiny_model
 
 import utils.trainer
+from helpers.tiny import SRC, TGT, tiny_model
 from utils.batching import EpochBatches, make_batch
 from utils.config import TrainConfig
 from utils.distributed import World, joined
