@@ -63,7 +63,7 @@ def source_batches(translator: Translator, sentences: list[str]) -> list[list[li
 
 def search_all(translator: Translator, batches: list[list[list[int]]], width: int) -> list[list[list[int]]]:
     """Our target ids, batch after batch, all threads on each."""
-    return [translator.search(batch, width) for batch in batches]
+    return [translator.generate(batch, width) for batch in batches]
 
 
 def write_weights(translator: Translator, path: Path) -> Path:
@@ -118,7 +118,7 @@ def threads_apart(translator: Translator, batches: list[list[list[int]]], width:
     apart, together = [], []
     for _ in range(rounds):
         began = time.perf_counter()
-        one = in_parallel(lambda batch: translator.search(batch, width), batches, translator.device)
+        one = in_parallel(lambda batch: translator.generate(batch, width), batches, translator.device)
         apart.append(time.perf_counter() - began)
         began = time.perf_counter()
         other = search_all(translator, batches, width)

@@ -47,20 +47,27 @@ class NoMask(nn.Module):
 
 
 class NoResidual(nn.Module):
-    """Norm, but no Add: what the sublayer says replaces its input."""
+    """A layer with norms, but without Add: what a sublayer says replaces its input."""
 
-    def __init__(self, add_norm):
+    def __init__(self, layer):
         super().__init__()
-        self.norm, self.norm_first = add_norm.norm, add_norm.norm_first
+        self.layer = layer
 
-    def forward(self, x, sublayer):
-        return sublayer(self.norm(x)) if self.norm_first else self.norm(sublayer(x))
+    def forward(self, x, *memory_and_mask):
+        layer, (*memory, mask) = self.layer, memory_and_mask
+        hidden = {"causal": True} if memory else {"mask": mask}
+        sublayers = [(layer.attention_norm, lambda z: layer.self_attention(z, **hidden))]
+        if memory:
+            sublayers.append((layer.cross_attention_norm, lambda z: layer.cross_attention(z, *memory, mask)))
+        for norm, sublayer in [*sublayers, (layer.ffn_norm, layer.feed_forward)]:
+            x = sublayer(norm(x)) if layer.norm_first else norm(sublayer(x))
+        return x
 
 
 class Silence(nn.Module):
     """A sublayer that says nothing: zeros, which Add & Norm adds."""
 
-    def forward(self, x, *rest):
+    def forward(self, x, *rest, **options):
         return torch.zeros_like(x)
 
 
@@ -68,10 +75,11 @@ def without(part, model):
     """Take one part out of every layer that has it; returns the model."""
     if part == "positions":
         model.positions.zero_()
-    for layer in [*model.encoder, *model.decoder]:
-        if part == "residual":
-            layer.add_norms = nn.ModuleList(NoResidual(add_norm) for add_norm in layer.add_norms)
-        if part == "feed-forward":
+    if part == "residual":
+        model.encoder = nn.ModuleList(map(NoResidual, model.encoder))
+        model.decoder = nn.ModuleList(map(NoResidual, model.decoder))
+    if part == "feed-forward":
+        for layer in [*model.encoder, *model.decoder]:
             layer.feed_forward = Silence()
     for layer in model.decoder:
         if part == "mask":

@@ -207,8 +207,7 @@ def test_multi_head_attention_token_by_token():
     layer, x = twins()[0], torch.randn(3, 6, 8, dtype=torch.float64)
     cache, steps = KVCache(), []
     for t in range(6):
-        keys, values = cache.append(*layer.keys_values(x[:, t : t + 1]))
-        steps.append(layer.attend(layer.queries(x[:, t : t + 1]), keys, values))
+        steps.append(layer(x[:, t : t + 1], cache=cache))
     assert_close(torch.cat(steps, dim=1), layer(x, causal=True))
     assert_close(layer(x, mask=causal_mask(6)), layer(x, causal=True))
 

@@ -164,3 +164,19 @@ def test_harm_is_told_in_one_sentence(folder, harm, monkeypatch, tmp_path):
     assert "\n" not in text and len(text) < 500 and str(folder) in text
     assert caught.value.__context__ is None or caught.value.__suppress_context__  # no chain of others' tracebacks
     assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_checkpoints_with_the_names_of_an_earlier_version_load(tmp_path, norm_first):
+    model, tokenizer = tiny_model(norm_first=norm_first), tiny_tokenizer()
+    model = tiny_model(norm_first=norm_first, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
+    old = {}
+    for name, w in model.state_dict().items():
+        place = {"attention_norm": 0, "cross_attention_norm": 1, "ffn_norm": 2 if name.startswith("decoder") else 1}
+        parts = name.split(".")
+        old[".".join(f"add_norms.{place[part]}.norm" if part in place else part for part in parts)] = w
+    assert len(old) == len(model.state_dict()) and sum("add_norms" in name for name in old) == 2 * 2 * (2 + 3)
+    save_model(tmp_path, old, model.config, tokenizer)
+    loaded, _ = load_model(tmp_path)
+    for name, w in loaded.state_dict().items():
+        assert torch.equal(w, model.state_dict()[name].float()), name

@@ -21,8 +21,8 @@ NEVER = -30.0
 class State:
     rows: list[tuple[tuple[int, ...], tuple[int, ...]]]  # (source, tokens so far) of every row of the batch
 
-    def reorder(self, index: torch.Tensor) -> None:
-        self.rows = [self.rows[i] for i in index.tolist()]
+    def reorder(self, rows: torch.Tensor, sentences: torch.Tensor | None = None) -> None:
+        self.rows = [self.rows[i] for i in rows.tolist()]
 
 
 class Scripted:

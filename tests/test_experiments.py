@@ -222,10 +222,15 @@ def test_ablations_takes_out_one_part_and_no_other(part):
 
 @pytest.mark.parametrize("norm_first", [True, False])
 def test_ablations_no_residual_norms_and_does_not_add(norm_first):
-    add_norm = ablations.small(1, norm_first).encoder[0].add_norms[0]
-    x, silent = torch.randn(1, 3, 32), ablations.Silence()
-    assert torch.equal(ablations.NoResidual(add_norm)(x, silent), torch.zeros(1, 3, 32)), "nothing said, nothing left"
-    torch.testing.assert_close(add_norm(x, silent), x if norm_first else add_norm.norm(x))
+    model = ablations.small(1, norm_first)
+    x, mask = torch.randn(1, 3, 32), torch.ones(1, 1, 1, 3, dtype=torch.bool)
+    for layer, inputs in ((model.encoder[0], (x, mask)), (model.decoder[0], (x, x, mask))):
+        for name in ("self_attention", "cross_attention", "feed_forward"):
+            if hasattr(layer, name):
+                setattr(layer, name, ablations.Silence())
+        assert torch.equal(ablations.NoResidual(layer)(*inputs), torch.zeros(1, 3, 32)), "nothing said, nothing left"
+        if norm_first:
+            torch.testing.assert_close(layer(*inputs), x)
 
 
 def test_ablations_shuffled_answers_belong_to_other_numbers():

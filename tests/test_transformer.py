@@ -38,8 +38,11 @@ def pytorchs(ours: Transformer) -> nn.Transformer:
             if hasattr(mine, "cross_attention"):
                 copy_attention(mine.cross_attention, layer.multihead_attn)
             layer.linear1, layer.linear2 = mine.feed_forward.inner, mine.feed_forward.outer
-            for i, add_norm in enumerate(mine.add_norms, start=1):
-                setattr(layer, f"norm{i}", add_norm.norm)
+            norms = [mine.attention_norm, mine.ffn_norm]
+            if hasattr(mine, "cross_attention"):
+                norms.insert(1, mine.cross_attention_norm)
+            for i, norm in enumerate(norms, start=1):
+                setattr(layer, f"norm{i}", norm)
     # Pre-norm ends in one more norm. Post-norm needs none and the paper has none, but PyTorch adds it there too.
     theirs.encoder.norm = ours.encoder_norm if c.norm_first else None
     theirs.decoder.norm = ours.decoder_norm if c.norm_first else None
@@ -128,7 +131,7 @@ def test_reordered_rows_take_everything_along(kind, index, when):
     state = model.encode(src, padding_mask(src))
     for tokens in tgt[:, :when].unbind(dim=1):
         _, state = model.step(tokens, state)
-    state.reorder(index)
+    state.reorder(index, index)
     want = model(src[index], tgt[index])
     for t in range(when, 6):
         logits, state = model.step(tgt[index, t], state)
@@ -145,7 +148,7 @@ def test_hypotheses_of_a_sentence_share_its_memory():
     shared = state.memory_kv[0][0]
     state.reorder(torch.tensor([2, 0, 0, 4, 5, 3]))
     assert state.memory_kv[0][0] is shared
-    state.reorder(torch.tensor([5, 3, 3]))
+    state.reorder(torch.tensor([5, 3, 3]), torch.tensor([1]))
     assert torch.equal(state.memory_kv[0][0], memory[1:])
 
 
@@ -207,8 +210,8 @@ def test_sentences_longer_than_the_table_of_positions():
 
 def test_the_output_layer_is_the_target_embedding():
     model = tiny_model()
-    hidden = torch.randn(3, 8, dtype=torch.float64)
-    assert_close(model.project(hidden), hidden @ model.tgt_embedding.weight.T)
+    y = torch.randn(3, 8, dtype=torch.float64)
+    assert_close(model.project(y), y @ model.tgt_embedding.weight.T)
     shared = sum(p.shape == (11, 8) for p in model.parameters())
     assert shared == 1  # one matrix of the target vocabulary's size, not two
 

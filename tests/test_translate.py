@@ -55,7 +55,7 @@ def echo(translator, monkeypatch):
         echo.batches.append(sentences)
         return [f"<{sentence}>" for sentence in sentences]
 
-    monkeypatch.setattr(translator, "decode_batch", say)
+    monkeypatch.setattr(translator, "translate_batch", say)
     echo = translator
     echo.batches = []
     return echo
@@ -215,7 +215,7 @@ def test_a_thousand_lines_in_order(folder, monkeypatch, capsys):
     lines[5], lines[700], lines[800] = "", "OK", "  "
     lines += ["一行\u2028里", "有\r回车", "\x0b我", "\ufeff你", "我来了。你好。", *"我你他们我"]
     stdin = "\n".join(lines).encode() + b"\n"
-    monkeypatch.setattr(translate.Translator, "decode_batch", lambda self, s, *_: [f"<{x}>" for x in s])
+    monkeypatch.setattr(translate.Translator, "translate_batch", lambda self, s, *_: [f"<{x}>" for x in s])
     assert run(["-"], folder, monkeypatch, stdin) == 0
     printed = capsys.readouterr().out.split("\n")
     assert len(lines) == 1000 and len(printed) == 1001 and printed[-1] == ""
@@ -261,6 +261,6 @@ def test_a_model_that_learned_to_read_latin_is_asked(translator):
     """Trained on pairs whose source is not Chinese, it translates them; ours passes such sentences on."""
     tokenizer = Tokenizer.train(["Anna kauft Brot."] * 2, ["Anna buys bread."] * 2, tgt_vocab=40)
     asked = translate.Translator(translator.model, tokenizer, torch.device("cpu"))
-    asked.decode_batch = lambda sentences, beam_size, length_penalty: [f"<{sentence}>" for sentence in sentences]
+    asked.translate_batch = lambda sentences, beam_size, length_penalty: [f"<{sentence}>" for sentence in sentences]
     assert asked.translate(["Anna kauft Brot.", "", "Brot"]) == ["<Anna kauft Brot.>", "", "<Brot>"]
     assert translator.translate("Anna kauft Brot.") == "Anna kauft Brot."

@@ -22,7 +22,7 @@ def encoder_attention(translator, sentence: str) -> torch.Tensor:
     mask = padding_mask(src)
     x, weights = model.embed(model.src_embedding, src), []
     for layer in model.encoder:
-        normed = layer.add_norms[0].norm(x)
+        normed = layer.attention_norm(x)
         weights.append(layer.self_attention.weights(normed, normed, mask)[0].mean(0))
         x = layer(x, mask)
     return torch.stack(weights)

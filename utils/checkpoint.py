@@ -1,6 +1,8 @@
 """A trained model is a folder: model.safetensors, config.json, tokenizer.json (and train_state.pt to resume)."""
 
+import functools
 import os
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,20 @@ MODELS = {"transformer": Transformer, "rnn": RNNSeq2Seq}
 
 class CheckpointError(RuntimeError):
     """A checkpoint is missing, damaged or not one of ours; the message says which and what to do."""
+
+
+# Names of an earlier version of this package -> today's; its checkpoints still load.
+RENAMED = {
+    r"\badd_norms\.0\.norm\.": "attention_norm.",
+    r"\bencoder\.(\d+)\.add_norms\.1\.norm\.": r"encoder.\1.ffn_norm.",
+    r"\bdecoder\.(\d+)\.add_norms\.1\.norm\.": r"decoder.\1.cross_attention_norm.",
+    r"\badd_norms\.2\.norm\.": "ffn_norm.",
+}
+
+
+def with_todays_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights under the names that the modules have today (see RENAMED)."""
+    return {functools.reduce(lambda n, rule: re.sub(*rule, n), RENAMED.items(), name): w for name, w in weights.items()}
 
 
 def build(config: ModelConfig) -> nn.Module:
@@ -116,7 +132,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> tuple[
         raise CheckpointError(f"In {folder} the tokenizer and the model have different vocabularies.")
     try:
         model = build(config)
-        model.load_state_dict({name: w.float() for name, w in weights.items()})
+        model.load_state_dict({name: w.float() for name, w in with_todays_names(weights).items()})
     except (RuntimeError, TypeError) as error:
         raise CheckpointError(f"The weights in {folder} do not fit its config.json: {reason(error)}") from None
     return model.to(device).eval(), tokenizer

@@ -1,7 +1,8 @@
 """From a model to a sentence: greedy search and beam search with a cache (lesson 08).
 
 A model is anything with `encode(src, src_mask) -> state`, `step(tokens, state) -> (logits, state)` and
-`state.reorder(index)`; that is all this module knows of it.
+`state.reorder(rows, sentences)`; that is all this module knows of it. rows: which old row each new row continues, the
+rows of one sentence side by side; sentences: which sentences are left, None for all.
 """
 
 import torch
@@ -42,7 +43,8 @@ def greedy(model, src: Int[Tensor, "B S"], max_len: int | list[int]) -> list[lis
             if len(keep) == 0:
                 break
             rows, tokens = rows[keep], tokens[keep.to(tokens.device)]
-            state.reorder(keep.to(tokens.device))
+            keep = keep.to(tokens.device)
+            state.reorder(keep, keep)
     return outputs
 
 
@@ -91,17 +93,16 @@ def beam(
         history = history.gather(1, parent[..., None].expand_as(history)).clone()
         history[:, :, t + 1] = token
 
+        kept, sentences = torch.arange(len(rows), device=device), None  # all
         ended = finished.all(dim=1) | (limit[rows] == t + 1)
         if ended.any():
             _collect(outputs, rows[ended], history[ended], total[ended], length[ended], finished[ended], length_penalty)
-            keep = (~ended).nonzero()[:, 0]
-            if len(keep) == 0:
+            kept = sentences = (~ended).nonzero()[:, 0]
+            if len(kept) == 0:
                 break
-            rows, total, length = rows[keep], total[keep], length[keep]
-            finished, history, parent = finished[keep], history[keep], parent[keep]
-        else:
-            keep = torch.arange(len(rows), device=device)
-        state.reorder((keep[:, None] * K + parent).flatten())
+            rows, total, length = rows[kept], total[kept], length[kept]
+            finished, history, parent = finished[kept], history[kept], parent[kept]
+        state.reorder((kept[:, None] * K + parent).flatten(), sentences)
     return outputs
 
 

@@ -4,15 +4,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from utils.batching import Batch
-from utils.tokenizer import PAD
-
-# Logits that exist at a time. A million of them stay in a CPU's cache; a GPU has none that large, but many hands.
+# Logits that exist at a time. A million of them stay in a CPU's cache; a GPU is faster with larger products.
 SLICE = {"cpu": 2**20}
 
 
 def smoothed_loss(
-    logits: Float[Tensor, "N V"], target: Int[Tensor, " N"], eps: float = 0.1, pad_id: int = PAD
+    logits: Float[Tensor, "N V"], target: Int[Tensor, " N"], eps: float = 0.1, pad_id: int = 0
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Cross-entropy against 1 - eps on the target and eps/(V-2) on every class that is neither target nor pad.
 
@@ -34,11 +31,11 @@ class ProjectedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden, weight, target, eps, pad_id):
+    def forward(ctx, hidden, weight, target, eps, pad_id, training):
         device, share = hidden.device.type, eps / (len(weight) - 2)
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
         h, w = hidden.to(precision), weight.to(precision)
-        wanted = any(ctx.needs_input_grad)
+        wanted = training and any(ctx.needs_input_grad)
         d_hidden, d_weight = (torch.zeros_like(h), torch.zeros_like(weight)) if wanted else (h, weight)
         loss = torch.zeros((), device=hidden.device, dtype=torch.promote_types(precision, torch.float32))
         total = torch.zeros_like(loss)
@@ -65,7 +62,7 @@ class ProjectedLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad, _):
         d_hidden, d_weight = ctx.saved_tensors
-        return grad * d_hidden, grad * d_weight, None, None, None
+        return grad * d_hidden, grad * d_weight, None, None, None, None
 
 
 @torch.compiler.disable  # its loop has as many turns as the batch needs: a compiler would make a program for each
@@ -74,14 +71,19 @@ def projected_loss(
     weight: Float[Tensor, "V D"],
     target: Int[Tensor, " N"],
     eps: float = 0.1,
-    pad_id: int = PAD,
+    pad_id: int = 0,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """`smoothed_loss(hidden @ weight.T, target, eps, pad_id)`, faster, in memory that does not grow with N x V."""
-    return ProjectedLoss.apply(hidden, weight, target, eps, pad_id)
+    # Inside a Function gradients look wanted even under inference_mode: ask before.
+    return ProjectedLoss.apply(hidden, weight, target, eps, pad_id, torch.is_grad_enabled())
 
 
-def batch_loss(model: nn.Module, batch: Batch, eps: float) -> tuple[Tensor, Tensor]:
-    """Summed smoothed loss and summed -log p over the real target tokens; padding never reaches the output layer."""
-    real = batch.tgt_out != PAD
-    hidden = model.hidden(batch.src, batch.tgt_in)[real]  # (N, D)
-    return projected_loss(hidden, model.tgt_embedding.weight, batch.tgt_out[real], eps)
+def batch_loss(model: nn.Module, batch, eps: float) -> tuple[Tensor, Tensor]:
+    """Summed smoothed loss and summed -log p over the real target tokens; padding never reaches the output layer.
+
+    batch: src (B, S), tgt_in (B, T) from <bos> on, tgt_out (B, T) up to <eos>, as `utils.batching.Batch` has them.
+    """
+    pad_id = model.config.pad_id
+    real = batch.tgt_out != pad_id
+    y = model.decoder_output(batch.src, batch.tgt_in)[real]  # (N, D)
+    return projected_loss(y, model.tgt_embedding.weight, batch.tgt_out[real], eps, pad_id)

@@ -47,10 +47,10 @@ class RNNState:
     mask: Tensor  # (B, S), True at real tokens
     hidden: Tensor  # (B, H)
 
-    def reorder(self, index: Int[Tensor, " B"]) -> None:
-        """Row b becomes what row index[b] was."""
-        self.memory, self.keys = self.memory[index], self.keys[index]
-        self.mask, self.hidden = self.mask[index], self.hidden[index]
+    def reorder(self, rows: Int[Tensor, " B2"], sentences: Int[Tensor, " B3"] | None = None) -> None:
+        """Row b becomes what row rows[b] was; each has its own copy of the source (`sentences` adds nothing)."""
+        self.memory, self.keys = self.memory[rows], self.keys[rows]
+        self.mask, self.hidden = self.mask[rows], self.hidden[rows]
 
 
 class RNNSeq2Seq(nn.Module):
@@ -96,20 +96,20 @@ class RNNSeq2Seq(nn.Module):
     def read(self, seen: Float[Tensor, "*batch R"]) -> Float[Tensor, "*batch D"]:
         return self.dropout(torch.tanh(self.readout(seen)))
 
-    def hidden(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
-        """Everything but the output layer, with teacher forcing: T steps that must wait for one another."""
+    def decoder_output(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        """The decoder with teacher forcing: T steps that must wait for one another; what the output layer reads."""
         state = self.encode(src, padding_mask(src, self.config.pad_id))
         words = self.dropout(self.tgt_embedding(tgt))
         seen = [self.advance(word, state)[0] for word in words.unbind(dim=1)]
         return self.read(torch.stack(seen, dim=1))
 
-    def project(self, hidden: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch V"]:
+    def project(self, y: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch V"]:
         """The output layer, tied to the target embedding."""
-        return nn.functional.linear(hidden, self.tgt_embedding.weight)
+        return nn.functional.linear(y, self.tgt_embedding.weight)
 
     def forward(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
         """Logits for the token after each position of tgt."""
-        return self.project(self.hidden(src, tgt))
+        return self.project(self.decoder_output(src, tgt))
 
     def step(self, tokens: Int[Tensor, " B"], state: RNNState) -> tuple[Float[Tensor, "B V"], RNNState]:
         """Logits after one more target token per row."""

@@ -24,73 +24,66 @@ class FeedForward(nn.Module):
         return self.outer(torch.relu(self.inner(x)))
 
 
-class AddNorm(nn.Module):
-    """Add & Norm around a sublayer, (B, T, D) -> (B, T, D).
-
-    Post-norm, as in the paper: norm(x + f(x)). Pre-norm, which trains more easily when deep: x + f(norm(x)).
-    """
-
-    def __init__(self, d_model: int, dropout: float, norm_first: bool):
-        super().__init__()
-        self.norm, self.dropout, self.norm_first = nn.LayerNorm(d_model), Dropout(dropout), norm_first
-
-    def forward(self, x: Float[Tensor, "B T D"], sublayer) -> Float[Tensor, "B T D"]:
-        if self.norm_first:
-            return x + self.dropout(sublayer(self.norm(x)))
-        return self.norm(x + self.dropout(sublayer(x)))
-
-
 class EncoderLayer(nn.Module):
-    """Self-attention, then feed-forward, each inside Add & Norm."""
+    """Self-attention, then feed-forward; each adds its output to the residual stream (lesson 07, sections 3 to 6).
+
+    Pre-norm, x + f(norm(x)), trains more easily when deep; post-norm, norm(x + f(x)), is the paper's (section 3.1).
+    """
 
     def __init__(self, d_model: int, n_heads: int, d_ff: int, dropout: float = 0.0, norm_first: bool = True):
         super().__init__()
         self.self_attention = MultiHeadAttention(d_model, n_heads)
         self.feed_forward = FeedForward(d_model, d_ff)
-        self.add_norms = nn.ModuleList(AddNorm(d_model, dropout, norm_first) for _ in range(2))
+        self.attention_norm, self.ffn_norm = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.dropout, self.norm_first = Dropout(dropout), norm_first
 
     def forward(self, x: Float[Tensor, "B S D"], src_mask: Bool[Tensor, "B 1 1 S"]) -> Float[Tensor, "B S D"]:
-        x = self.add_norms[0](x, lambda x: self.self_attention(x, mask=src_mask))
-        return self.add_norms[1](x, self.feed_forward)
+        if self.norm_first:
+            x = x + self.dropout(self.self_attention(self.attention_norm(x), mask=src_mask))
+            x = x + self.dropout(self.feed_forward(self.ffn_norm(x)))
+        else:
+            x = self.attention_norm(x + self.dropout(self.self_attention(x, mask=src_mask)))
+            x = self.ffn_norm(x + self.dropout(self.feed_forward(x)))
+        return x
 
 
 class DecoderLayer(nn.Module):
-    """Masked self-attention, cross-attention to the encoder's memory, feed-forward, each inside Add & Norm."""
+    """Masked self-attention, cross-attention to the encoder's output, feed-forward, each added to the residual stream.
+
+    Built in lesson 07, sections 7 to 9.
+    """
 
     def __init__(self, d_model: int, n_heads: int, d_ff: int, dropout: float = 0.0, norm_first: bool = True):
         super().__init__()
         self.self_attention = MultiHeadAttention(d_model, n_heads)
         self.cross_attention = MultiHeadAttention(d_model, n_heads)
         self.feed_forward = FeedForward(d_model, d_ff)
-        self.add_norms = nn.ModuleList(AddNorm(d_model, dropout, norm_first) for _ in range(3))
+        self.attention_norm, self.cross_attention_norm = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.ffn_norm = nn.LayerNorm(d_model)
+        self.dropout, self.norm_first = Dropout(dropout), norm_first
 
     def forward(
-        self, y: Float[Tensor, "B T D"], memory: Float[Tensor, "B S D"], src_mask: Bool[Tensor, "B 1 1 S"]
-    ) -> Float[Tensor, "B T D"]:
-        y = self.add_norms[0](y, lambda y: self.self_attention(y, causal=True))
-        y = self.add_norms[1](y, lambda y: self.cross_attention(y, memory, src_mask))
-        return self.add_norms[2](y, self.feed_forward)
+        self,
+        y: Float[Tensor, "R T D"],
+        memory: Float[Tensor, "B S D"] | tuple[Tensor, Tensor],
+        src_mask: Bool[Tensor, "B 1 1 S"],
+        cache: KVCache | None = None,
+    ) -> Float[Tensor, "R T D"]:
+        """All positions at once (teacher forcing), or, with a cache, the newest one alone: T = 1.
 
-    def step(
-        self, y: Float[Tensor, "R 1 D"], cache: KVCache, memory_kv: tuple[Tensor, Tensor], src_mask: Tensor
-    ) -> Float[Tensor, "R 1 D"]:
-        """`forward` for the newest position alone: earlier ones are in the cache, so nothing needs masking.
-
-        R rows, the same number for each of the B sentences of the memory, side by side.
+        `memory` is the encoder's output, or its keys and values from `cross_attention.keys_values`. R rows, the same
+        number for each of the B sentences of the memory, side by side.
         """
-
-        def attend_to_the_past(y: Tensor) -> Tensor:
-            q, k, v = self.self_attention.queries_keys_values(y)
-            return self.self_attention.attend(q, *cache.append(k, v))
-
-        def attend_to_the_source(y: Tensor) -> Tensor:
-            # The hypotheses of one sentence are so many queries to the same memory: (B, hypotheses, D).
-            queries = self.cross_attention.queries(y.reshape(len(src_mask), -1, y.shape[-1]))
-            return self.cross_attention.attend(queries, *memory_kv, src_mask).reshape(y.shape)
-
-        y = self.add_norms[0](y, attend_to_the_past)
-        y = self.add_norms[1](y, attend_to_the_source)
-        return self.add_norms[2](y, self.feed_forward)
+        causal = cache is None  # a cache holds earlier positions only: nothing to hide
+        if self.norm_first:
+            y = y + self.dropout(self.self_attention(self.attention_norm(y), causal=causal, cache=cache))
+            y = y + self.dropout(self.cross_attention(self.cross_attention_norm(y), memory, src_mask))
+            y = y + self.dropout(self.feed_forward(self.ffn_norm(y)))
+        else:
+            y = self.attention_norm(y + self.dropout(self.self_attention(y, causal=causal, cache=cache)))
+            y = self.cross_attention_norm(y + self.dropout(self.cross_attention(y, memory, src_mask)))
+            y = self.ffn_norm(y + self.dropout(self.feed_forward(y)))
+        return y
 
 
 @dataclass
@@ -104,22 +97,15 @@ class TransformerState:
     src_mask: Tensor  # (B, 1, 1, S)
     memory_kv: list[tuple[Tensor, Tensor]]  # a layer each: (B, H, S, D_head) twice
     caches: list[KVCache]  # a layer each, R rows
-    sentence: Tensor  # (R,): which of the B sentences a row belongs to
     position: int = 0
 
-    def reorder(self, index: Int[Tensor, " R"]) -> None:
-        """Row r becomes what row index[r] was, in every tensor that has a batch."""
+    def reorder(self, rows: Int[Tensor, " R2"], sentences: Int[Tensor, " B2"] | None = None) -> None:
+        """Row r becomes what row rows[r] was. `sentences`: which of the B sentences are left; None = all of them."""
         for cache in self.caches:
-            cache.reorder(index)
-        sentence = self.sentence[index]
-        if torch.equal(sentence, self.sentence):
-            return
-        kept, rows = sentence.unique_consecutive(return_counts=True)
-        if (rows != rows[0]).any():  # not the same number for each: then every row has a copy of its own
-            kept = sentence
-        self.src_mask = self.src_mask[kept]
-        self.memory_kv = [(k.index_select(0, kept), v.index_select(0, kept)) for k, v in self.memory_kv]
-        self.sentence = torch.arange(len(kept), device=index.device).repeat_interleave(len(index) // len(kept))
+            cache.reorder(rows)
+        if sentences is not None:
+            self.src_mask = self.src_mask[sentences]
+            self.memory_kv = [(k.index_select(0, sentences), v.index_select(0, sentences)) for k, v in self.memory_kv]
 
 
 class Transformer(nn.Module):
@@ -151,44 +137,44 @@ class Transformer(nn.Module):
             positions = self.positions = sinusoidal(2 * end, self.config.d_model).to(positions)
         return self.dropout(embedding(ids) * math.sqrt(self.config.d_model) + positions[start:end])
 
-    def encode_memory(self, src: Int[Tensor, "B S"], src_mask: Bool[Tensor, "B 1 1 S"]) -> Float[Tensor, "B S D"]:
-        """The encoder stack: what the decoder will look at."""
+    def encoder_output(self, src: Int[Tensor, "B S"], src_mask: Bool[Tensor, "B 1 1 S"]) -> Float[Tensor, "B S D"]:
+        """The encoder stack: the memory that the decoder looks at."""
         x = self.embed(self.src_embedding, src)
         for layer in self.encoder:
             x = layer(x, src_mask)
         return self.encoder_norm(x)
 
-    def hidden(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
-        """Everything but the output layer: teacher forcing, all positions at once."""
+    def decoder_output(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
+        """The decoder stack, all positions at once (teacher forcing): what the output layer reads."""
         src_mask = padding_mask(src, self.config.pad_id)
-        memory = self.encode_memory(src, src_mask)
+        memory = self.encoder_output(src, src_mask)
         y = self.embed(self.tgt_embedding, tgt)
         for layer in self.decoder:
             y = layer(y, memory, src_mask)
         return self.decoder_norm(y)
 
-    def project(self, hidden: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch V"]:
+    def project(self, y: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch V"]:
         """The output layer: logits over the target vocabulary, with the target embedding as its matrix."""
-        return nn.functional.linear(hidden, self.tgt_embedding.weight)
+        return nn.functional.linear(y, self.tgt_embedding.weight)
 
     def forward(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B T V"]:
         """Logits for the token after each position of tgt. Pad on the right; masks are made inside."""
-        return self.project(self.hidden(src, tgt))
+        return self.project(self.decoder_output(src, tgt))
 
-    # ---- the seam to decoding: encode once, then step, reordering rows in between ----
+    # ---- the seam to decoding: encode once, then step, reordering rows in between (lesson 08) ----
 
     def encode(self, src: Int[Tensor, "B S"], src_mask: Bool[Tensor, "B 1 1 S"]) -> TransformerState:
-        memory = self.encode_memory(src, src_mask)
+        """The state before the first target token: one row per sentence."""
+        memory = self.encoder_output(src, src_mask)
         # Heads apart in memory, once: every step multiplies by them, and would otherwise copy them first.
         memory_kv = [tuple(x.contiguous() for x in layer.cross_attention.keys_values(memory)) for layer in self.decoder]
-        sentence = torch.arange(len(src), device=src.device)
-        return TransformerState(src_mask, memory_kv, [KVCache() for _ in self.decoder], sentence)
+        return TransformerState(src_mask, memory_kv, [KVCache() for _ in self.decoder])
 
     def step(self, tokens: Int[Tensor, " R"], state: TransformerState) -> tuple[Float[Tensor, "R V"], TransformerState]:
         """Logits after one more target token per row."""
         y = self.embed(self.tgt_embedding, tokens[:, None], start=state.position)  # (R, 1, D)
-        for layer, cache, memory_kv in zip(self.decoder, state.caches, state.memory_kv, strict=True):
-            y = layer.step(y, cache, memory_kv, state.src_mask)
+        for layer, memory_kv, cache in zip(self.decoder, state.memory_kv, state.caches, strict=True):
+            y = layer(y, memory_kv, state.src_mask, cache)
         state.position += 1
         return self.project(self.decoder_norm(y)[:, 0]), state
 
@@ -201,7 +187,7 @@ class Transformer(nn.Module):
 
         hooks = [layer.cross_attention.register_forward_pre_hook(look) for layer in self.decoder]
         try:
-            self.hidden(src, tgt)
+            self.decoder_output(src, tgt)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -114,19 +114,19 @@ class Translator:
         todo.sort(key=lambda entry: len(entry[0]), reverse=True)  # similar lengths together: little padding
 
         def decode(batch: list[tuple[str, list[str], int]]) -> None:
-            english = self.decode_batch([piece.strip() for piece, _, _ in batch], beam_size, length_penalty)
+            english = self.translate_batch([piece.strip() for piece, _, _ in batch], beam_size, length_penalty)
             for (_, line, i), sentence in zip(batch, english, strict=True):
                 line[i] = sentence
 
         in_parallel(decode, chunks(todo, BATCH), self.device)
         return ["\n".join(" ".join(s.strip() for s in line if s.strip()) for line in text) for text in results]
 
-    def decode_batch(self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0) -> list[str]:
+    def translate_batch(self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0) -> list[str]:
         """One batch of clean sentences through the model."""
-        found = self.search(self.tokenizer.encode_src(sentences), beam_size, length_penalty)
+        found = self.generate(self.tokenizer.encode_src(sentences), beam_size, length_penalty)
         return [self.tokenizer.decode(ids) for ids in found]
 
-    def search(self, src: list[list[int]], beam_size: int, length_penalty: float = 1.0) -> list[list[int]]:
+    def generate(self, src: list[list[int]], beam_size: int, length_penalty: float = 1.0) -> list[list[int]]:
         """One batch of source ids, each row ending in <eos>: the target ids found for each, without marks."""
         batch = pad(src).to(self.device)
         # English needs fewer tokens than Chinese characters: ample room, and the same whatever else is in the batch.
@@ -144,7 +144,7 @@ class Translator:
         if not sentence:
             raise ValueError("attend needs a sentence with at least one character.")
         src = self.tokenizer.encode_src([sentence])
-        (ids,) = self.search(src, beam_size)
+        (ids,) = self.generate(src, beam_size)
         # Position t of the target predicts token t, the last one <eos>.
         src_ids, tgt_ids = (torch.tensor(rows, device=self.device) for rows in (src, [[BOS, *ids]]))
         weights = self.model.cross_attention_weights(src_ids, tgt_ids)[0].cpu()

@@ -80,16 +80,16 @@ def specification(job: dict):
             ours = f"{name}.{i}"
             linear(layer.self_attention.linear[0], f"{ours}.self_attention.in_proj")
             linear(layer.self_attention.linear[1], f"{ours}.self_attention.out_proj")
-            sublayers = [layer.self_attention, layer.ffn]
+            norms = {"attention_norm": layer.self_attention, "ffn_norm": layer.ffn}
             if name == "decoder":
-                sublayers.insert(1, layer.attention)
+                norms["cross_attention_norm"] = layer.attention
                 linear(layer.attention.linear[0], f"{ours}.cross_attention.in_proj", slice(0, d))
                 linear(layer.attention.linear[1], f"{ours}.cross_attention.in_proj", slice(d, None))
                 linear(layer.attention.linear[2], f"{ours}.cross_attention.out_proj")
             linear(layer.ffn.linear_0, f"{ours}.feed_forward.inner")
             linear(layer.ffn.linear_1, f"{ours}.feed_forward.outer")
-            for j, sublayer in enumerate(sublayers):
-                norm(sublayer.layer_norm, f"{ours}.add_norms.{j}.norm")
+            for name_of_norm, sublayer in norms.items():
+                norm(sublayer.layer_norm, f"{ours}.{name_of_norm}")
     spec.encoder.embeddings[0].weight = weights["src_embedding.weight"]
     spec.decoder.embeddings.weight = weights["tgt_embedding.weight"]
     spec.decoder.projection.weight = weights["tgt_embedding.weight"]  # tied
