@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.common import BENCH, PeerError, chosen, environment, last_line, record, say, table
 from benchmarks.training import sizes
 from experiments import train_and_score
-from utils import corpus
+from utils import corpus, dictionary
 from utils.config import ROOT
 from utils.evaluation import scores
 
@@ -154,7 +154,7 @@ def main(argv: list[str] | None = None) -> None:
     peers = chosen(args.peers, PEERS)
 
     tatoeba = corpus.load()
-    train, test = tatoeba.train + corpus.glosses(tatoeba, limit=10_000), tatoeba.test
+    train, test = tatoeba.train + dictionary.glosses(tatoeba, limit=10_000), tatoeba.test
     found, failed = {}, {}
     for name in ["ours", *peers]:
         folder, began = args.runs / f"{name}-{args.minutes:g}", time.perf_counter()

@@ -11,8 +11,9 @@ import argparse
 import random
 
 from experiments import add_training_arguments, record, train_and_score, write_pairs
-from utils.corpus import CACHE, Row, TestItem, group, read_rows
+from utils.corpus import Row, TestItem, group, read_rows
 from utils.evaluation import evaluate
+from utils.fetch import CACHE
 
 
 def two_training_sets(rows: list[Row], n_test: int, seed: int) -> tuple[list[TestItem], dict[str, list[Row]]]:

@@ -307,9 +307,7 @@ def test_the_searches_with_and_without_a_cache_go_on_to_the_limit_and_agree():
     model, src = tiny.tiny_model(), tiny.random_ids([5, 3], 13)
     with torch.no_grad():
         begin = torch.full((2, 1), BOS)
-        model.tgt_embedding.weight[EOS] = (
-            100 * model.decoder_output(src, begin)[0, 0]
-        )  # at once the end
+        model.tgt_embedding.weight[EOS] = 100 * model.decoder_output(src, begin)[0, 0]  # at once the end
     assert greedy(model, src, 12)[0] == []
     plain = decoding.uncached(model, src, 12)
     assert plain == greedy(decoding.NeverEnding(model), src, 12)

@@ -8,7 +8,7 @@ import pytest
 import sacrebleu
 from helpers.tiny import PAIRS, tiny_checkpoint
 
-from utils import corpus, evaluation
+from utils import corpus, dictionary, evaluation
 from utils.corpus import Corpus, TestItem
 from utils.evaluation import compounds, evaluate, scores
 from utils.translate import load_translator
@@ -58,7 +58,7 @@ def test_the_command_prints_its_figures_as_json(folder, monkeypatch):
     items = [TestItem(zh, (en,)) for zh, en in PAIRS[:3]]
     monkeypatch.setattr(corpus, "load", lambda: Corpus([], items, items[:2]))
     unseen = [TestItem("学生音乐", ("student music",))]
-    monkeypatch.setattr(corpus, "unseen", lambda: unseen)
+    monkeypatch.setattr(dictionary, "unseen", lambda: unseen)
     with redirect_stdout(io.StringIO()) as printed:
         evaluation.main([str(folder), "--split", "dev", "--beam-size", "1"])
     figures = json.loads(printed.getvalue())

@@ -14,7 +14,7 @@ from helpers import forked
 from helpers.tiny import FLAGS, PAIRS, SRC, TGT, tiny_model
 from torch.testing import assert_close
 
-from utils import corpus, load_translator, training
+from utils import corpus, dictionary, load_translator, training
 from utils.batching import EpochBatches, make_batch
 from utils.checkpoint import load_model
 from utils.config import ModelConfig, TrainConfig
@@ -424,7 +424,7 @@ def test_an_output_folder_that_cannot_be_made_is_told_before_training(command, t
 def test_tatoeba_and_glosses_are_the_default(monkeypatch):
     tatoeba = corpus.Corpus([corpus.Pair(*pair) for pair in PAIRS], [corpus.TestItem("我", ("I",))], [])
     monkeypatch.setattr(corpus, "load", lambda: tatoeba)
-    monkeypatch.setattr(corpus, "glosses", lambda found, limit: [corpus.Pair("机器", "machine")] * limit)
+    monkeypatch.setattr(dictionary, "glosses", lambda found, limit: [corpus.Pair("机器", "machine")] * limit)
     arguments = [*FLAGS.split(), "--eval-minutes", "0", "--steps", "1", "--model", "rnn"]
     for glosses in (0, 3):
         ready, tokenizer, dev = training.prepare(training.parse_arguments([*arguments, "--glosses", str(glosses)]))

@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from utils import load_translator, translate
 from utils.config import ROOT
-from utils.corpus import clean
+from utils.text import clean
 from utils.tokenizer import Tokenizer
 from utils.translate import LONGEST, main, split_sentences
 

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable
 
 from utils.config import ROOT
-from utils.corpus import CACHE, Pair, Row, TestItem, glosses, group, read_rows, split, unseen
+from utils.corpus import Pair, Row, TestItem, group, read_rows, split
+from utils.dictionary import glosses, unseen
+from utils.fetch import CACHE
 
 CARD = ROOT / "data" / "README.md"
 MARKS = "<!-- figures, written by tools/data_card.py -->\n", "<!-- end of figures -->"

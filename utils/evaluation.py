@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from utils import corpus
+from utils import corpus, dictionary
 from utils.checkpoint import write_text_atomically
 from utils.corpus import TestItem
 from utils.translate import CHECKPOINT, Translator, load_translator
@@ -37,9 +37,9 @@ def evaluate(translator: Translator, items: list[TestItem], beam_size: int = 4) 
 
 def compounds(translator: Translator) -> list[tuple[str, str, bool]]:
     """Every unseen compound with the model's translation and whether it is right."""
-    items = corpus.unseen()
+    items = dictionary.unseen()
     english = translator.translate([item.zh for item in items])
-    return [(i.zh, en, corpus.matches(en, i)) for i, en in zip(items, english, strict=True)]
+    return [(i.zh, en, dictionary.matches(en, i)) for i, en in zip(items, english, strict=True)]
 
 
 def main(argv: list[str] | None = None) -> None:

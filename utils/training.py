@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from utils import checkpoint, corpus
+from utils import checkpoint, corpus, dictionary
 from utils.batching import EpochBatches
 from utils.config import ROOT, ModelConfig, TrainConfig
 from utils.distributed import ALONE, Unreachable, World, joined
@@ -138,7 +138,7 @@ def prepare(args: argparse.Namespace, world: World = ALONE) -> tuple[Trainer, To
     else:
         tatoeba = corpus.load()
         train, dev = tatoeba.train, tatoeba.dev
-        train = train + corpus.glosses(tatoeba, limit=args.glosses) if args.glosses else train
+        train = train + dictionary.glosses(tatoeba, limit=args.glosses) if args.glosses else train
     tokenizer = Tokenizer.train((p.zh for p in train), (p.en for p in train), args.tgt_vocab)
     sizes = {"rnn": {"d_ff": 512, "n_layers": 1}}.get(args.model, {})
     sizes |= {k: v for k in ("d_model", "n_heads", "n_layers", "d_ff") if (v := getattr(args, k)) is not None}

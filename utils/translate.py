@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from utils.batching import chunks, pad
 from utils.checkpoint import CheckpointError, load_model
 from utils.config import ROOT
-from utils.corpus import clean
 from utils.decoding import beam, greedy
 from utils.runtime import in_parallel, pick_device
+from utils.text import clean
 from utils.tokenizer import BOS, Tokenizer
 
 CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"

@@ -1,0 +1,125 @@
+"""Dictionary glosses of CC-CEDICT as further training pairs, and compounds kept out of training (lesson 08)."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import cache as memoize
+from pathlib import Path
+
+from utils.config import ROOT
+from utils.corpus import Corpus, Pair, TestItem
+from utils.fetch import CACHE, fetched
+
+UNSEEN = ROOT / "data" / "unseen.tsv"
+
+HAN = re.compile(r"[\u4e00-\u9fff]{2,4}")
+ENTRY = re.compile(r"\S+ (\S+) \[[^\]]*\] /(.*)/")
+REMARK = re.compile(r"\s*\([^()]*\)\s*")
+# Notes on the word itself, written where a meaning should stand, and meanings with a gap to fill (sb, sth).
+NOTE = re.compile(
+    r"(variant of|see|surname|abbr|classifier|particle|prefix|suffix|lit|fig|idiom|proverb|interjection|onom"
+    r"|pinyin|short for|used|also|same as|equivalent|old|name of|title of|Chinese (surname|character))\b"
+    r"(?! \w+$)"
+    r"|see also|CL:|.*\b(sb|sth|one's|oneself|etc|esp|species|genus|County|county|prefecture|radical)\b"
+)
+RARE = re.compile(
+    r"\b(archaic|old|dialect|literary|slang|vulgar|derog|bound form|idiom|loanword|Tw|Taiwan|surname|TCM)\b"
+)
+ENGLISH = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*(?: [A-Za-z]+(?:['-][A-Za-z]+)*){0,3}")
+ENDING = re.compile(r"(?<=...)(?:ing|ion|ies|ied|ed|es|er|or|s|e|y)+$")
+FUNCTION_WORDS = frozenset("to a an the of be in on at for".split())
+
+
+def _senses(field: str) -> Iterator[str]:
+    """The usable senses of a dictionary entry, each at most four plain words."""
+    for sense in re.split(r"[/;]", field):
+        if not any(RARE.search(remark) for remark in REMARK.findall(sense)):
+            sense = re.sub(r" (sb|sth)$", "", REMARK.sub(" ", sense).strip())
+            if ENGLISH.fullmatch(sense) and not NOTE.match(sense) and _stems(sense):
+                yield sense
+
+
+def _stems(text: str) -> frozenset[str]:
+    """Content words without their commonest endings: enough to recognize `studying` in `to study`."""
+    words = re.findall(r"[a-z]+", text.lower())
+    return frozenset(_stem(word) for word in words if word not in FUNCTION_WORDS)
+
+
+@memoize
+def _stem(word: str) -> str:
+    return ENDING.sub("", word)
+
+
+def _bare(text: str) -> str:
+    """Letters and digits alone, in lower case: what two sentences that differ in punctuation share."""
+    return re.sub(r"\W+", " ", text.casefold()).strip()
+
+
+def _words(text: str) -> set[str]:
+    return {text[i : i + n] for n in (2, 3, 4) for i in range(len(text) - n + 1)}
+
+
+def glosses(corpus: Corpus, limit: int | None = None, senses: int = 2, cache: str | Path = CACHE) -> list[Pair]:
+    """Short CC-CEDICT glosses as further training pairs, the most useful first: 机器 -> machine.
+
+    Words of two to four characters, all of which occur in the training sentences, each with the `senses`
+    meanings that the English sides of these sentences support best. A word ranks by the number of training
+    pairs that contain it plus, for a compound of two words, those that contain its rarer half, so that
+    机器翻译 comes soon after 机器. `limit` counts pairs. No gloss equals a dev or test sentence or
+    one of its references, and none contains an `unseen()` compound.
+    """
+    dictionary = _dictionary(corpus, fetched("cedict_ts.u8", cache))
+    count: Counter[str] = Counter()
+    support: Counter[tuple[str, str]] = Counter()
+    for pair in corpus.train:
+        stems = _stems(pair.en)
+        for word in _words(pair.zh) & dictionary.keys():
+            count[word] += 1
+            support.update((word, sense) for sense, wanted in dictionary[word].items() if wanted <= stems)
+
+    def usefulness(word: str) -> int:
+        return count[word] + (min(count[word[:2]], count[word[2:]]) if len(word) == 4 else 0)
+
+    def best_senses(word: str) -> list[str]:
+        found = [sense for sense in dictionary[word] if support[word, sense]]
+        # Without support a name is clutter, and a frequent "word" mostly the seam between two others.
+        if not found and count[word] < 10:
+            found = [sense for sense in dictionary[word] if sense.islower()]
+        return sorted(found, key=lambda sense: -support[word, sense])[:senses]
+
+    words = sorted(filter(usefulness, dictionary), key=lambda word: (-usefulness(word), word))
+    return [Pair(word, sense) for word in words for sense in best_senses(word)][:limit]
+
+
+def _dictionary(corpus: Corpus, path: Path) -> dict[str, dict[str, frozenset[str]]]:
+    """Words that training has, whole or as two halves: word -> sense -> stems of the sense."""
+    seen = set().union(*(_words(pair.zh) for pair in corpus.train))
+    items = [*corpus.dev, *corpus.test]
+    held_out = {_bare(text) for item in items for text in (item.zh, *item.references)}
+    compounds = re.compile("|".join(item.zh for item in unseen()))
+    dictionary: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        entry = ENTRY.match(line)
+        word = entry[1] if entry else ""
+        in_reach = word in seen or len(word) == 4 and {word[:2], word[2:]} <= seen
+        if in_reach and HAN.fullmatch(word) and word not in held_out and not compounds.search(word):
+            for sense in _senses(entry[2]):
+                if _bare(sense) not in held_out:
+                    dictionary[word][sense] = _stems(sense)
+    return dictionary
+
+
+def unseen(path: str | Path = UNSEEN) -> list[TestItem]:
+    """Compounds that no training pair contains, though all their parts occur: a test of composition."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    cells = [line.split("\t") for line in lines if line and not line.startswith("#")]
+    return [TestItem(zh, tuple(references.split("|"))) for zh, references in cells]
+
+
+def matches(translation: str, item: TestItem) -> bool:
+    """Whether a translation is one of the references but for case, articles, punctuation, a leading `to`."""
+
+    def bare(text: str) -> str:
+        return re.sub(r"^to |\b(a|an|the) ", "", _bare(text))
+
+    return bare(translation) in map(bare, item.references)
