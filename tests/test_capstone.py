@@ -13,8 +13,8 @@ from tools.run_lessons import NOTEBOOKS, TEXT, read_twin
 from utils import checks
 
 capstone = importlib.import_module("utils.checks.capstone")  # the module; checks.capstone is its function
-oracles = importlib.import_module("utils.checks.capstone_oracles")
-training = importlib.import_module("utils.checks.capstone_training")
+oracles = importlib.import_module("utils.checks.capstone.oracles")
+training = importlib.import_module("utils.checks.capstone.training")
 
 pytestmark = pytest.mark.usefixtures("progress_file")
 FILE = Path(__file__).parent / "capstone" / "my_transformer.py"
@@ -672,8 +672,8 @@ def test_an_import_that_never_ends_is_cut_off(write, monkeypatch, body: str):
 
 
 def test_endless_loops_in_a_part_are_cut_off(write, monkeypatch):
-    monkeypatch.setattr("utils.checks.capstone_parts.SECONDS", 0.3)
-    monkeypatch.setattr("utils.checks.exercise.SECONDS", 0.3)
+    monkeypatch.setattr("utils.checks.capstone.parts.SECONDS", 0.3)
+    monkeypatch.setattr("utils.checks.engine.check.SECONDS", 0.3)
     for old in ("        return self.outer(torch", "        self.inner, self.outer = ", "    frequency = "):
         endless = old[: len(old) - len(old.lstrip())] + "while True: pass\n"
         result = checks.capstone(write(changed([(old, endless + old)])), steps=0)
@@ -717,7 +717,7 @@ def test_classes_that_look_up_their_module_work(write):
 
 
 def test_every_section_that_is_named_exists():
-    modules = [capstone, oracles, importlib.import_module("utils.checks.capstone_parts")]
+    modules = [capstone, oracles, importlib.import_module("utils.checks.capstone.parts")]
     # strings that go on in the next line are one
     source = "\n".join(
         re.sub(r"['\"]\s*\n\s*f?['\"]", "", Path(m.__file__).read_text(encoding="utf-8")) for m in modules

@@ -11,12 +11,12 @@ from functools import partial
 
 import pytest
 import torch
-
-from utils import checks
-from utils.checks import exercise, record
 from utils.checks.exercise import Check, difference
 from utils.checks.result import Result
 from utils.checks.running import Ledger, Raised, TimeUp, call
+
+from utils import checks
+from utils.checks import exercise, record
 
 pytestmark = pytest.mark.usefixtures("progress_file")
 SEEDS = range(3)
