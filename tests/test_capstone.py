@@ -14,6 +14,7 @@ from utils import checks
 
 capstone = importlib.import_module("utils.checks.capstone")  # the module; checks.capstone is its function
 oracles = importlib.import_module("utils.checks.capstone.oracles")
+parts = importlib.import_module("utils.checks.capstone.parts")
 training = importlib.import_module("utils.checks.capstone.training")
 
 pytestmark = pytest.mark.usefixtures("progress_file")
@@ -672,7 +673,7 @@ def test_an_import_that_never_ends_is_cut_off(write, monkeypatch, body: str):
 
 
 def test_endless_loops_in_a_part_are_cut_off(write, monkeypatch):
-    monkeypatch.setattr("utils.checks.capstone.parts.SECONDS", 0.3)
+    monkeypatch.setattr(parts, "SECONDS", 0.3)
     monkeypatch.setattr("utils.checks.engine.check.SECONDS", 0.3)
     for old in ("        return self.outer(torch", "        self.inner, self.outer = ", "    frequency = "):
         endless = old[: len(old) - len(old.lstrip())] + "while True: pass\n"
@@ -717,7 +718,7 @@ def test_classes_that_look_up_their_module_work(write):
 
 
 def test_every_section_that_is_named_exists():
-    modules = [capstone, oracles, importlib.import_module("utils.checks.capstone.parts")]
+    modules = [capstone, oracles, parts]
     # strings that go on in the next line are one
     source = "\n".join(
         re.sub(r"['\"]\s*\n\s*f?['\"]", "", Path(m.__file__).read_text(encoding="utf-8")) for m in modules

@@ -22,11 +22,15 @@ CLOCK_PER_THREAD = hasattr(time, "pthread_getcpuclockid")
 
 
 class TimeUp(BaseException):
-    """Raised inside a call that takes too long. No `except Exception` stops it."""
+    """Raised inside a call that takes too long. No `except Exception` stops it. Python makes it in that thread."""
+
+    def __init__(self):
+        if hasattr(here, "worker"):
+            here.worker.interrupted = True
 
 
 class GivenUp(TimeUp):
-    """For a thread that catches `TimeUp` and goes on. Python makes the exception in that thread: there it sleeps."""
+    """For a thread that catches `TimeUp` and goes on: it sleeps from here on."""
 
     def __init__(self):
         here.worker.sleeps = True
@@ -160,7 +164,7 @@ class Worker:
         self.done = Call(Raised(TimeUp, ""))
         self.watch = Watch(forbidden, self.done.forbidden)
         self.clock, self.spent = None, 0.0
-        self.given_up = self.sleeps = self.over = False
+        self.interrupted = self.given_up = self.sleeps = self.over = False
         self.thread = threading.Thread(target=self.work, daemon=True)
 
     def work(self) -> None:
@@ -206,18 +210,17 @@ class Worker:
         A thread that waits in C gets neither: Python keeps an exception until the wait is over, and as long as one is
         kept, Python 3.11 lets no thread with a profile function begin a call. `profile` will see the end of the wait.
         """
-        raised = False
-        for kind in (TimeUp, GivenUp):
-            until, raised_this = time.monotonic() + 0.5, False
-            while self.can_be_ended() and time.monotonic() < until:
-                before = self.seconds()
-                self.thread.join(0.02)
-                computes = self.seconds() > before or not CLOCK_PER_THREAD
-                if computes and self.can_be_ended() and not (raised_this and kind is GivenUp):
-                    _raise_in(self.thread.ident, kind)
-                    raised = raised_this = True
+        until, pending, last = time.monotonic() + 1.0, False, False
+        while self.can_be_ended() and (now := time.monotonic()) < until:
+            before = self.seconds()
+            self.thread.join(0.02)
+            computes = self.seconds() > before or not CLOCK_PER_THREAD
+            if computes and self.can_be_ended() and not last:
+                last = self.interrupted and now > until - 0.5
+                _raise_in(self.thread.ident, GivenUp if last else TimeUp)
+                pending = True
         self.given_up = self.can_be_ended()
-        if self.given_up and raised:
+        if self.given_up and pending:
             _raise_in(self.thread.ident, None)
             _forget_what_is_pending()
 
