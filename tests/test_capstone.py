@@ -694,7 +694,7 @@ def test_nothing_is_written_beside_the_file_and_an_edit_is_read_anew(write, tmp_
     assert "1 of 11 parts" in str(checks.capstone(path))
     write(changed(BUGS["no scaling"][0]).partition("class MultiHead")[0])
     assert "no scaling" in str(checks.capstone(path))
-    assert {item.name for item in tmp_path.iterdir()} == {helper.name, path.name, "progress.json"}
+    assert {item.name for item in tmp_path.iterdir()} == {helper.name, path.name, "progress.json", "progress.json.lock"}
     assert {name for name in set(sys.modules) - modules if "transformer" in name} == set()
 
 
