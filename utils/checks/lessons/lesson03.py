@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from utils.checks.exercise import SDPA, exercise
+from utils.checks.engine import SDPA, exercise
 
 INFINITY = float("inf")
 

@@ -5,8 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from utils.checks.cases import show
-from utils.checks.exercise import COURSE, SDPA, exercise
+from utils.checks.engine import COURSE, SDPA, exercise, show
 
 FORBIDDEN = COURSE | SDPA | {"layer_norm", "native_layer_norm", "_transformer_encoder_layer_fwd"}
 

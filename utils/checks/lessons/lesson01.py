@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from utils.checks.exercise import exercise
+from utils.checks.engine import exercise
 
 RNN = frozenset({"rnn_tanh", "rnn_relu", "rnn_tanh_cell", "rnn_relu_cell"})
 CONVOLUTIONS = frozenset(

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from utils.checks.exercise import exercise
+from utils.checks.engine import exercise
 
 
 def _angles(n: int, d: int, power=lambda i, d: -2 * i / d) -> torch.Tensor:

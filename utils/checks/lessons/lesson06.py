@@ -5,7 +5,7 @@ from itertools import product
 
 import torch
 
-from utils.checks.exercise import exercise
+from utils.checks.engine import exercise
 
 # ---- additive_scores ---------------------------------------------------------------------------------------
 

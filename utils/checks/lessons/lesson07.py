@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from utils.checks.exercise import exercise
+from utils.checks.engine import exercise
 
 EPS = 1e-5
 LAYER_NORM = frozenset({"layer_norm", "native_layer_norm"})
