@@ -71,6 +71,7 @@ def test_a_twin_becomes_a_notebook_that_agrees_with_it(course, monkeypatch):
     twin.write_text(TWIN)
     assert run(monkeypatch, "--check") == 1, "there is no notebook yet"
     assert run(monkeypatch, "02") == 0
+    assert twin.read_bytes() == run_lessons.as_jupytext_writes(twin).encode() != TWIN.encode()
     notebook = nbformat.read(path, 4)
 
     assert notebook.metadata == run_lessons.METADATA
@@ -82,8 +83,12 @@ def test_a_twin_becomes_a_notebook_that_agrees_with_it(course, monkeypatch):
     assert figure.outputs[0].metadata["image/png"]["alt"] == "A line that rises from 0 to 1."
 
     assert run(monkeypatch, "--check") == 0
-    twin.write_text(TWIN.replace("6 * 7", "6 * 9"))
+    written = twin.read_text()
+    twin.write_text(written.replace("6 * 7", "6 * 9"))
     assert run(monkeypatch, "--check") == 1, "a stale twin, or a stale notebook, is noticed"
+    twin.write_text(TWIN)
+    assert run(monkeypatch, "--check") == 1, "so is a style other than jupytext's"
+    assert run(monkeypatch, "--format") == 0 and twin.read_text() == written
 
 
 def test_a_failing_cell_is_shown_and_nothing_is_written(course, monkeypatch, capsys):
