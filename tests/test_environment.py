@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import itertools
+import os
 import platform
 import re
 import subprocess
@@ -9,8 +10,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
+from nbformat.sign import NotebookNotary
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -94,6 +97,21 @@ def test_what_is_installed_is_what_is_locked():
     assert installed == {name: LOCK[name] for name in here}
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(platform.system() == "Windows", reason="Binder runs Linux")
+def test_binder_fetches_the_corpus_and_trusts_the_lessons(tmp_path):
+    environ = os.environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "JUPYTER_DATA_DIR": str(tmp_path),
+    }
+    done = subprocess.run(["./postBuild"], cwd=ROOT, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "training pairs" in done.stdout
+    notary = NotebookNotary(data_dir=str(tmp_path))
+    lessons = list((ROOT / "notebooks").rglob("*.ipynb"))
+    assert lessons and all(notary.check_signature(nbformat.read(lesson, 4)) for lesson in lessons)
+
+
 def test_nothing_names_a_package_index():
     """Which index a machine installs from is its owner's affair."""
     for name in (
@@ -102,6 +120,7 @@ def test_nothing_names_a_package_index():
         "pyproject.toml",
         "Makefile",
         ".ci/run",
+        "postBuild",
         ".github/workflows/ci.yml",
     ):
         text = (ROOT / name).read_text()
