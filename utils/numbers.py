@@ -171,6 +171,8 @@ def _number(match: re.Match) -> Number | None:
         return value and Number(kind, value, by_sign.get(group["sign"]) or CURRENCIES[group["currency"]])
     texts = {"percent": group["percent_zh"] or group["percent_digits"], "year": group["year_value"]}
     value = read(texts.get(kind) or group["ordinal_value"] or match[0])
+    if kind == "integer" and value and "." in value:  # 3,000.5
+        kind = "decimal"
     return value and Number(kind, value)
 
 
@@ -203,7 +205,9 @@ def chinese_forms(number: Number) -> dict[str, str]:
         after = {"decimal": (value, words), "percent": (f"{value}%", f"百分之{words}")}[kind]
         return dict(zip(("digits", "words"), after, strict=True))
     if kind == "year":
-        return {"digits": f"{value}年", "words": f"{one_by_one(value)}年"}
+        words = one_by_one(value)
+        circle = {"circle": words.replace("零", "〇") + "年"} if "零" in words else {}
+        return {"digits": f"{value}年", "words": f"{words}年"} | circle
     if kind == "ordinal":
         return {"digits": f"第{value}", "words": f"第{words}"}
     if kind == "integer":
@@ -408,6 +412,8 @@ def pattern(number: Number) -> str:
         return "|".join(choices)
     if kind == "year":
         said = rf"(?:{value}|{value[:2]} (?:0 )?{int(value[2:])})" if len(value) == 4 else value
+    elif kind == "ordinal":  # lesson 4, but not 4 lessons
+        said = rf"(?:{value}th|{value}(?! (?!is\b|was\b|has\b|this\b)[a-z]+s\b))"
     else:
         said = rf"{re.escape(value)}(?:th)?"
     percent = r" ?(?:%|percent\b|per cent\b|pct\b)" if kind == "percent" else ""
