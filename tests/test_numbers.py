@@ -129,7 +129,7 @@ RIGHT_AND_WRONG = [
     (
         item("numeral", "5"),
         ["five of them", "5", "One of the five"],
-        ["the 15th of May", "five hundred", "fifteen"],
+        ["the 15th of May", "five hundred", "five o'clock", "5%"],
     ),
     (
         item("large", "3500000"),

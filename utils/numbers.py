@@ -416,8 +416,9 @@ def pattern(number: Number) -> str:
         said = rf"(?:{value}th|{value}(?! (?!is\b|was\b|has\b|this\b)[a-z]+s\b))"
     else:
         said = rf"{re.escape(value)}(?:th)?"
-    percent = r" ?(?:%|percent\b|per cent\b|pct\b)" if kind == "percent" else ""
-    return f"{_BEFORE}{said}{_AFTER}{percent}"
+    percent = r" ?(?:%|percent\b|per cent\b|pct\b)"
+    after = percent if kind == "percent" else rf"(?!{percent}| ?o'clock)"  # nine things are not nine o'clock
+    return f"{_BEFORE}{said}{_AFTER}{after}"
 
 
 def keeps(en: str, item: Item) -> bool:
