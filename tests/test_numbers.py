@@ -232,7 +232,7 @@ def test_other_numbers_of_the_source_may_stand_beside():
 def test_references_of_the_corpus_keep_their_numbers(data):
     """Real sentences: what `find` finds, `keeps` finds in the English, but where people wrote something else."""
     kept: dict[str, list[bool]] = {}
-    for pair in data.train[::8]:
+    for pair in data.train[::16]:
         for found in find(pair.zh):
             kept.setdefault(found.number.kind, []).append(keeps(pair.en, Item(pair.zh, found.number, "")))
     assert sum(kept["integer"]) / len(kept["integer"]) > 0.85  # not: 2月 -> February, 1年 -> a year
