@@ -411,6 +411,9 @@ def test_german_is_learned_with_its_spaces_beside_two_chinese_characters():
     what = {"Brot": "bread", "den Tee": "the tea", "das alte Haus": "the old house", "茶": "cha"}
     pairs = [(f"{a} {b} {c}.", f"{who[a]} {does[b]} {what[c]}.") for a in who for b in does for c in what if c != "茶"]
     pairs += [(f"{a} mag 茶.", f"{who[a]} likes cha.") for a in ("Anna", "Ben")]
+    pairs += [("Wir wollen zusammen schreiben.", "We want to write together.")]
+    pairs += [("Wir wollen es zusammenschreiben.", "We want to write it as one word.")]
+    pairs += [("Sie sehen wieder.", "They can see again."), ("Sie sehenwieder.", "They misspell.")]
     source = guess_source(de for de, _ in pairs)
     src, tgt = [clean_source(de, source) for de, _ in pairs], [en for _, en in pairs]
     tokenizer = Tokenizer.train(src, tgt, tgt_vocab=80, source=source)
