@@ -2,7 +2,7 @@
 
 Read the modules in this order, each imports only from those before it:
 config, runtime, attention, positional, dropout, transformer, loss, recurrent, fetch, text, corpus, dictionary,
-tokenizer, batching, checkpoint, decoding, translate, evaluation, distributed, trainer, training. `figures` draws;
+tokenizer, batching, pairs, checkpoint, decoding, translate, evaluation, distributed, trainer, training. `figures` draws;
 nothing depends on it.
 """
 

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import torch
 
-from utils import checkpoint, corpus, dictionary
-from utils.batching import EpochBatches
+from utils import checkpoint, corpus, dictionary, pairs
+from utils.batching import Encoded, EpochBatches
 from utils.config import ROOT, ModelConfig, TrainConfig
 from utils.distributed import ALONE, Unreachable, World, joined
 from utils.evaluation import evaluate
@@ -29,7 +29,7 @@ from utils.tokenizer import Tokenizer
 from utils.trainer import Trainer, dev_nll, schedule
 from utils.translate import Translator
 
-__all__ = ["Trainer", "TrainingError", "dev_nll", "machine", "main", "read_pairs", "schedule", "split_pairs"]
+__all__ = ["Trainer", "TrainingError", "dev_nll", "machine", "main", "schedule"]
 
 
 class TrainingError(RuntimeError):
@@ -46,40 +46,6 @@ def machine(device: torch.device) -> str:
         models = re.findall(r"model name\s*: (.*)", cpuinfo.read_text())
         name = models[0] if models else name
     return f"{platform.system()}, {name}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}"
-
-
-def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """The pairs of a two-column TSV: source, tab, target, a pair a line, UTF-8. Empty lines are skipped.
-
-    Raises TrainingError naming the line that is not such a pair.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"Cannot read {path} as UTF-8 text: {error}") from None
-    pairs = []
-    for number, line in enumerate(lines, start=1):
-        cells = [cell.strip() for cell in line.split("\t")]
-        if not any(cells):
-            continue
-        if len(cells) != 2 or not all(cells):
-            raise TrainingError(f"{path}, line {number}: expected source, one tab, target; found {line[:60]!r}.")
-        pairs.append((cells[0], cells[1]))
-    if len(pairs) < 20:
-        raise TrainingError(f"{path} holds {len(pairs)} pairs; at least 20 are needed to train and to check on some.")
-    return pairs
-
-
-def split_pairs(
-    pairs: list[tuple[str, str]], held_out: float = 0.05
-) -> tuple[list[corpus.Pair], list[corpus.TestItem]]:
-    """Somebody's own pairs, cleaned and split without leaks as the corpus is: (train, dev); dev has at most 1,000."""
-    rows = [corpus.Row(i, corpus.clean(zh), i, corpus.clean_english(en)) for i, (zh, en) in enumerate(pairs)]
-    n_dev = max(1, min(1000, int(held_out * len(corpus.group(rows)))))
-    split = corpus.split(rows, n_test=0, n_dev=n_dev)
-    if not split.train:
-        raise TrainingError("All pairs share sentences with one another, so none can be held out to check on.")
-    return split.train, split.dev
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -134,12 +100,15 @@ def prepare(args: argparse.Namespace, world: World = ALONE) -> tuple[Trainer, To
         torch.cuda.set_device(device)
     set_threads(args.threads)
     if args.pairs:
-        train, dev = split_pairs(read_pairs(args.pairs))
+        train, dev, tokenizer, report = pairs.prepare(args.pairs, args.tgt_vocab)
+        if world.leads:
+            print(report)
     else:
         tatoeba = corpus.load()
-        train, dev = tatoeba.train, tatoeba.dev
-        train = train + dictionary.glosses(tatoeba, limit=args.glosses) if args.glosses else train
-    tokenizer = Tokenizer.train((p.zh for p in train), (p.en for p in train), args.tgt_vocab)
+        found = tatoeba.train + dictionary.glosses(tatoeba, limit=args.glosses) if args.glosses else tatoeba.train
+        zh, en, dev = [p.zh for p in found], [p.en for p in found], tatoeba.dev
+        tokenizer = Tokenizer.train(zh, en, args.tgt_vocab)
+        train = Encoded.from_lists(tokenizer.encode_src(zh), tokenizer.encode_tgt(en))
     sizes = {"rnn": {"d_ff": 512, "n_layers": 1}}.get(args.model, {})
     sizes |= {k: v for k in ("d_model", "n_heads", "n_layers", "d_ff") if (v := getattr(args, k)) is not None}
     model_config = ModelConfig(tokenizer.src_vocab, tokenizer.tgt_vocab, kind=args.model, dropout=args.dropout, **sizes)
@@ -150,12 +119,14 @@ def prepare(args: argparse.Namespace, world: World = ALONE) -> tuple[Trainer, To
     own = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if f.name in HELP}
     config = TrainConfig(steps=args.steps, minutes=minutes, precision=precision, compile=args.compile, **own)
     seed_everything(config.seed)
-    data = EpochBatches(
-        tokenizer.encode_src([p.zh for p in train]),
-        tokenizer.encode_tgt([p.en for p in train]),
-        config.batch_tokens,
-        config.seed,
-    )
+    longest = train.longest()
+    if longest.length > config.batch_tokens:
+        where = f"Line {longest.line:,} of {args.pairs}" if args.pairs else "A sentence"
+        raise TrainingError(
+            f"{where} has {longest.length:,} tokens, which fits in no batch of --batch-tokens {config.batch_tokens:,}: "
+            f"give --batch-tokens {longest.length} or more."
+        )
+    data = EpochBatches(train.src, train.tgt, config.batch_tokens, config.seed)
     return Trainer(checkpoint.build(model_config), config, data, device, world), tokenizer, dev
 
 
