@@ -351,7 +351,11 @@ def other_pairs(folder):
         (None, "--pairs nowhere.tsv", "Cannot read nowhere.tsv"),
         (None, "--device gpu", "no device called 'gpu'"),
         (None, "--steps 0", "steps is 0"),
-        (None, "--batch-tokens 5", r"Line \d+ of .*pairs.tsv has \d+ tokens.* --batch-tokens 5: give --batch-tokens \d+"),
+        (
+            None,
+            "--batch-tokens 5",
+            r"Line \d+ of .*pairs.tsv has \d+ tokens.* --batch-tokens 5: give --batch-tokens \d+",
+        ),
         (None, "--d-model 10 --n-heads 4", "cannot be split"),
     ],
 )

@@ -14,13 +14,15 @@ import sys
 import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from functools import cache as memoize
 from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from utils import text, tokenizer
@@ -38,7 +40,7 @@ HAN, KANA = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]"), re.compile("[\u3040-\u30
 # "One.""Two." is two people speaking.
 QUOTED = re.compile(r'"([^"]*(?:""[^"]*""[^"]*)+)"')
 
-progress = partial(tqdm, delay=2, leave=False, file=sys.stderr)  # no bar for what is done in a moment
+progress = partial(tqdm, delay=2, mininterval=1, leave=False)  # no bar for what is done in a moment
 
 
 class PairsError(ValueError):
@@ -54,9 +56,7 @@ class Prepared(NamedTuple):
     report: str
 
 
-def prepare(
-    path: str | Path, tgt_vocab: int = 4000, source: str = "auto", cache: str | Path | None = None
-) -> Prepared:
+def prepare(path: str | Path, tgt_vocab: int = 4000, source: str = "auto", cache: str | Path | None = None) -> Prepared:
     """Prepare a file of pairs for training, or open what an earlier call prepared.
 
     The file: source, one tab, target on each line, in UTF-8. source: "zh", "any", or "auto", which is "zh" if most of
@@ -70,7 +70,7 @@ def prepare(
     if not folder.exists():
         try:
             cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache / ".lock"):
+            with _lock(cache / ".lock"):
                 if not folder.exists():  # another process may have made it while this one waited
                     _build(path, folder, tgt_vocab, source)
         except OSError as error:
@@ -79,6 +79,24 @@ def prepare(
         return _load(folder)
     except (OSError, ValueError, KeyError):
         raise PairsError(f"{folder} is damaged: delete it and repeat the command.") from None
+
+
+def _lock(path: Path) -> AbstractContextManager:
+    """Take the lock of a cache, and say so where another process has it."""
+    lock = FileLock(path)
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another process prepares pairs in {path.parent}: waiting for it.", file=sys.stderr, flush=True)
+        return lock.acquire()
+
+
+@memoize  # what this process runs, also where the files change meanwhile
+def _code() -> str:
+    """A hash of the code that prepares, and of the versions of what it uses."""
+    modules = [Path(module.__file__).read_bytes() for module in (sys.modules[__name__], text, tokenizer)]
+    versions = [importlib.metadata.version(name) for name in ("tokenizers", "opencc-python-reimplemented")]
+    return hashlib.sha256(repr((modules, versions, unicodedata.unidata_version)).encode()).hexdigest()
 
 
 def _key(path: Path, *settings) -> str:
@@ -90,10 +108,7 @@ def _key(path: Path, *settings) -> str:
             content = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise PairsError(f"Cannot read {path}: {error.strerror}.") from None
-    code = [Path(module.__file__).read_bytes() for module in (sys.modules[__name__], text, tokenizer)]
-    versions = [importlib.metadata.version(name) for name in ("tokenizers", "opencc-python-reimplemented")]
-    decisive = repr((content, settings, code, versions, unicodedata.unidata_version))
-    return hashlib.sha256(decisive.encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((content, settings, _code())).encode()).hexdigest()[:16]
 
 
 def _load(folder: Path) -> Prepared:
