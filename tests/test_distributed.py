@@ -13,7 +13,7 @@ from helpers.together import KINDS, compare, new_trainer
 from torch.testing import assert_close
 
 from utils.batching import EpochBatches
-from utils.distributed import World
+from utils.distributed import all_equal, all_reduce, broadcast, data_parallel, is_main, rank, world_size
 from utils.training import main
 
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
@@ -42,9 +42,9 @@ def test_shares_make_up_the_batch(size):
 
 
 def test_alone_nothing_is_communicated():
-    alone, tensor = World(), torch.tensor([1.5])
-    assert alone.leads and alone.same("anything") and alone.agree(2.5, True) == (2.5, True)
-    assert alone.sum(tensor) is tensor and alone.from_first(b"1") == b"1"
+    tensor, module = torch.tensor([1.5]), torch.nn.Linear(1, 1)
+    assert is_main() and (rank(), world_size()) == (0, 1) and all_equal("anything")
+    assert all_reduce(tensor) is tensor and broadcast(b"1") == b"1" and data_parallel(module) is module
     assert not torch.distributed.is_initialized()
 
 
@@ -67,7 +67,7 @@ def found(request, tmp_path_factory):
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_same_losses_and_weights_as_one_process(found, kind, accumulate):
     """Batches that do not divide evenly, and batches of fewer sentences than there are processes, among them."""
-    one = new_trainer(World(), kind, accumulate=accumulate, dropout=0.0, eval_minutes=0.0)
+    one = new_trainer(kind, accumulate=accumulate, dropout=0.0, eval_minutes=0.0)
     sizes = {len(indices) for indices in one.data.indices(0)}
     assert 1 in sizes and any(n % len(found) for n in sizes - {1})
     one.fit(lambda _: {}, bar=False)

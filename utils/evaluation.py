@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 
 from utils import corpus, dictionary
-from utils.checkpoint import write_text_atomically
 from utils.corpus import TestItem
+from utils.files import write_text_atomically
 from utils.translate import CHECKPOINT, Translator, load_translator
 
 

@@ -72,11 +72,15 @@ class Tokenizer:
     def tgt_vocab(self) -> int:
         return self.tgt.get_vocab_size()
 
-    def save(self, path: Path) -> None:
+    def to_json(self) -> str:
+        """The whole tokenizer as one JSON text, which `load` reads."""
         import json
 
         both = {"src": json.loads(self.src.to_str()), "tgt": json.loads(self.tgt.to_str())}
-        Path(path).write_text(json.dumps(both, ensure_ascii=False), encoding="utf-8")
+        return json.dumps(both, ensure_ascii=False)
+
+    def save(self, path: Path) -> None:
+        Path(path).write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path):

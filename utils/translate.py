@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from utils.batching import chunks, pad
 from utils.checkpoint import CheckpointError, load_model
-from utils.config import ROOT
+from utils.config import CHECKPOINT
 from utils.decoding import beam, greedy
 from utils.runtime import in_parallel, pick_device
 from utils.text import clean
 from utils.tokenizer import BOS, Tokenizer
 
-CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
 LONGEST = 60  # characters in one piece; the model was trained on sentences of about twelve
 BATCH = 64  # sentences decoded side by side
 
