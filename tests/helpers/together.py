@@ -1,13 +1,15 @@
 """What test_distributed.py lets several processes compute: one function, since to begin is what takes time."""
 
+import math
+
 import torch
 
 import utils.trainer
 from helpers.tiny import SRC, TGT, tiny_model
 from utils.batching import EpochBatches, make_batch
 from utils.config import TrainConfig
-from utils.distributed import is_main, process_group, rank
-from utils.trainer import Trainer
+from utils.distributed import is_main, process_group, rank, sync_gradients
+from utils.trainer import NotFinite, Trainer
 
 KINDS = ("transformer", "rnn")
 CPU = torch.device("cpu")
@@ -48,6 +50,22 @@ def compare(folder) -> None:
         resumed = new_trainer(seed=7)  # other weights, which load_state replaces
         resumed.load_state(part.state())
         result["resumed"] = resumed.fit(bar=False).average
+
+        summed, mine = new_trainer(), make_batch(SRC[rank() :][:3], TGT[rank() :][:3])
+        for now in (False, True):
+            with sync_gradients(summed.loss, now):
+                summed.loss(mine)[0].backward()
+            result["gradient", now] = summed.model.tgt_embedding.weight.grad.clone()
+
+        spoiled = new_trainer(dropout=0.0)
+        start, loss = {name: p.detach().clone() for name, p in spoiled.model.named_parameters()}, spoiled.loss
+        infinite = math.inf if rank() == 1 else 0.0  # its gradient is that of the loss without it
+        spoiled.loss = lambda batch: (loss(batch)[0] + infinite, loss(batch)[1])
+        try:
+            spoiled.fit(bar=False)
+        except NotFinite as error:
+            result["not finite"] = str(error)
+        result["untouched"] = all(torch.equal(p, start[name]) for name, p in spoiled.model.named_parameters())
 
         result["start"] = new_trainer(seed=rank()).average
 
