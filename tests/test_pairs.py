@@ -227,9 +227,12 @@ def test_the_tokenizer_learns_from_a_sample(tmp_path, monkeypatch):
     whole = prepare(path, 70, cache=tmp_path)
     monkeypatch.setattr(pairs, "SAMPLE", 10)
     learned = []
-    monkeypatch.setattr(
-        pairs.Tokenizer, "train", lambda zh, en, _: learned.extend(zip(zh, en, strict=True)) or whole.tokenizer
-    )
+
+    def train(zh, en, *_, **__):
+        learned.extend(zip(zh, en, strict=True))
+        return whole.tokenizer
+
+    monkeypatch.setattr(pairs.Tokenizer, "train", train)
     prepare(path, 71, cache=tmp_path)
     kept = [PAIRS[line - 1] for line in whole.train.lines]
     assert learned == [(clean(zh), clean_english(en)) for zh, en in (kept[52 * i // 10] for i in range(10))]
@@ -322,6 +325,6 @@ def test_the_command_says_what_was_read_and_names_a_line_that_is_too_long(tmp_pa
     assert training.main([*command, "--batch-tokens", "60"]) == 1
     printed = capsys.readouterr()
     assert "pairs.tsv: 55 distinct pairs, source Chinese. Families" in printed.out
-    message = f"Line 55 of {path} has 81 tokens, which fits in no batch of --batch-tokens 60: give --batch-tokens 81 "
-    assert printed.err == message + "or more.\n"
+    message = f"Line 55 of {path} has 81 tokens, and --batch-tokens is 60: take it out, or say --batch-tokens 81.\n"
+    assert printed.err == message
     assert not (tmp_path / "out").exists()

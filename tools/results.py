@@ -7,9 +7,8 @@ import json
 import re
 from statistics import median
 
-from utils.config import ROOT
+from utils.config import CHECKPOINT, ROOT
 
-CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
 EXPERIMENT = ROOT / "data" / "experiments" / "same_minutes.json"
 BENCHMARKS = ROOT / "benchmarks" / "results"
 HEAD = "| model | parameters | training pairs | minutes | BLEU | chrF | BLEU, all references | compounds right |\n"

@@ -47,19 +47,33 @@ def pad(sequences: list[list[int]], pad_id: int = PAD) -> Int[Tensor, "B T"]:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training step needs. src (B, S); tgt_in (B, T) = <bos> y_1 .. y_n; tgt_out (B, T) = y_1 .. y_n <eos>."""
+    """What a training step needs. src (B, S); tgt_in (B, T) = <bos> y_1 .. y_n; tgt_out (B, T) = y_1 .. y_n <eos>.
+
+    real (N,): where in tgt_out.flatten() the N real tokens stand. They are counted here, on the CPU: whoever asks a GPU
+    how many there are waits until it has finished all that it was told before.
+    """
 
     src: Tensor
     tgt_in: Tensor
     tgt_out: Tensor
+    real: Tensor | None = None
+
+    def __post_init__(self):
+        if self.real is None:
+            object.__setattr__(self, "real", self.tgt_out.flatten().ne(PAD).nonzero().flatten())
+
+    def pinned(self) -> "Batch":
+        """A copy in memory that the CPU may not move elsewhere: from there a GPU fetches it while both go on."""
+        return Batch(*(t.pin_memory() for t in (self.src, self.tgt_in, self.tgt_out, self.real)))
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(*(t.to(device, non_blocking=True) for t in (self.src, self.tgt_in, self.tgt_out)))
+        tensors = (self.src, self.tgt_in, self.tgt_out, self.real)
+        return Batch(*(t.to(device, non_blocking=t.is_pinned()) for t in tensors))
 
     @property
     def n_targets(self) -> int:
         """Real target tokens, <eos> counted, padding not."""
-        return int((self.tgt_out != PAD).sum())
+        return len(self.real)
 
 
 def make_batch(src: list[list[int]], tgt: list[list[int]]) -> Batch:
@@ -188,7 +202,7 @@ class EpochBatches:
         if len(share):
             return self._batch(share)
         first = self._batch(np.asarray(indices)[:1])
-        return replace(first, tgt_out=torch.full_like(first.tgt_out, PAD))
+        return replace(first, tgt_out=torch.full_like(first.tgt_out, PAD), real=None)
 
     def _batch(self, indices: np.ndarray) -> Batch:
         """What `make_batch` makes of these pairs, without a Python loop over tokens."""

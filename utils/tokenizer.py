@@ -88,11 +88,13 @@ class Tokenizer:
     def tgt_vocab(self) -> int:
         return self.tgt.get_vocab_size()
 
-    def save(self, path: Path) -> None:
-        """Write one JSON file, which `load` reads."""
+    def to_json(self) -> str:
+        """The whole tokenizer as one JSON text, which `load` reads."""
         both = {"src": json.loads(self.src.to_str()), "tgt": json.loads(self.tgt.to_str())}
-        text = json.dumps({"source": self.source, "cleaning": self.cleaning} | both, ensure_ascii=False)
-        Path(path).write_text(text, encoding="utf-8")
+        return json.dumps({"source": self.source, "cleaning": self.cleaning} | both, ensure_ascii=False)
+
+    def save(self, path: Path) -> None:
+        Path(path).write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path):

@@ -119,6 +119,14 @@ def terminated_training(arguments: list[str]) -> int:
     return training.main(arguments)
 
 
+def elsewhere(folder: Path, train, arguments: list[str]) -> int:
+    """A training on a machine of its own: its --out is its own folder, which nobody else's is."""
+    machine = folder / os.environ["RANK"]
+    machine.mkdir()
+    os.chdir(machine)
+    return train([*arguments, "--out", "out"])
+
+
 def torchrun(options: list[str], arguments: list[str]) -> None:
     """`torchrun OPTIONS -m utils.training ARGUMENTS`."""
     from torch.distributed.run import main
