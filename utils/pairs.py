@@ -75,7 +75,7 @@ def prepare(path: str | Path, tgt_vocab: int = 4000, source: str = "auto", cache
         except OSError as error:
             raise PairsError(f"Cannot prepare {path} in {cache}: {error.strerror or error}.") from None
     try:
-        return _load(folder)
+        return _load(folder, path)
     except (OSError, ValueError, KeyError):
         raise PairsError(f"{folder} is damaged: delete it and repeat the command.") from None
 
@@ -110,7 +110,7 @@ def _key(path: Path, *settings) -> str:
     return hashlib.sha256(repr((content, settings, _code())).encode()).hexdigest()[:16]
 
 
-def _load(folder: Path) -> Prepared:
+def _load(folder: Path, path: Path) -> Prepared:
     """Open a prepared folder; the arrays are memory-mapped, so that processes share them."""
 
     def opened(name: str) -> np.ndarray:
@@ -119,7 +119,8 @@ def _load(folder: Path) -> Prepared:
     src, tgt = (Sequences(opened(side), opened(f"{side}_offsets")) for side in ("src", "tgt"))
     split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
     dev = [TestItem(sentence, tuple(references)) for sentence, references in split["dev"]]
-    return Prepared(Encoded(src, tgt, opened("lines")), dev, Tokenizer.load(folder / "tokenizer.json"), split["report"])
+    report = f"{path}: {split['report']}"
+    return Prepared(Encoded(src, tgt, opened("lines")), dev, Tokenizer.load(folder / "tokenizer.json"), report)
 
 
 def _build(path: Path, folder: Path, tgt_vocab: int, source: str) -> None:
@@ -133,11 +134,13 @@ def _build(path: Path, folder: Path, tgt_vocab: int, source: str) -> None:
         language = language if source == "auto" else source
         cleaned = clean(path, building, n_lines, language)
         split = split_pairs(cleaned.src, cleaned.tgt)
-        told = report(path, language, cleaned, split)
+        told = report(language, cleaned, split)
         if split.sizes.sum() < FEWEST:
-            raise PairsError(f"{told} At least {FEWEST} pairs are needed to train and to check on some.")
+            raise PairsError(f"{path}: {told} At least {FEWEST} pairs are needed to train and to check on some.")
         if not split.dev:
-            raise PairsError(f"{told} Where all share sentences with one another, none can be held out to check on.")
+            raise PairsError(
+                f"{path}: {told} Where all share sentences with one another, none can be held out to check on."
+            )
         encode(building, cleaned.lines, split, tgt_vocab, language, told)
         if folder.name != _key(path, tgt_vocab, source):
             raise PairsError(f"{path} was changed while it was read: repeat the command.")
@@ -279,16 +282,16 @@ def families(src: np.ndarray, tgt: np.ndarray) -> np.ndarray:
             root = root[root]
 
 
-def report(path: Path, source: str, cleaned: Cleaned, split: Split) -> str:
+def report(source: str, cleaned: Cleaned, split: Split) -> str:
     """What was read, skipped and held out, in a few sentences."""
     n_pairs, n_empty = int(split.sizes.sum()), len(cleaned.empty)
-    told = [f"{path.name}: {n_pairs:,} distinct pairs, source {'Chinese' if source == 'zh' else 'not Chinese'}."]
+    told = [f"{n_pairs:,} distinct pairs, source {'Chinese' if source == 'zh' else 'not Chinese'}."]
     if n_repeated := len(cleaned.lines) - n_pairs:
-        told.append(f"Skipped: {n_repeated:,} lines that repeat a pair.")
+        told.append(f"Skipped lines that repeat a pair: {n_repeated:,}.")
     if n_empty:
-        told.append(f"Skipped: {n_empty:,} lines with an empty side, the first is line {cleaned.empty[0]:,}.")
+        told.append(f"Skipped lines with an empty side: {n_empty:,} (the first is line {cleaned.empty[0]:,}).")
     if cleaned.n_quoted:
-        told.append(f"Excel's quotation marks removed: {cleaned.n_quoted:,} cells.")
+        told.append(f"Cells freed of Excel's quotation marks: {cleaned.n_quoted:,}.")
     if n_pairs:
         told.append(f"Families (pairs that share a sentence): {len(split.sizes):,}, the largest {split.sizes.max():,}.")
     if split.dev:

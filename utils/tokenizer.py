@@ -10,8 +10,13 @@ from utils.text import CLEANING, HAN, SOURCES
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ["<pad>", "<bos>", "<eos>", "<unk>"]
 
-# Chinese spellings of one thing become one: 着 for its old form 著, but not in 著名 or 名著; 它 for 牠; quotation marks.
-SPELLINGS = {"(?<![名原巨编专论土卓遗译显昭合所])著(?![名作称者述])": "着", "牠": "它", "[“”「」]": '"', "[‘’『』]": "'"}
+# Chinese spellings of one thing become one: 着 for the old form 著 (but 著名, 名著), 它 for 牠, quotation marks.
+SPELLINGS = {
+    "(?<![名原巨编专论土卓遗译显昭合所])著(?![名作称者述])": "着",
+    "牠": "它",
+    "[“”「」]": '"',
+    "[‘’『』]": "'",
+}
 
 
 class Tokenizer:
