@@ -25,6 +25,7 @@ PARTS = {
     "growth": ("threads",),
     "gpu": ("rounds",),
     "quality": ("updates", "minutes"),
+    "data": (),
 }
 DEFAULT = "training,sharing,decoding,growth,gpu"
 

@@ -33,9 +33,9 @@ from benchmarks.training import sizes
 from experiments import train_and_score
 from utils import corpus, dictionary
 from utils.batching import EpochBatches
-from utils.checkpoint import write_text_atomically
 from utils.config import ROOT, TrainConfig
 from utils.evaluation import scores
+from utils.files import write_text_atomically
 from utils.tokenizer import Tokenizer
 
 DEFAULTS = TrainConfig(steps=1)
