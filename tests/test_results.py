@@ -1,16 +1,16 @@
 """What the READMEs say of the translator is what its runs left in files; and the files are those of the weights."""
 
 import json
+import re
 import runpy
 
 import pytest
 
 from utils import corpus, load_translator
-from utils.config import ROOT
+from utils.config import CHECKPOINT, ROOT
 from utils.evaluation import compounds, scores
 
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")
-CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,13 @@ def test_the_results_in_the_readmes_are_those_of_the_files():
         begin, end = f"<!-- {block}: begin, written by tools/results.py -->\n", f"<!-- {block}: end -->"
         stored = (ROOT / name).read_text(encoding="utf-8")
         assert begin + text + end in stored, f"the {block} changed: call `python tools/results.py`"
+
+
+@pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md", "docs/more/speed.md"])
+def test_links_to_the_benchmarks_lead_there_from_any_page(page):
+    text = runpy.run_path(str(ROOT / "tools" / "results.py"))["speed"](page)
+    targets = [((ROOT / page).parent / link).resolve() for link in re.findall(r"\]\(([^)]*)\)", text)]
+    assert set(targets) == set((ROOT / "benchmarks" / "results").glob("*.md"))
 
 
 def test_the_scores_are_those_of_the_shipped_weights(translator):

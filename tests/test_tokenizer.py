@@ -124,3 +124,15 @@ def test_another_process_learns_the_same_vocabularies(tmp_path):
     subprocess.run(command, input="\n".join(english), text=True, check=True, cwd=ROOT, env=env)
     Tokenizer.train(english, english, tgt_vocab=70).save(tmp_path / "ours.json")
     assert (tmp_path / "ours.json").read_bytes() == (tmp_path / "theirs.json").read_bytes()
+
+
+def test_spellings_of_one_thing_become_one_in_new_checkpoints():
+    """著 is 着 but in 著名 and the like; what the shipped checkpoint learned stays as it is, to the bit."""
+    tokenizer = Tokenizer.train(["他看着「它」们著名著。"] * 2, ["a"] * 2)
+    spelled = lambda text, t: "".join(t.src_tokens(t.encode_src([text])[0][:-1]))  # noqa: E731
+    assert spelled("他看著『牠』们", tokenizer) == "他看着<unk>它<unk>们"  # no single mark was learned
+    assert spelled("“著名”的名著著名", tokenizer) == '"著名"<unk>名著著名'
+    shipped = Tokenizer.load(ROOT / "data/checkpoints/zh-en/tokenizer.json")
+    assert spelled("他看著「牠」们", shipped) == "他看著「牠」们"
+    other = Tokenizer.train(["“著牠”"] * 2, ["a"] * 2, source="any")
+    assert spelled("“著牠”", other) == "“著牠”"

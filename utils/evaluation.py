@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from utils import corpus, dictionary
-from utils.checkpoint import CheckpointError, write_text_atomically
+from utils.checkpoint import CheckpointError
 from utils.corpus import CorpusError, TestItem
 from utils.decoding import checked
+from utils.files import write_text_atomically
 from utils.runtime import utf8_output
 from utils.translate import CHECKPOINT, Translator, load_translator
 

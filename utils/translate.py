@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from utils.batching import chunks, pad
 from utils.checkpoint import CheckpointError, load_model
-from utils.config import ROOT
+from utils.config import CHECKPOINT
 from utils.decoding import beam, checked, greedy
 from utils.runtime import in_parallel, pick_device, utf8_output
 from utils.text import FOREIGN, HAN, LONGEST, clean_source, split_sentences
 from utils.tokenizer import BOS, Tokenizer
 
-CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
 BATCH = 64  # sentences decoded side by side
 
 

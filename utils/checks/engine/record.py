@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from utils.checkpoint import write_text_atomically
 from utils.checks.engine.messages import say
 from utils.checks.engine.result import Result
+from utils.files import write_text_atomically
 
 PATIENCE = 5.0  # seconds to wait for another kernel that notes something, too
 
