@@ -97,7 +97,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> tuple[
     if (tokenizer.src_vocab, tokenizer.tgt_vocab) != (config.src_vocab, config.tgt_vocab):
         raise CheckpointError(f"In {folder} the tokenizer and the model have different vocabularies.")
     try:
-        model = build(config)
+        model = build(config).float()  # whatever torch.set_default_dtype says
         model.load_state_dict({name: w.float() for name, w in with_todays_names(weights).items()})
     except (RuntimeError, TypeError) as error:
         raise CheckpointError(f"The weights in {folder} do not fit its config.json: {reason(error)}") from None

@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -60,6 +61,13 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
+def utf8_output() -> None:
+    """Print in UTF-8, whatever the terminal or the file that the output goes to prefers (Windows, ASCII locales)."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not so in a notebook, whose output is UTF-8
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # file names may be no UTF-8
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python's and PyTorch's generators (NumPy's is never used for anything random in this package)."""
     random.seed(seed)
@@ -79,6 +87,11 @@ def set_threads(n: int | None = None) -> int:
             raise ValueError(f"threads is {n}; it must be a whole number from 1 to {cores}, this machine's cores.")
         torch.set_num_threads(n)
     return torch.get_num_threads()
+
+
+# A forked process inherits PyTorch's pool of threads without the threads, and would wait for them for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def in_parallel(work: Callable, items: Iterable, device: torch.device) -> list:

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import torch
 
-from utils import checkpoint, corpus, dictionary
-from utils.batching import EpochBatches
+from utils import checkpoint, corpus, dictionary, pairs
+from utils.batching import Encoded, EpochBatches
 from utils.config import (
     CHECKPOINT,
     MINUTES,
@@ -35,12 +35,12 @@ from utils.distributed import Unreachable, broadcast, is_main, process_group, wo
 from utils.evaluation import evaluate
 from utils.files import write_files
 from utils.provenance import command, machine
-from utils.runtime import has_fast_bfloat16, out_of_memory, pick_device, seed_everything, set_threads
+from utils.runtime import has_fast_bfloat16, out_of_memory, pick_device, seed_everything, set_threads, utf8_output
 from utils.tokenizer import Tokenizer
 from utils.trainer import NotFinite, Trainer, dev_nll, schedule
 from utils.translate import Translator
 
-__all__ = ["Trainer", "TrainingError", "dev_nll", "main", "read_pairs", "schedule", "split_pairs"]
+__all__ = ["Trainer", "TrainingError", "dev_nll", "machine", "main", "schedule"]
 
 
 class TrainingError(RuntimeError):
@@ -69,6 +69,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Train; the exit code is 0 when training is complete, 130 when it was interrupted, 1 with a sentence else."""
+    utf8_output()
     args = parse_arguments(argv)
     try:
         with process_group():
@@ -166,71 +167,36 @@ def prepare(args: argparse.Namespace) -> Job:
         left_open["minutes"] = MINUTES
     config = from_flags(TrainConfig, args, **left_open)
 
-    train, dev = read(data_config)
-    tokenizer = Tokenizer.train((p.zh for p in train), (p.en for p in train), data_config.tgt_vocab)
-    src, tgt = tokenizer.encode_src([p.zh for p in train]), tokenizer.encode_tgt([p.en for p in train])
-    refuse_too_long(src, tgt, train, config.batch_tokens)
+    train, dev, tokenizer = read(data_config)
+    refuse_too_long(train, data_config, config)
     seed_everything(config.seed)
     model_config = replace(model_config, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
-    data = EpochBatches(src, tgt, config.batch_tokens, config.seed)
+    data = EpochBatches(train.src, train.tgt, config.batch_tokens, config.seed)
     return Job(Trainer(checkpoint.build(model_config), config, data, device), tokenizer, dev, data_config)
 
 
-def read(config: DataConfig) -> tuple[list[corpus.Pair], list[corpus.TestItem]]:
-    """The training pairs and the dev sentences: of somebody's own file, or of Tatoeba with glosses."""
+def read(config: DataConfig) -> tuple[Encoded, list[corpus.TestItem], Tokenizer]:
+    """The training pairs as ids, the dev sentences and the tokenizer: of somebody's own file, or of Tatoeba."""
     if config.pairs:
-        return split_pairs(read_pairs(Path(config.pairs)))
+        train, dev, tokenizer, report = pairs.prepare(config.pairs, config.tgt_vocab, config.source)
+        say(report)
+        return train, dev, tokenizer
     tatoeba = corpus.load()
-    glosses = dictionary.glosses(tatoeba, limit=config.glosses) if config.glosses else []
-    return tatoeba.train + glosses, tatoeba.dev
+    found = tatoeba.train + (dictionary.glosses(tatoeba, limit=config.glosses) if config.glosses else [])
+    zh, en = [pair.zh for pair in found], [pair.en for pair in found]
+    tokenizer = Tokenizer.train(zh, en, config.tgt_vocab)
+    return Encoded.from_lists(tokenizer.encode_src(zh), tokenizer.encode_tgt(en)), tatoeba.dev, tokenizer
 
 
-def refuse_too_long(src: list[list[int]], tgt: list[list[int]], pairs: list[corpus.Pair], batch_tokens: int) -> None:
-    """TrainingError when a pair fits in no batch."""
-    lengths = [max(len(s), len(t) + 1) for s, t in zip(src, tgt, strict=True)]
-    longest = max(range(len(lengths)), key=lengths.__getitem__)
-    if lengths[longest] > batch_tokens:
+def refuse_too_long(train: Encoded, data_config: DataConfig, config: TrainConfig) -> None:
+    """TrainingError, before anything is trained, when a pair fits in no batch."""
+    longest = train.longest()
+    if longest.length > config.batch_tokens:
+        where = f"Line {longest.line:,} of {data_config.pairs}" if longest.line else "A sentence"
         raise TrainingError(
-            f"The pair that begins with {pairs[longest].zh[:20]!r} has {lengths[longest]} tokens, and --batch-tokens "
-            f"is {batch_tokens}: take it out, or say --batch-tokens {lengths[longest]}."
+            f"{where} has {longest.length:,} tokens, which fits in no batch of --batch-tokens {config.batch_tokens:,}: "
+            f"give --batch-tokens {longest.length} or more."
         )
-
-
-# ---- somebody's pairs ----
-
-
-def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """The pairs of a two-column TSV: source, tab, target, a pair a line, UTF-8. Empty lines are skipped.
-
-    Raises TrainingError naming the line that is not such a pair.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"Cannot read {path} as UTF-8 text: {error}") from None
-    pairs = []
-    for number, line in enumerate(lines, start=1):
-        cells = [cell.strip() for cell in line.split("\t")]
-        if not any(cells):
-            continue
-        if len(cells) != 2 or not all(cells):
-            raise TrainingError(f"{path}, line {number}: expected source, one tab, target; found {line[:60]!r}.")
-        pairs.append((cells[0], cells[1]))
-    if len(pairs) < 20:
-        raise TrainingError(f"{path} holds {len(pairs)} pairs; at least 20 are needed to train and to check on some.")
-    return pairs
-
-
-def split_pairs(
-    pairs: list[tuple[str, str]], held_out: float = 0.05
-) -> tuple[list[corpus.Pair], list[corpus.TestItem]]:
-    """Somebody's own pairs, cleaned and split without leaks as the corpus is: (train, dev); dev has at most 1,000."""
-    rows = [corpus.Row(i, corpus.clean(zh), i, corpus.clean_english(en)) for i, (zh, en) in enumerate(pairs)]
-    n_dev = max(1, min(1000, int(held_out * len(corpus.group(rows)))))
-    split = corpus.split(rows, n_test=0, n_dev=n_dev)
-    if not split.train:
-        raise TrainingError("All pairs share sentences with one another, so none can be held out to check on.")
-    return split.train, split.dev
 
 
 # ---- reporting and saving ----
