@@ -151,6 +151,7 @@ def test_killed_at_random_moments_is_uninterrupted(command, tmp_path):
 # ---------------------------------------------------------------------------------------------------- long use
 
 
+@pytest.mark.slow
 def test_random_lines_for_some_seconds(capsys):
     assert soak.main(["--minutes", "0.08", "--warm-up", "0", "--seed", "3"]) == 0
     printed = capsys.readouterr().out
