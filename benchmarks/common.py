@@ -17,8 +17,8 @@ from statistics import median
 import torch
 
 from utils import training
-from utils.checkpoint import write_text_atomically
 from utils.config import ROOT
+from utils.files import write_text_atomically
 
 BENCH = ROOT / ".bench"  # not in git: the peers' environments, and what passes between processes
 RESULTS = ROOT / "benchmarks/results"

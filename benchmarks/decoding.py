@@ -42,7 +42,7 @@ from utils.decoding import greedy
 from utils.positional import sinusoidal
 from utils.runtime import in_parallel
 from utils.tokenizer import BOS, EOS, PAD
-from utils.translate import BATCH, CHECKPOINT, Translator, load_translator, pieces
+from utils.translate import BATCH, CHECKPOINT, Translator, load_translator
 
 NAMES = {
     "ours": "this course, text to text",
@@ -57,7 +57,7 @@ SENTENCE = "我喜欢学习。"
 
 def source_batches(translator: Translator, sentences: list[str]) -> list[list[list[int]]]:
     """Source ids as `translate` batches them: cut into what the model may get, the longest first, so many at a time."""
-    parts = [piece for s in sentences for piece in pieces(s) if translator.readable.search(piece)]
+    parts = [piece for s in sentences for piece in translator.pieces(s) if translator.reads(piece)]
     return [translator.tokenizer.encode_src(batch) for batch in chunks(sorted(parts, key=len, reverse=True), BATCH)]
 
 

@@ -2,41 +2,21 @@
 
 import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch
-
-from utils import training
-from utils.checkpoint import write_text_atomically
+from utils import provenance, training
 from utils.config import ROOT
 from utils.corpus import TestItem
 from utils.evaluation import evaluate
+from utils.files import write_text_atomically
 from utils.translate import Translator, load_translator
-
-CPU = torch.device("cpu")
 
 
 def record(name: str, argv: list[str] | None, runs: list[dict], out: Path | None = None, **settings) -> Path:
-    """Write the rows that an experiment found, the command, the commit and the machine; returns the file's path.
-
-    argv as `main` got it: None stands for the command line.
-    """
-    argv = sys.argv[1:] if argv is None else argv
+    """Write the rows that an experiment found, with its settings, command, commit and machine; returns the path."""
     out = out or ROOT / "data/experiments" / f"{name}.json"
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    result = {
-        "command": f"python -m experiments.{name} {' '.join(argv)}".strip(),
-        "commit": git.stdout.strip(),
-        "machine": training.machine(CPU),
-        **settings,
-        "runs": runs,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(out, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    return out
+    return provenance.record(f"experiments.{name}", argv, out, settings | {"runs": runs})
 
 
 def add_training_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -50,7 +30,7 @@ def add_training_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 def write_pairs(path: Path, pairs: Iterable) -> None:
     """Sentence pairs (anything with .zh and .en) as the file that `python -m utils.training --pairs` reads."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{pair.zh}\t{pair.en}\n" for pair in pairs), encoding="utf-8")
+    write_text_atomically(path, "".join(f"{pair.zh}\t{pair.en}\n" for pair in pairs))
 
 
 def train_and_score(options: list[str], folder: Path, test: list[TestItem]) -> tuple[dict, Translator]:

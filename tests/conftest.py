@@ -28,6 +28,12 @@ def shapes_unchecked():
     jaxtyping.config.update("jaxtyping_disable", before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def pairs_cache(tmp_path_factory):
+    """What tests prepare of `--pairs` is kept apart, for this run alone."""
+    os.environ["TRANSFORMER_COURSE_PAIRS"] = str(tmp_path_factory.mktemp("pairs-cache"))
+
+
 @pytest.fixture
 def progress_file(tmp_path, monkeypatch):
     """A file of this test's own for the exercises that it tries."""

@@ -12,7 +12,8 @@ from helpers.tiny import random_ids, tiny_checkpoint, tiny_model, tiny_tokenizer
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
-from utils.checkpoint import CheckpointError, load_model, save_model, write_files
+from utils.checkpoint import CheckpointError, load_model, save_model
+from utils.files import write_files
 
 FILES = ["config.json", "model.safetensors", "tokenizer.json"]
 
@@ -70,17 +71,17 @@ SENTENCE = r"Cannot write .*{}: File too large\. What was there before is unharm
 def test_all_files_or_none(tmp_path):
     """The last one is too much for the disk: the first ones are not there either, and no half of any."""
     (tmp_path / "b").write_text("old")
-    writers = {name: lambda path, n=n: path.write_bytes(bytes(n)) for name, n in (("a", 9), ("b", 9), ("c", 10**5))}
+    files = {"a": bytes(9), "b": "学", "c": bytes(10**5)}
     with no_file_beyond(10**4), pytest.raises(OSError, match=SENTENCE.format("c")):
-        write_files(tmp_path, writers)
+        write_files(tmp_path, files)
     assert contents(tmp_path) == {"b": b"old"}
-    write_files(tmp_path, writers)
-    assert contents(tmp_path) == {"a": bytes(9), "b": bytes(9), "c": bytes(10**5)}
+    write_files(tmp_path, files)
+    assert contents(tmp_path) == {"a": bytes(9), "b": "学".encode(), "c": bytes(10**5)}
 
 
 def test_what_a_killed_writer_left_is_overwritten(tmp_path):
     (tmp_path / ".a.tmp").write_bytes(bytes(99))
-    write_files(tmp_path, {"a": lambda path: path.write_bytes(b"new")})
+    write_files(tmp_path, {"a": b"new"})
     assert contents(tmp_path) == {"a": b"new"}
 
 
@@ -113,6 +114,15 @@ def change_config(**changes):
     return change
 
 
+def drop_from_config(name):
+    def change(folder):
+        config = json.loads((folder / "config.json").read_text())
+        del config[name]
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return change
+
+
 def overwrite(name, content):
     return lambda folder: (folder / name).write_bytes(content)
 
@@ -136,7 +146,12 @@ HARM = {
     "a list for a config": (overwrite("config.json", b"[1, 2]"), "damaged or not one of this course"),
     "another program's config": (overwrite("config.json", b'{"hidden_size": 768}'), "no field 'hidden_size'"),
     "words for numbers": (change_config(d_model="eight"), "damaged or not one of this course"),
-    "fractions for whole numbers": (change_config(d_model=8.0), "do not fit its config.json|not one of this course"),
+    "fractions for whole numbers": (change_config(d_model=8.0), "d_model is 8.0; it must be a whole number"),
+    "more heads than width": (change_config(n_heads=16), "cannot be split into n_heads = 16"),
+    "no heads": (change_config(n_heads=0), "n_heads is 0; it must be a whole number, at least 1"),
+    "too much dropout": (change_config(dropout=2), "dropout is 2; it must be a finite number"),
+    "padding that is no token": (change_config(pad_id=999999), "pad_id is 999999; it must be a token"),
+    "a size left out": (drop_from_config("n_heads"), "the field 'n_heads' is missing"),
     "wider than its weights": (change_config(d_model=16), "do not fit its config.json: .*size mismatch"),
     "deeper than its weights": (change_config(n_layers=3), "do not fit its config.json: .*Missing key"),
     "another kind": (change_config(kind="rnn"), "do not fit its config.json"),
@@ -153,6 +168,7 @@ HARM = {
 }
 
 
+@pytest.mark.usefixtures("shapes_unchecked")  # records of a config.json check themselves
 @pytest.mark.parametrize("harm", HARM)
 def test_harm_is_told_in_one_sentence(folder, harm, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

@@ -99,6 +99,19 @@ def test_the_fetched_corpus_has_the_known_size(rows, groups, corpus):
     assert len(corpus.dev) == len(corpus.test) == 1_000
 
 
+def digest(lines):
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def test_the_split_is_the_one_that_the_shipped_model_was_trained_with(corpus):
+    """Sentence by sentence: one that moved from train to test would be a question that the model was told."""
+    dev, test = (digest("\t".join((item.zh, *item.references)) for item in part) for part in corpus[1:])
+    assert dev == "3423c9c2b3346489d52d089eaf92407826904d95b8762f704c92244ef53d71f3"
+    assert test == "9041f28825aa13e19f1396796ef438f1d169f6cf62435b4af6411bdd7dbb7685"
+    train = digest("\t".join(pair) for pair in corpus.train)
+    assert train == "23fb5ff6161111aa13ae9857419dd7302d25a7cdd7da2645e8d8d5dabe905d5c"
+
+
 def bare(text):
     """What is left of a sentence when case and punctuation are not looked at."""
     return "".join(c for c in text.casefold() if c.isalnum())

@@ -13,7 +13,7 @@ from helpers.together import KINDS, compare, new_trainer
 from torch.testing import assert_close
 
 from utils.batching import EpochBatches
-from utils.distributed import World
+from utils.distributed import all_equal, all_reduce, broadcast, data_parallel, is_main, rank, world_size
 from utils.training import main
 
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
@@ -42,9 +42,9 @@ def test_shares_make_up_the_batch(size):
 
 
 def test_alone_nothing_is_communicated():
-    alone, tensor = World(), torch.tensor([1.5])
-    assert alone.leads and alone.same("anything") and alone.agree(2.5, True) == (2.5, True)
-    assert alone.sum(tensor) is tensor and alone.from_first(b"1") == b"1"
+    tensor, module = torch.tensor([1.5]), torch.nn.Linear(1, 1)
+    assert is_main() and (rank(), world_size()) == (0, 1) and all_equal("anything")
+    assert all_reduce(tensor) is tensor and broadcast(b"1") == b"1" and data_parallel(module) is module
     assert not torch.distributed.is_initialized()
 
 
@@ -67,7 +67,7 @@ def found(request, tmp_path_factory):
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_same_losses_and_weights_as_one_process(found, kind, accumulate):
     """Batches that do not divide evenly, and batches of fewer sentences than there are processes, among them."""
-    one = new_trainer(World(), kind, accumulate=accumulate, dropout=0.0, eval_minutes=0.0)
+    one = new_trainer(kind, accumulate=accumulate, dropout=0.0, eval_minutes=0.0)
     sizes = {len(indices) for indices in one.data.indices(0)}
     assert 1 in sizes and any(n % len(found) for n in sizes - {1})
     one.fit(lambda _: {}, bar=False)
@@ -94,13 +94,24 @@ def test_resumed_is_uninterrupted_to_the_last_bit(found):
         assert_close(result["resumed"], found[0]["uninterrupted"], rtol=0, atol=0)
 
 
-def test_the_first_process_has_the_clock(found):
+def test_only_with_the_last_batch_of_a_step_do_gradients_travel(found):
+    for result in found[1:]:
+        assert (result["gradient", False] - found[0]["gradient", False]).abs().max() > 1e-3
+        assert_close(result["gradient", True], found[0]["gradient", True], rtol=0, atol=0)
+
+
+def test_one_processs_infinite_loss_ends_them_all_and_is_applied_by_none(found):
+    for result in found:
+        assert "In step 1 the loss or its gradient" in result["not finite"] and result["untouched"]
+
+
+def test_the_main_process_has_the_clock(found):
     """One whose own clock runs a thousand times faster does not stop earlier."""
     assert len({(result["clock"]["step"], result["clock"]["minutes"]) for result in found}) == 1
     assert found[0]["clock"]["step"] > 3 and found[0]["clock"]["minutes"] < 1
 
 
-def test_all_start_from_the_first_ones_weights(found):
+def test_all_start_from_the_main_processs_weights(found):
     for result in found:
         assert_close(result["start"], found[0]["start"], rtol=0, atol=0)
 
@@ -130,29 +141,32 @@ def test_from_one_process_to_two_and_back(command, tmp_path):
         assert state(tmp_path / "out")["progress"]["step"] == steps
     ours, theirs = (without_key_biases(state(tmp_path / out)["average"]) for out in ("out", "one"))
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-    assert not (tmp_path / "1.log").read_text(), "the first process alone prints"
+    assert not (tmp_path / "1.log").read_text(), "the main process alone prints"
 
 
-@pytest.mark.parametrize("train", [main, forked.terminated_training])
-def test_when_one_dies_the_other_ends_with_a_sentence(command, tmp_path, train):
-    """kill -9 on one of two: the other notices within seconds, and the checkpoint goes on.
+@pytest.mark.parametrize(("train", "victim"), [(main, 2), (forked.terminated_training, 2), (main, 0)])
+def test_when_one_dies_the_others_end_with_a_sentence(command, tmp_path, train, victim):
+    """kill -9 on one of three machines: the others notice within seconds, and the checkpoint goes on.
 
-    Also when the SIGTERM comes in between that torchrun sends to those who are left.
+    Also when the SIGTERM comes in between that torchrun sends to those who are left. What is saved lies on the main
+    process's machine: the others' folders are empty, which means nothing.
     """
-    arguments = [*command, "--eval-minutes", "0", "--steps", "1000000", "--out", str(tmp_path / "out")]
-    first, second = forked.start_together(2, tmp_path, train, arguments)
-    wait_for(tmp_path / "out" / "training.json", first, second)
-    second.kill()
+    arguments = [*command, "--eval-minutes", "0", "--steps", "1000000"]
+    processes = forked.start_together(3, tmp_path, forked.elsewhere, tmp_path, train, arguments)
+    wait_for(tmp_path / "0" / "out" / "training.json", *processes)
+    processes.pop(victim).kill()
     killed = time.monotonic()
-    assert forked.join([first], seconds=30) == [1] and time.monotonic() - killed < 20
-    last = (tmp_path / "0.log").read_text().splitlines()[-1]
-    steps = state(tmp_path / "out")["progress"]["step"]
-    saved = f"The checkpoint in {tmp_path / 'out'} is whole: the same command goes on from step {steps}."
-    assert re.fullmatch(
-        r"Another process of this run has died or cannot be reached \([^/]*\)\. " + re.escape(saved), last
-    )
-    assert "Traceback" not in (tmp_path / "0.log").read_text()
-    assert main([*command, "--steps", str(steps + 1), "--out", str(tmp_path / "out")]) == 0
+    assert forked.join(processes, seconds=30) == [1, 1] and time.monotonic() - killed < 20
+    steps = state(tmp_path / "0" / "out")["progress"]["step"]
+    for survivor in {0, 1, 2} - {victim}:
+        log = (tmp_path / f"{survivor}.log").read_text()
+        saved = "The same command goes on from what rank 0 has saved in its out, or begins anew."
+        if survivor == 0:
+            saved = f"The checkpoint in out is whole: the same command goes on from step {steps}."
+        died = r"Another process of this run has died or cannot be reached \([^/]*\)\. "
+        assert re.fullmatch(died + re.escape(saved), log.splitlines()[-1]), log
+        assert "Traceback" not in log and (survivor == 0) == ("dev_nll" in log)
+    assert main([*command, "--steps", str(steps + 1), "--out", str(tmp_path / "0" / "out")]) == 0
 
 
 def wait_for(path, *processes):

@@ -7,11 +7,10 @@ import runpy
 import pytest
 
 from utils import corpus, load_translator
-from utils.config import ROOT
+from utils.config import CHECKPOINT, ROOT
 from utils.evaluation import compounds, scores
 
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")
-CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,25 @@
 """Devices, precision, seeds, threads; and what `import utils` costs."""
 
+import itertools
+import os
 import random
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 import torch
 
 from utils.config import ROOT
 from utils.runtime import (
+    ahead,
     autocast,
     computing_seconds,
     has_fast_bfloat16,
     in_parallel,
+    out_of_memory,
     pick_device,
     seed_everything,
     set_threads,
@@ -46,7 +51,11 @@ def test_each_process_of_torchrun_takes_its_own_gpu(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "6")  # on three machines
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert pick_device() == pick_device("cuda") == torch.device("cuda:1")
-    assert pick_device("cuda:0") == torch.device("cuda:0") and pick_device("cpu") == CPU
+    assert pick_device("cpu") == CPU
+    with pytest.raises(ValueError, match="all processes of this machine on one GPU: say --device cuda, and each takes"):
+        pick_device("cuda:0")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")  # on six machines
+    assert pick_device("cuda:0") == torch.device("cuda:0")
     with pytest.raises(ValueError, match="not on 'mps'"):
         pick_device("mps")
     monkeypatch.setenv("LOCAL_RANK", "2")
@@ -82,6 +91,10 @@ def test_the_same_seed_gives_the_same_numbers():
 def test_threads():
     before = torch.get_num_threads()
     assert set_threads(1) == torch.get_num_threads() == 1
+    for n in (0, -1, 100_000, os.cpu_count() + 1):
+        with pytest.raises(ValueError, match=f"threads is {n}; it must be a whole number from 1 to {os.cpu_count()}, "):
+            set_threads(n)
+    assert torch.get_num_threads() == 1
     set_threads(before)
 
 
@@ -131,6 +144,59 @@ def test_an_error_of_an_item_is_raised_and_the_rest_left(four_threads):
     with pytest.raises(ZeroDivisionError, match="of item 1"):
         in_parallel(work, range(1000), CPU)
     assert len(begun) < 100 and torch.get_num_threads() == 4
+
+
+def test_items_are_made_ahead_in_order_and_not_without_end():
+    made = []
+
+    def items():
+        for i in range(7):
+            made.append((i, threading.get_ident()))
+            yield i
+
+    found = ahead(items(), 3)
+    assert next(found) == 0
+    wait_until(lambda: len(made) == 4)  # three more are waiting, and no fifth is made
+    time.sleep(0.02)
+    assert len(made) == 4 and [*found] == [1, 2, 3, 4, 5, 6]
+    (maker,) = {thread for _, thread in made}
+    assert maker != threading.get_ident()
+    assert [*ahead([])] == []
+
+
+def wait_until(condition):
+    end = time.monotonic() + 30
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+def test_an_error_of_an_item_made_ahead_comes_in_its_turn():
+    def items():
+        yield "first"
+        raise ZeroDivisionError("of the second")
+
+    found = ahead(items())
+    assert next(found) == "first"
+    with pytest.raises(ZeroDivisionError, match="of the second"):
+        next(found)
+
+
+def test_closing_what_is_made_ahead_ends_its_thread():
+    before = threading.active_count()
+    with closing(ahead(itertools.count())) as found:
+        assert next(found) == 0 and threading.active_count() == before + 1
+    assert threading.active_count() == before
+
+
+def test_a_memory_that_is_too_small_is_told_from_other_errors():
+    for size in (2**50, 2**62):
+        with pytest.raises(RuntimeError) as caught:
+            torch.empty(size)
+        assert out_of_memory(caught.value)
+    with pytest.raises(RuntimeError) as caught:
+        torch.ones(2) @ torch.ones(3)
+    assert not out_of_memory(caught.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory.")) and out_of_memory(MemoryError())
 
 
 def test_the_clock_counts_computing():

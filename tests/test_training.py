@@ -4,8 +4,11 @@ import io
 import json
 import math
 import re
+import shlex
 import shutil
 import signal
+import sys
+import threading
 from functools import partial
 
 import pytest
@@ -18,15 +21,10 @@ from utils import corpus, dictionary, load_translator, training
 from utils.batching import EpochBatches, make_batch
 from utils.checkpoint import load_model
 from utils.config import ModelConfig, TrainConfig
-from utils.training import (
-    Trainer,
-    TrainingError,
-    dev_nll,
-    main,
-    read_pairs,
-    schedule,
-    split_pairs,
-)
+from utils.loss import batch_loss
+from utils.tokenizer import EOS
+from utils.trainer import NotFinite
+from utils.training import Trainer, dev_nll, main, schedule
 
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 CPU = torch.device("cpu")
@@ -66,7 +64,7 @@ def test_accumulated_is_one_large_batch(kind):
     """Also when the batches have unlike numbers of tokens: losses are summed, and divided once."""
     large, small = (trainer(kind=kind, dtype=torch.float64, dropout=0.0, clip=0.5, lr=1.0) for _ in range(2))
     for one in (large, small):  # plain descent: Adam's division would blow up the rounding of gradients near zero
-        one.optimizer = torch.optim.SGD(one.model.parameters(), lr=1.0)
+        one.optimizer = torch.optim.SGD(one.model.parameters(), lr=1.0, fused=True)
     cuts = [(0, 2), (2, 3), (3, 12)]
     for step in range(3):
         src, tgt = SRC[12 - 4 * step :][:12], TGT[12 - 4 * step :][:12]
@@ -131,18 +129,18 @@ def test_every_step_drops_others():
     assert losses[0] == losses[1] and len(set(losses[0])) == 4
 
 
-def test_a_state_goes_only_with_its_model_and_its_pairs():
+def test_a_state_goes_only_with_its_model_its_pairs_and_its_recipe():
     state = trainer().state()
     other = trainer()
     other.data = EpochBatches(SRC, TGT[::-1], 30)
     stranger = Trainer(other.model, other.config, other.data, CPU)
     with pytest.raises(ValueError, match="begun with other pairs"):
         stranger.load_state(state)
-    with pytest.raises(RuntimeError, match="state_dict"):
+    with pytest.raises(ValueError, match="begun with --model transformer, and now --model is rnn"):
         trainer(kind="rnn").load_state(state)
-    # States of older runs do not tell their pairs, but the random generators' state.
-    del state["data"]
-    stranger.load_state(state | {"rng": {"cpu": torch.get_rng_state(), "cuda": []}})
+    with pytest.raises(ValueError, match="begun with --weight-decay 0.01, and now --weight-decay is 0.5"):
+        trainer(weight_decay=0.5).load_state(state)
+    trainer(steps=20, minutes=1.0, eval_minutes=1.0).load_state(state)
 
 
 def test_the_learning_rate_rises_stays_and_falls():
@@ -168,7 +166,7 @@ def test_the_average_follows_the_weights():
 def test_gradients_are_clipped():
     torch.manual_seed(0)
     trained = trainer(clip=1e-3, dtype=torch.float64, dropout=0.0, warmup=0, cooldown=0.0, lr=1.0)
-    trained.optimizer = torch.optim.SGD(trained.model.parameters(), lr=1.0)
+    trained.optimizer = torch.optim.SGD(trained.model.parameters(), lr=1.0, fused=True)
     before = torch.cat([p.detach().flatten() for p in trained.model.parameters()])
     trained.train_step([make_batch(SRC, TGT)])
     after = torch.cat([p.detach().flatten() for p in trained.model.parameters()])
@@ -185,50 +183,95 @@ def test_reports_and_saves_come_with_the_end_and_cost_no_training_time():
     assert len(often.progress.history) == 14 and often.progress.history[-1]["train_nll"] > 0
 
 
+@pytest.mark.parametrize("report", [None, lambda trained: {}])
+def test_it_saves_at_the_end_and_in_between_with_and_without_a_report(report):
+    saved = []
+    trainer(eval_minutes=1e9).fit(report, lambda t: saved.append(t.progress.step), bar=False)
+    assert saved == [14]
+    trainer(eval_minutes=0.0).fit(report, lambda t: saved.append(t.progress.step), bar=False)
+    assert saved == [14, *range(1, 15)]
+
+
+def spoil(trained: Trainer, what: str, at: int) -> None:
+    """Let the loss, or one number of the gradient, be infinite in one step."""
+    loss, parameter = trained.loss, trained.model.tgt_embedding.weight
+    now = lambda: trained.progress.step + 1 == at  # noqa: E731
+    if what == "loss":
+        trained.loss = lambda batch: (loss(batch)[0] + (math.inf if now() else 0.0), loss(batch)[1])
+    else:
+        parameter.register_hook(lambda grad: grad.index_fill(0, torch.tensor([5]), math.nan) if now() else grad)
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_what_is_not_finite_is_never_applied_and_never_saved(what):
+    trained, good, saved = trainer(eval_minutes=0.0), trainer(eval_minutes=0.0), []
+    spoil(trained, what, at=6)
+    with pytest.raises(NotFinite, match="In step 6 "):
+        trained.fit(save=lambda t: saved.append(t.progress.step), bar=False)
+    stop_after(good, 5)
+    assert saved == [1, 2, 3, 4, 5]
+    assert_close(dict(trained.model.named_parameters()), dict(good.model.named_parameters()), rtol=0, atol=0)
+
+
+def test_after_a_step_that_is_not_finite_no_step_is_made_until_somebody_asks():
+    """As on a GPU, where nobody asks after every step."""
+    trained = trainer()
+    spoil(trained, "gradient", at=3)
+    found = []
+    for _ in range(6):
+        trained.train_step([make_batch(SRC[:4], TGT[:4])])
+        found.append([p.detach().clone() for p in trained.model.parameters()])
+    assert_close(found[2:], [found[1]] * 4, rtol=0, atol=0)
+    assert any((a - b).abs().max() > 0 for a, b in zip(found[0], found[1], strict=True))
+    with pytest.raises(NotFinite, match="In step 3 "):
+        trained.refuse_not_finite()
+
+
+def test_a_clip_of_0_is_no_limit():
+    """The same weights as with a limit that no gradient reaches."""
+    off, high, low = (trainer(clip=clip).fit(bar=False) for clip in (0.0, 1e9, 1e-3))
+    assert_close(weights(off), weights(high), rtol=0, atol=0)
+    with pytest.raises(AssertionError):
+        assert_close(weights(low), weights(high))
+
+
+def no_thread_is_left() -> bool:
+    return not [thread for thread in threading.enumerate() if thread.name.startswith("ahead")]
+
+
+def test_batches_are_made_ahead_in_a_thread_that_ends_with_training():
+    """An error of making one is raised, no step later than it would have been; and no thread stays behind."""
+    trained, makers = trainer(), set()
+    batch = trained.data.batch
+
+    def recorded(*args):
+        makers.add(threading.current_thread().name)
+        if trained.progress.step > 3:
+            raise ZeroDivisionError("of this batch")
+        return batch(*args)
+
+    trained.data.batch = recorded
+    with pytest.raises(ZeroDivisionError, match="of this batch"):
+        trained.fit(bar=False)
+    assert 3 < trained.progress.step < 8 and no_thread_is_left()
+    assert threading.current_thread().name not in makers and len(makers) == 1
+    trainer().fit(bar=False)
+    assert no_thread_is_left()
+
+
+def test_a_dev_sentence_of_any_length():
+    model = tiny_model(n_layers=1).float()
+    long = [4 + i % 7 for i in range(4100)]
+    src, tgt = [*SRC[:2], [*long, EOS]], [*TGT[:2], long[:9]]
+    alone = [batch_loss(model, make_batch([s], [t]), 0.0)[1].item() for s, t in zip(src, tgt, strict=True)]
+    assert dev_nll(model, src, tgt, CPU) == pytest.approx(sum(alone) / sum(len(t) + 1 for t in tgt), rel=1e-5)
+
+
 def test_training_learns():
     trained = trainer(steps=80, dropout=0.0, label_smoothing=0.0)
     before = dev_nll(trained.model, SRC, TGT, CPU)
     trained.fit(bar=False)
     assert dev_nll(trained.model, SRC, TGT, CPU) < 0.5 * before
-
-
-# -------------------------------------------------------------------------------------------- somebody's pairs
-
-
-def test_pairs_of_a_tsv(tmp_path):
-    path = tmp_path / "pairs.tsv"
-    text = "".join(f"{zh} \t {en}\r\n\n" for zh, en in PAIRS)
-    path.write_bytes(b"\xef\xbb\xbf" + text.encode())  # a byte-order mark, Windows line ends, empty lines
-    assert read_pairs(path) == PAIRS
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("我\tI\n" * 25 + "你 you\n", "pairs.tsv, line 26: expected source, one tab, target; found '你 you'"),
-        ("我\tI\tmich\n" * 25, "pairs.tsv, line 1: expected source, one tab, target"),
-        ("我\tI\n" * 20 + "\tyou\n", "pairs.tsv, line 21: expected source, one tab, target"),
-        ("我\tI\n" * 7, "pairs.tsv holds 7 pairs; at least 20 are needed"),
-        ("我\tI\n" * 25, "All pairs share sentences with one another"),
-        (b"\xff\xfe", "Cannot read .*pairs.tsv as UTF-8 text"),
-        (None, "Cannot read .*pairs.tsv"),
-    ],
-)
-def test_what_is_no_tsv_of_pairs_is_told(tmp_path, content, message):
-    path = tmp_path / "pairs.tsv"
-    if content is not None:
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(TrainingError, match=message) as caught:
-        split_pairs(read_pairs(path))
-    assert "\n" not in str(caught.value)
-
-
-def test_pairs_are_split_without_leaks():
-    doubled = [*PAIRS, *((zh, f"{en} Really!") for zh, en in PAIRS)]
-    train, dev = split_pairs(doubled, held_out=0.2)
-    assert len(dev) == int(0.2 * len(PAIRS)) and len(train) == 2 * (len(PAIRS) - len(dev))
-    assert not {item.zh for item in dev} & {pair.zh for pair in train}
-    assert not {en for item in dev for en in item.references} & {pair.en for pair in train}
 
 
 # ---------------------------------------------------------------------------------------------------- command
@@ -278,7 +321,7 @@ def test_the_same_command_again_says_that_training_is_complete(command, copy, wh
     assert main([*command, "--out", str(copy)]) == 0
     printed = capsys.readouterr().out
     assert "is complete (18 steps" in printed and "give a larger --steps or --minutes" in printed
-    assert printed.count("\n") == 1
+    assert printed.count("\n") == 2  # that, and what was read
     assert_same_result(copy, whole)
 
 
@@ -295,8 +338,8 @@ KILLS = [
     ("os.replace", 3, 1, None),  # the very first save: the state is there, the weights are not
     ("train_step", 8, 8, 8),  # after the last step of the first epoch
     ("train_step", 4, 11, 11),  # in the middle of the second
-    ("write_bytes", 5, 13, 13),  # half of the third save's state is written
-    ("write_bytes", 4, 14, 14),  # the second save's state is written, half of its weights are
+    ("write_bytes", 11, 13, 13),  # half of the third save's state is written
+    ("write_bytes", 9, 14, 14),  # the second save's state is written, half of its weights are
     ("os.replace", 8, 16, 15),  # between two renames of a save: the state is new, the weights are old
     ("os.replace", 8, 18, 17),  # the same, and there is nothing left to train
 ]
@@ -368,6 +411,26 @@ def test_interrupted_twice_stops_at_once_and_saves_nothing(command, copy, monkey
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
 
 
+# Each is another run than that of the folder; what follows is what the sentence says.
+OTHERS = {
+    "--d-model 16": "--d-model 8, and now --d-model is 16",
+    "--n-heads 4": "--n-heads 2, and now --n-heads is 4",
+    "--n-layers 2": "--n-layers 1, and now --n-layers is 2",
+    "--model rnn": "--model transformer, and now --model is rnn",
+    "--dropout 0.3": "--dropout 0.2, and now --dropout is 0.3",
+    "--batch-tokens 70": "--batch-tokens 60, and now --batch-tokens is 70",
+    "--lr 0.5": "--lr 0.0015, and now --lr is 0.5",
+    "--weight-decay 0.5": "--weight-decay 0.01, and now --weight-decay is 0.5",
+    "--label-smoothing 0": "--label-smoothing 0.1, and now --label-smoothing is 0.0",
+    "--accumulate 2": "--accumulate 1, and now --accumulate is 2",
+    "--seed 3": "--seed 0, and now --seed is 3",
+    "--precision bfloat16": "--precision float32, and now --precision is bfloat16",
+    "--tgt-vocab 60": "--tgt-vocab 70, and now --tgt-vocab is 60",
+    "--glosses 7": "--glosses 10000, and now --glosses is 7",
+    "--source any": "--source auto, and now --source is any",
+}
+
+
 def drop_state(folder):
     (folder / "train_state.pt").unlink()
 
@@ -385,33 +448,75 @@ def other_pairs(folder):
     torch.save(state | {"data": 1}, folder / "train_state.pt")
 
 
+def old_state(folder):
+    state = torch.load(folder / "train_state.pt", weights_only=True)
+    torch.save({key: state[key] for key in ("model", "average", "optimizer", "progress")}, folder / "train_state.pt")
+
+
 @pytest.mark.parametrize(
     ("harm", "flags", "message"),
     [
         (drop_state, "", "a finished checkpoint without its training state: give another --out, or --fresh"),
-        (spoil_state, "", "train_state.pt does not fit this command"),
-        (empty_state, "", "train_state.pt does not fit this command"),
-        (other_pairs, "", "begun with other pairs"),
-        (None, "--d-model 16", "does not fit this command .*size mismatch"),
-        (None, "--n-layers 2", "does not fit this command .*Missing key"),
-        (None, "--model rnn", "does not fit this command"),
+        (spoil_state, "", "train_state.pt is damaged .*: give --fresh or another --out"),
+        (empty_state, "", "train_state.pt is damaged .*: give --fresh or another --out"),
+        (old_state, "", "an earlier version of the course wrote it, .*: repeat .* or give --fresh or another --out"),
+        (other_pairs, "", "begun with other pairs .*fingerprint was 1, and now is [0-9]+"),
+        *((None, flags, f"begun with {message}: repeat the command") for flags, message in OTHERS.items()),
         (None, "--pairs nowhere.tsv", "Cannot read nowhere.tsv"),
         (None, "--device gpu", "no device called 'gpu'"),
         (None, "--steps 0", "steps is 0"),
-        (None, "--batch-tokens 5", "fits in no batch of 5"),
+        (None, "--threads 100000", "threads is 100000; it must be a whole number from 1 to "),
+        (
+            None,
+            "--batch-tokens 5",
+            r"^Line \d+ of .*pairs.tsv has \d+ tokens.* --batch-tokens 5: give --batch-tokens \d+",
+        ),
         (None, "--d-model 10 --n-heads 4", "cannot be split"),
+        (None, "--d-ff 10000000000000", "memory is too small"),
     ],
 )
 def test_what_cannot_go_on_is_told_in_one_sentence(command, copy, capsys, harm, flags, message):
     if harm:
         harm(copy)
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
-    fresh = ["--fresh"] if "batch-tokens" in flags else []
-    assert main([*command, "--out", str(copy), *flags.split(), *fresh]) == 1
-    *_, error = printed = capsys.readouterr().err.splitlines()
-    assert re.search(message, error) and len(error) < 600
-    assert not [line for line in printed[:-1] if line.strip() and "|" not in line]  # nothing else but a progress bar
+    assert main([*command, "--out", str(copy), *flags.split()]) == 1
+    error = capsys.readouterr().err
+    assert re.search(message, error) and len(error) < 600 and error.count("\n") == 1
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_what_changes_nothing_of_what_is_learned_may_change(command, copy):
+    flags = ["--steps", "19", "--eval-minutes", "1", "--threads", "1", "--minutes", "9", "--compile"]
+    arguments = training.parse_arguments([*command, "--out", str(copy), *flags])
+    job = training.prepare(arguments)
+    training.resume(job, training.saved_state(copy), copy)
+    assert job.trainer.progress.step == 18 and job.trainer.config.compile
+
+
+def test_a_run_that_is_not_finite_ends_with_a_sentence_and_leaves_the_checkpoint(command, copy, monkeypatch, capsys):
+    train_step = Trainer.train_step
+
+    def spoiled(self, *args):
+        if self.progress.step == 19:
+            self.model.tgt_embedding.weight.data[5] = math.nan
+        return train_step(self, *args)
+
+    monkeypatch.setattr(Trainer, "train_step", spoiled)
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    assert main([*command, "--out", str(copy), "--steps", "25", "--eval-minutes", "9"]) == 1
+    *_, error = capsys.readouterr().err.splitlines()
+    assert error.startswith("In step 20 the loss or its gradient became infinite or not a number: it was not applied")
+    assert f"saved in {copy} is as it was. Begin anew (--fresh, or another --out) with a lower --lr" in error
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_the_log_tells_the_command_that_was_given(command, tmp_path, monkeypatch):
+    """Quoted, so that it can be typed again; also where another program calls `main`."""
+    out = tmp_path / "a folder; of 'mine'"
+    monkeypatch.setattr(sys, "argv", ["an experiment", "--of", "its own"])
+    assert main([*command, "--steps", "1", "--out", str(out)]) == 0
+    typed = json.loads((out / "training.json").read_text(encoding="utf-8"))["command"]
+    assert shlex.split(typed) == ["python", "-m", "utils.training", *command, "--steps", "1", "--out", str(out)]
 
 
 def test_an_output_folder_that_cannot_be_made_is_told_before_training(command, tmp_path, monkeypatch, capsys):
@@ -427,11 +532,10 @@ def test_tatoeba_and_glosses_are_the_default(monkeypatch):
     monkeypatch.setattr(dictionary, "glosses", lambda found, limit: [corpus.Pair("机器", "machine")] * limit)
     arguments = [*FLAGS.split(), "--eval-minutes", "0", "--steps", "1", "--model", "rnn"]
     for glosses in (0, 3):
-        ready, tokenizer, dev = training.prepare(training.parse_arguments([*arguments, "--glosses", str(glosses)]))
-        assert len(ready.data.src) == len(PAIRS) + glosses and dev == tatoeba.dev
-    dropout = ready.model.config.dropout
-    assert ready.model.config == ModelConfig(tokenizer.src_vocab, 70, "rnn", 8, 2, 1, 12, dropout)
-    assert training.prepare(training.parse_arguments(FLAGS.split()))[0].config.minutes > 0  # some limit
+        job = training.prepare(training.parse_arguments([*arguments, "--glosses", str(glosses)]))
+        assert len(job.trainer.data.src) == len(PAIRS) + glosses and job.dev == tatoeba.dev
+    assert job.trainer.model.config == ModelConfig(job.tokenizer.src_vocab, 70, "rnn", 8, 2, 1, 12)
+    assert training.prepare(training.parse_arguments(FLAGS.split())).trainer.config.minutes > 0  # some limit
 
 
 def test_help(capsys):

@@ -9,9 +9,8 @@ import re
 from pathlib import Path
 from statistics import median
 
-from utils.config import ROOT
+from utils.config import CHECKPOINT, ROOT
 
-CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
 EXPERIMENT = ROOT / "data" / "experiments" / "same_minutes.json"
 BENCHMARKS = ROOT / "benchmarks" / "results"
 SPEED_PAGE = "README.md"  # the page with the block `speed`, from the root

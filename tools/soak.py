@@ -90,7 +90,7 @@ def soak(minutes: float, warm_up: float, rng: random.Random) -> str | None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python tools/soak.py", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python tools/soak.py", description="Translate random lines for some minutes.")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--warm-up", type=float, default=1.0, help="minutes after which memory should have its size")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))

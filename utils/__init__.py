@@ -1,9 +1,9 @@
 """The course's shared package: one lesson, one module.
 
 Read the modules in this order, each imports only from those before it:
-config, runtime, attention, positional, dropout, transformer, loss, recurrent, fetch, text, corpus, dictionary,
-tokenizer, batching, checkpoint, decoding, translate, evaluation, distributed, trainer, training. `figures` draws;
-nothing depends on it.
+config, files, provenance, runtime, attention, positional, dropout, transformer, loss, recurrent, fetch, text, corpus,
+dictionary, tokenizer, batching, pairs, checkpoint, decoding, translate, evaluation, distributed, trainer, training.
+`figures` draws; nothing depends on it.
 """
 
 __all__ = ["load_translator"]

@@ -1,6 +1,6 @@
 """The corpus: Chinese-English sentence pairs of Tatoeba, cleaned and split without leaks (lesson 08).
 
-`python -m utils.corpus`, part of the set-up, fetches it and says what it holds.
+`python -m utils.corpus`, part of the set-up, fetches it and prints its sizes.
 """
 
 import csv
@@ -17,14 +17,14 @@ from utils.text import clean, clean_english
 
 
 class Pair(NamedTuple):
-    """A Chinese sentence and one English translation of it."""
+    """A pair: a Chinese sentence and one English translation."""
 
     zh: str
     en: str
 
 
 class TestItem(NamedTuple):
-    """A Chinese sentence and all its English references, the preferred one first."""
+    """A test item: a Chinese sentence and all its English references, the preferred one first."""
 
     __test__ = False  # not a test class, whatever pytest thinks of the name
 
@@ -33,7 +33,7 @@ class TestItem(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A line of the Tatoeba table: both sentences with their Tatoeba ids."""
+    """A row of the Tatoeba table: two sentences with their Tatoeba ids."""
 
     zh_id: int
     zh: str
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """The three splits; no sentence of either language stands in two of them."""
+    """The three splits; no sentence of either language is in two of them (section "Split without leaks")."""
 
     train: list[Pair]
     dev: list[TestItem]
@@ -50,15 +50,18 @@ class Corpus(NamedTuple):
 
 
 def read_rows(path: str | Path) -> Iterator[Row]:
-    """The cleaned rows of the Tatoeba table (columns: zh id, zh, en id, en)."""
-    clean_once = memoize(clean)  # a sentence stands in as many rows as it has translations
+    """Read and clean the rows of the Tatoeba table, columns: zh id, zh, en id, en (section "Clean")."""
+    clean_once = memoize(clean)  # a sentence has a row for each of its translations
     with Path(path).open(encoding="utf-8-sig", newline="") as file:
         for zh_id, zh, en_id, en in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             yield Row(int(zh_id), clean_once(zh), int(en_id), clean_english(en))
 
 
 def group(rows: Iterable[Row]) -> list[list[Row]]:
-    """Rows that share a sentence of either language, directly or through others, are a group (union-find)."""
+    """Group rows that share a sentence of either language, directly or through others (union-find).
+
+    Section "Split without leaks"; `utils.pairs.families` does the same for millions of rows.
+    """
     parent: dict[tuple[str, str], tuple[str, str]] = {}
 
     def find(node):
@@ -81,8 +84,9 @@ def group(rows: Iterable[Row]) -> list[list[Row]]:
 def split(rows: Iterable[Row], n_test: int = 1000, n_dev: int = 1000) -> Corpus:
     """Split whole groups, ordered by the SHA-256 of their smallest Chinese sentence: test, dev, then train.
 
-    The order hangs on the text alone: as good as random, and the same everywhere. A test or dev group gives
-    one item: its Chinese sentence of smallest Tatoeba id with all English translations, smallest id first.
+    The order depends on the text alone: as good as random, and the same everywhere. A test or dev group gives one
+    item: its Chinese sentence of smallest Tatoeba id with all its English translations, smallest id first. The shipped
+    model was trained on this split: a test holds it fixed (section "Split without leaks").
     """
 
     def key(rows: list[Row]) -> str:
@@ -105,7 +109,7 @@ def load(cache: str | Path = CACHE) -> Corpus:
 
 
 def main() -> None:
-    """Set-up: fetch the corpus unless it is there, and say what it holds."""
+    """Fetch the corpus unless it is there, and print its sizes."""
     try:
         folder = fetch().parent
         sizes = [len(part) for part in load()]

@@ -5,12 +5,27 @@ A model is anything with `encode(src, src_mask) -> state`, `step(tokens, state) 
 rows of one sentence side by side; sentences: which sentences are left, None for all.
 """
 
+from numbers import Integral, Real
+
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from utils.attention import padding_mask
 from utils.tokenizer import BOS, EOS, PAD
+
+WIDEST, STEEPEST = 100, 10.0  # largest beam size and length penalty that `checked` accepts
+
+
+def checked(beam_size: object, length_penalty: object = 1.0) -> tuple[int, float]:
+    """The two settings of a search as int and float (NumPy's numbers are fine); ValueError, one sentence, if wrong."""
+    whole = isinstance(beam_size, Integral) and not isinstance(beam_size, bool)
+    if not (whole and 1 <= beam_size <= WIDEST):
+        raise ValueError(f"beam_size is {beam_size!r}; it must be a whole number from 1 (greedy search) to {WIDEST}.")
+    number = isinstance(length_penalty, Real) and not isinstance(length_penalty, bool)
+    if not (number and 0 <= length_penalty <= STEEPEST):  # not so of NaN
+        raise ValueError(f"length_penalty is {length_penalty!r}; it must be a number from 0 (none) to {STEEPEST:g}.")
+    return int(beam_size), float(length_penalty)
 
 
 def _possible(logits: Tensor) -> Tensor:
@@ -19,32 +34,37 @@ def _possible(logits: Tensor) -> Tensor:
     return logits.float().index_fill(1, never, -torch.inf)
 
 
+def _limits(max_len: int | list[int], n_sentences: int) -> list[int]:
+    return [max_len] * n_sentences if isinstance(max_len, int) else max_len
+
+
 @torch.inference_mode()
 def greedy(model, src: Int[Tensor, "B S"], max_len: int | list[int]) -> list[list[int]]:
-    """The most probable token at every step, until <eos> or `max_len` tokens (one limit for all, or one per row).
+    """Greedy search: the most probable token at every step, until <eos> or `max_len` tokens (lesson 08).
 
-    Returns ids without marks, one list per row.
-    Rows that have ended leave the batch, so the last long sentence does not make the short ones compute on.
+    src (B, S), padded on the right; max_len: one limit for all sentences, or one each. Returns the ids of each
+    sentence, without marks. A sentence that has ended leaves the batch: the longest alone computes on.
     """
+    limits = _limits(max_len, len(src))
     state = model.encode(src, padding_mask(src, PAD))
     outputs: list[list[int]] = [[] for _ in src]
-    rows = torch.arange(len(src))  # which sentence each row of the batch is
+    rows = list(range(len(src)))  # the sentence of each row of the batch
     tokens = torch.full((len(src),), BOS, device=src.device)
-    limit = torch.as_tensor(max_len).expand(len(src))
-    for t in range(int(limit.max())):
+    for _ in range(max(limits)):
         logits, state = model.step(tokens, state)
         tokens = _possible(logits).argmax(-1)
-        alive = (tokens != EOS).cpu()
-        for row, token in zip(rows[alive].tolist(), tokens[alive.to(tokens.device)].tolist(), strict=True):
-            outputs[row].append(token)
-        alive &= limit[rows] > t + 1
-        if not alive.all():
-            keep = alive.nonzero()[:, 0]
-            if len(keep) == 0:
-                break
-            rows, tokens = rows[keep], tokens[keep.to(tokens.device)]
-            keep = keep.to(tokens.device)
-            state.reorder(keep, keep)
+        live = []
+        for i, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
+            if token != EOS:
+                outputs[row].append(token)
+                if len(outputs[row]) < limits[row]:
+                    live.append(i)
+        if not live:
+            break
+        if len(live) < len(rows):
+            rows, kept = [rows[i] for i in live], torch.tensor(live, device=src.device)
+            tokens = tokens[kept]
+            state.reorder(kept, kept)
     return outputs
 
 
@@ -54,23 +74,23 @@ def beam(
 ) -> list[list[int]]:
     """Beam search: keep the `beam_size` best hypotheses of every sentence, finished ones among them, unextended.
 
-    A hypothesis of n tokens (<eos> counted) scores its summed log-probability / n**length_penalty when the winner is
-    chosen; 0 gives no penalty. While searching, live and finished hypotheses compete by the same score. The search of
-    a sentence ends when all its hypotheses are finished, or at `max_len` tokens (one limit for all, or one per
-    sentence); then the best finished one is returned, or the best live one if none finished. Ids without marks.
+    A hypothesis of n tokens (<eos> counted) scores its summed log-probability / n**length_penalty; 0 gives no penalty.
+    Live and finished hypotheses compete by this score. The search of a sentence ends when all its hypotheses are
+    finished, or at `max_len` tokens (one limit for all sentences, or one each); the best finished hypothesis is
+    returned, or the best live one if none finished. src (B, S), padded on the right. Returns ids without marks.
     """
     B, K, device = len(src), beam_size, src.device
     state = model.encode(src, padding_mask(src, PAD))
     state.reorder(torch.arange(B, device=device).repeat_interleave(K))
-    rows = torch.arange(B, device=device)  # which sentence each group of K rows is
-    total = torch.full((B, K), -torch.inf, device=device)
-    total[:, 0] = 0.0  # K equal beginnings would give K equal hypotheses: start with one
-    finished = torch.zeros(B, K, dtype=torch.bool, device=device)
-    length = torch.zeros(B, K, device=device)
-    limit = torch.as_tensor(max_len, device=device).expand(B)
+    limit = torch.tensor(_limits(max_len, B), device=device)
     longest = int(limit.max())
+    rows = torch.arange(B, device=device)  # (b,) the sentence of each group of K rows; b of the B are not yet done
     history = torch.full((B, K, longest + 1), EOS, device=device)  # column 0 is <bos>
     history[:, :, 0] = BOS
+    total = torch.full((B, K), -torch.inf, dtype=torch.float32, device=device)
+    total[:, 0] = 0.0  # K equal beginnings would give K equal hypotheses: start with one
+    length = torch.zeros(B, K, dtype=torch.float32, device=device)
+    finished = torch.zeros(B, K, dtype=torch.bool, device=device)
     outputs: list[list[int]] = [[] for _ in range(B)]
 
     for t in range(longest):
@@ -81,36 +101,35 @@ def beam(
         # A finished hypothesis has one continuation, <eos> again, which costs nothing and adds no length.
         logp[finished], word[finished] = -torch.inf, EOS
         logp[..., 0].masked_fill_(finished, 0.0)
+
         candidate = total[..., None] + logp  # (b, K, k)
-        new_length = length + ~finished  # (b, K)
-        score = candidate / new_length[..., None] ** length_penalty
+        length = length + ~finished  # (b, K)
+        score = candidate / length[..., None] ** length_penalty
         chosen = score.flatten(1).topk(K, dim=1).indices  # (b, K)
         parent, token = chosen // logp.shape[-1], word.flatten(1).gather(1, chosen)
-
-        total = candidate.flatten(1).gather(1, chosen)
-        length = new_length.gather(1, parent)
-        finished = finished.gather(1, parent) | (token == EOS)
         history = history.gather(1, parent[..., None].expand_as(history)).clone()
         history[:, :, t + 1] = token
+        total = candidate.flatten(1).gather(1, chosen)
+        length = length.gather(1, parent)
+        finished = finished.gather(1, parent) | (token == EOS)
 
-        kept, sentences = torch.arange(len(rows), device=device), None  # all
-        ended = finished.all(dim=1) | (limit[rows] == t + 1)
-        if ended.any():
-            _collect(outputs, rows[ended], history[ended], total[ended], length[ended], finished[ended], length_penalty)
-            kept = sentences = (~ended).nonzero()[:, 0]
-            if len(kept) == 0:
-                break
-            rows, total, length = rows[kept], total[kept], length[kept]
-            finished, history, parent = finished[kept], history[kept], parent[kept]
-        state.reorder((kept[:, None] * K + parent).flatten(), sentences)
+        done = finished.all(dim=1) | (limit[rows] == t + 1)  # (b,)
+        going = (~done).nonzero()[:, 0]
+        if len(going) == len(rows):
+            state.reorder((torch.arange(len(rows), device=device)[:, None] * K + parent).flatten())
+            continue
+        best = _best(total, length, finished, length_penalty)
+        for i in done.nonzero()[:, 0].tolist():
+            ids = history[i, best[i], 1:].tolist()
+            outputs[rows[i]] = ids[: ids.index(EOS)] if EOS in ids else ids
+        if len(going) == 0:
+            break
+        rows, history, total, length, finished = (x[going] for x in (rows, history, total, length, finished))
+        state.reorder((going[:, None] * K + parent[going]).flatten(), going)
     return outputs
 
 
-def _collect(outputs, rows, history, total, length, finished, length_penalty) -> None:
-    """Write the best hypothesis of each ended sentence to its place in `outputs`."""
+def _best(total: Tensor, length: Tensor, finished: Tensor, length_penalty: float) -> Int[Tensor, " b"]:
+    """The best hypothesis of each sentence: of the finished ones, or of all where none is."""
     score = total / length.clamp(min=1) ** length_penalty
-    score = score.masked_fill(~finished & finished.any(dim=1, keepdim=True), -torch.inf)  # finished before live
-    best = score.argmax(dim=1)
-    for row, hypothesis in zip(rows.tolist(), history[torch.arange(len(rows)), best].tolist(), strict=True):
-        ids = hypothesis[1:]
-        outputs[row] = ids[: ids.index(EOS)] if EOS in ids else ids
+    return score.masked_fill(~finished & finished.any(dim=1, keepdim=True), -torch.inf).argmax(dim=1)

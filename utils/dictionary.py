@@ -1,4 +1,4 @@
-"""Dictionary glosses of CC-CEDICT as further training pairs, and compounds kept out of training (lesson 08)."""
+"""Glosses of the dictionary CC-CEDICT as more training pairs, and compounds kept out of training (lesson 08)."""
 
 import re
 from collections import Counter, defaultdict
@@ -31,7 +31,7 @@ FUNCTION_WORDS = frozenset("to a an the of be in on at for".split())
 
 
 def _senses(field: str) -> Iterator[str]:
-    """The usable senses of a dictionary entry, each at most four plain words."""
+    """The usable senses of a dictionary entry, each of at most four plain words."""
     for sense in re.split(r"[/;]", field):
         if not any(RARE.search(remark) for remark in REMARK.findall(sense)):
             sense = re.sub(r" (sb|sth)$", "", REMARK.sub(" ", sense).strip())
@@ -40,7 +40,7 @@ def _senses(field: str) -> Iterator[str]:
 
 
 def _stems(text: str) -> frozenset[str]:
-    """Content words without their commonest endings: enough to recognize `studying` in `to study`."""
+    """Stems: content words without their most common endings, enough to find `to study` in `studying`."""
     words = re.findall(r"[a-z]+", text.lower())
     return frozenset(_stem(word) for word in words if word not in FUNCTION_WORDS)
 
@@ -51,7 +51,7 @@ def _stem(word: str) -> str:
 
 
 def _bare(text: str) -> str:
-    """Letters and digits alone, in lower case: what two sentences that differ in punctuation share."""
+    """Letters and digits only, in lower case: equal for sentences that differ in punctuation alone."""
     return re.sub(r"\W+", " ", text.casefold()).strip()
 
 
@@ -60,13 +60,13 @@ def _words(text: str) -> set[str]:
 
 
 def glosses(corpus: Corpus, limit: int | None = None, senses: int = 2, cache: str | Path = CACHE) -> list[Pair]:
-    """Short CC-CEDICT glosses as further training pairs, the most useful first: 机器 -> machine.
+    """Glosses as more training pairs, the most useful first: 机器 -> machine (section "机器学习").
 
-    Words of two to four characters, all of which occur in the training sentences, each with the `senses`
-    meanings that the English sides of these sentences support best. A word ranks by the number of training
-    pairs that contain it plus, for a compound of two words, those that contain its rarer half, so that
-    机器翻译 comes soon after 机器. `limit` counts pairs. No gloss equals a dev or test sentence or
-    one of its references, and none contains an `unseen()` compound.
+    A word has two to four characters, all of which occur in the training sentences. It gets at most `senses` meanings,
+    those whose words occur most often in the English of the pairs that contain it. Words are ranked by the number of
+    training pairs that contain them; a compound of two words counts those with its rarer half, too, so that 机器翻译
+    comes soon after 机器. `limit` counts pairs. No gloss equals a dev or test sentence or a reference, and none
+    contains an `unseen()` compound.
     """
     dictionary = _dictionary(corpus, fetched("cedict_ts.u8", cache))
     count: Counter[str] = Counter()
@@ -92,7 +92,7 @@ def glosses(corpus: Corpus, limit: int | None = None, senses: int = 2, cache: st
 
 
 def _dictionary(corpus: Corpus, path: Path) -> dict[str, dict[str, frozenset[str]]]:
-    """Words that training has, whole or as two halves: word -> sense -> stems of the sense."""
+    """Words that occur in training, whole or as two halves: word -> sense -> stems of the sense."""
     seen = set().union(*(_words(pair.zh) for pair in corpus.train))
     items = [*corpus.dev, *corpus.test]
     held_out = {_bare(text) for item in items for text in (item.zh, *item.references)}
@@ -110,14 +110,14 @@ def _dictionary(corpus: Corpus, path: Path) -> dict[str, dict[str, frozenset[str
 
 
 def unseen(path: str | Path = UNSEEN) -> list[TestItem]:
-    """Compounds that no training pair contains, though all their parts occur: a test of composition."""
+    """Compounds that no training pair contains, though all their parts occur: a test of composition ("机器学习")."""
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     cells = [line.split("\t") for line in lines if line and not line.startswith("#")]
     return [TestItem(zh, tuple(references.split("|"))) for zh, references in cells]
 
 
 def matches(translation: str, item: TestItem) -> bool:
-    """Whether a translation is one of the references but for case, articles, punctuation, a leading `to`."""
+    """Whether a translation equals a reference, apart from case, articles, punctuation and a leading `to`."""
 
     def bare(text: str) -> str:
         return re.sub(r"^to |\b(a|an|the) ", "", _bare(text))

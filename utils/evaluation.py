@@ -5,11 +5,15 @@ python -m utils.evaluation [CHECKPOINT]      the figures of the test split, as J
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from utils import corpus, dictionary
-from utils.checkpoint import write_text_atomically
-from utils.corpus import TestItem
+from utils.checkpoint import CheckpointError
+from utils.corpus import CorpusError, TestItem
+from utils.decoding import checked
+from utils.files import write_text_atomically
+from utils.runtime import utf8_output
 from utils.translate import CHECKPOINT, Translator, load_translator
 
 
@@ -42,28 +46,39 @@ def compounds(translator: Translator) -> list[tuple[str, str, bool]]:
     return [(i.zh, en, dictionary.matches(en, i)) for i, en in zip(items, english, strict=True)]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m utils.evaluation", description=__doc__.splitlines()[0])
+def figures(checkpoint: Path, split: str, beam_size: int) -> dict:
+    """All that the command prints: the scores of a split, and the unseen compounds with their translations."""
+    translator = load_translator(checkpoint)
+    beam_size, _ = checked(beam_size)
+    found = compounds(translator)
+    return {
+        "split": split,
+        "beam_size": beam_size,
+        "parameters": sum(p.numel() for p in translator.model.parameters()),
+        **evaluate(translator, getattr(corpus.load(), split), beam_size),
+        "compounds_right": sum(right for _, _, right in found),
+        "compounds": {zh: en + (" (right)" if right else "") for zh, en, right in found},
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    utf8_output()
+    parser = argparse.ArgumentParser(prog="python -m utils.evaluation", description="Score a checkpoint.")
     parser.add_argument("checkpoint", nargs="?", type=Path, default=CHECKPOINT)
     parser.add_argument("--split", choices=("dev", "test"), default="test")
     parser.add_argument("--beam-size", type=int, default=4)
     parser.add_argument("--save", action="store_true", help="write evaluation.json into the checkpoint folder, too")
     args = parser.parse_args(argv)
-    translator = load_translator(args.checkpoint)
-    found = compounds(translator)
-    figures = {
-        "split": args.split,
-        "beam_size": args.beam_size,
-        "parameters": sum(p.numel() for p in translator.model.parameters()),
-        **evaluate(translator, getattr(corpus.load(), args.split), args.beam_size),
-        "compounds_right": sum(right for _, _, right in found),
-        "compounds": {zh: en + (" (right)" if right else "") for zh, en, right in found},
-    }
-    text = json.dumps(figures, ensure_ascii=False, indent=2) + "\n"
-    if args.save:
-        write_text_atomically(args.checkpoint / "evaluation.json", text)
-    print(text, end="")
+    try:
+        text = json.dumps(figures(args.checkpoint, args.split, args.beam_size), ensure_ascii=False, indent=2) + "\n"
+        print(text, end="")
+        if args.save:
+            write_text_atomically(args.checkpoint / "evaluation.json", text)
+    except (CheckpointError, CorpusError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

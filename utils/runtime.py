@@ -2,8 +2,10 @@
 
 import os
 import random
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -13,9 +15,9 @@ import torch
 def pick_device(name: str | None = None) -> torch.device:
     """The device to compute on: the one named, else CUDA where there is one, else the CPU.
 
-    Of several processes that torchrun started, each takes the GPU of its own number on its machine.
+    Of several processes that torchrun started, each takes the GPU of its own number on its machine (its local rank).
     Apple's MPS is used only when named: several kernels this course compares bit for bit differ there.
-    Raises ValueError when the device is not there.
+    Raises ValueError when the device is not there, or when several processes would share one GPU.
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -26,11 +28,17 @@ def pick_device(name: str | None = None) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False):
         raise ValueError(f"Device {name!r} is not available on this machine; 'cpu' always is.")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size > 1:
         if device.type == "mps":
             raise ValueError("Several processes train on 'cpu' or 'cuda', not on 'mps'.")
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        elif device.type == "cuda" and int(os.environ.get("LOCAL_WORLD_SIZE", world_size)) > 1:
+            raise ValueError(
+                f"--device {name} would put all processes of this machine on one GPU: say --device cuda, and each "
+                "takes its own."
+            )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"There is no GPU number {device.index}: this machine has {torch.cuda.device_count()}. Start one process "
@@ -53,6 +61,13 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
+def utf8_output() -> None:
+    """Print in UTF-8, whatever the terminal or the file that the output goes to prefers (Windows, ASCII locales)."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not so in a notebook, whose output is UTF-8
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # file names may be no UTF-8
+
+
 def seed_everything(seed: int) -> None:
     """Seed Python's and PyTorch's generators (NumPy's is never used for anything random in this package)."""
     random.seed(seed)
@@ -60,12 +75,23 @@ def seed_everything(seed: int) -> None:
 
 
 def set_threads(n: int | None = None) -> int:
-    """Use `n` CPU threads, by default what OMP_NUM_THREADS says, else one a core; returns their number."""
+    """Use `n` CPU threads, by default what OMP_NUM_THREADS says, else one a core; returns their number.
+
+    Raises ValueError unless n is from 1 to the number of cores: more threads would only wait for one another.
+    """
+    cores = os.cpu_count() or 1
     if n is None and "OMP_NUM_THREADS" not in os.environ:
-        n = os.cpu_count()
+        n = cores
     if n is not None:
-        torch.set_num_threads(max(1, n))
+        if not 1 <= n <= cores:
+            raise ValueError(f"threads is {n}; it must be a whole number from 1 to {cores}, this machine's cores.")
+        torch.set_num_threads(n)
     return torch.get_num_threads()
+
+
+# A forked process inherits PyTorch's pool of threads without the threads, and would wait for them for ever.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def in_parallel(work: Callable, items: Iterable, device: torch.device) -> list:
@@ -84,6 +110,32 @@ def in_parallel(work: Callable, items: Iterable, device: torch.device) -> list:
             return list(pool.map(work, items))
     finally:
         torch.set_num_threads(threads)  # the number that threads still to come begin with is one for the whole process
+
+
+def ahead(items: Iterable, n: int = 2) -> Iterator:
+    """The same items, made up to `n` ahead of their use by a background thread.
+
+    An error of making an item is raised when its turn comes. Close it (contextlib.closing) to end the thread: nothing
+    more is made than what has been begun.
+    """
+    items, end = iter(items), object()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="ahead")
+    try:
+        made = deque(pool.submit(next, items, end) for _ in range(n))
+        while (item := made.popleft().result()) is not end:
+            made.append(pool.submit(next, items, end))
+            yield item
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device's memory is too small; on a CPU PyTorch has no class of its own for it."""
+    text = str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError)
+        and ("DefaultCPUAllocator" in text or "Storage size calculation overflow" in text)
+    )
 
 
 def computing_seconds(device: torch.device) -> float:

@@ -7,163 +7,73 @@ import argparse
 import io
 import json
 import os
-import platform
-import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from utils import checkpoint, corpus, dictionary
-from utils.batching import EpochBatches
-from utils.config import ROOT, ModelConfig, TrainConfig
-from utils.distributed import ALONE, Unreachable, World, joined
+from utils import checkpoint, corpus, dictionary, pairs
+from utils.batching import Encoded, EpochBatches
+from utils.config import (
+    CHECKPOINT,
+    MINUTES,
+    ROOT,
+    DataConfig,
+    ModelConfig,
+    TrainConfig,
+    add_flags,
+    from_flags,
+    refuse_another,
+)
+from utils.distributed import Unreachable, broadcast, is_main, process_group, world_size
 from utils.evaluation import evaluate
-from utils.runtime import has_fast_bfloat16, pick_device, seed_everything, set_threads
+from utils.files import write_files
+from utils.provenance import command, machine
+from utils.runtime import has_fast_bfloat16, out_of_memory, pick_device, seed_everything, set_threads, utf8_output
 from utils.tokenizer import Tokenizer
-from utils.trainer import Trainer, dev_nll, schedule
+from utils.trainer import NotFinite, Trainer, dev_nll, schedule
 from utils.translate import Translator
 
-__all__ = ["Trainer", "TrainingError", "dev_nll", "machine", "main", "read_pairs", "schedule", "split_pairs"]
+__all__ = ["Trainer", "TrainingError", "dev_nll", "machine", "main", "schedule"]
 
 
 class TrainingError(RuntimeError):
     """Training cannot begin or go on; the message says why and what to do."""
 
 
-def machine(device: torch.device) -> str:
-    """A line for the log: what computed this, the GPU or the processor."""
-    threads = torch.get_num_threads()
-    name = platform.processor() or platform.machine()
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    elif (cpuinfo := Path("/proc/cpuinfo")).exists():  # on Linux the platform module knows the architecture alone
-        models = re.findall(r"model name\s*: (.*)", cpuinfo.read_text())
-        name = models[0] if models else name
-    return f"{platform.system()}, {name}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}"
-
-
-def read_pairs(path: Path) -> list[tuple[str, str]]:
-    """The pairs of a two-column TSV: source, tab, target, a pair a line, UTF-8. Empty lines are skipped.
-
-    Raises TrainingError naming the line that is not such a pair.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"Cannot read {path} as UTF-8 text: {error}") from None
-    pairs = []
-    for number, line in enumerate(lines, start=1):
-        cells = [cell.strip() for cell in line.split("\t")]
-        if not any(cells):
-            continue
-        if len(cells) != 2 or not all(cells):
-            raise TrainingError(f"{path}, line {number}: expected source, one tab, target; found {line[:60]!r}.")
-        pairs.append((cells[0], cells[1]))
-    if len(pairs) < 20:
-        raise TrainingError(f"{path} holds {len(pairs)} pairs; at least 20 are needed to train and to check on some.")
-    return pairs
-
-
-def split_pairs(
-    pairs: list[tuple[str, str]], held_out: float = 0.05
-) -> tuple[list[corpus.Pair], list[corpus.TestItem]]:
-    """Somebody's own pairs, cleaned and split without leaks as the corpus is: (train, dev); dev has at most 1,000."""
-    rows = [corpus.Row(i, corpus.clean(zh), i, corpus.clean_english(en)) for i, (zh, en) in enumerate(pairs)]
-    n_dev = max(1, min(1000, int(held_out * len(corpus.group(rows)))))
-    split = corpus.split(rows, n_test=0, n_dev=n_dev)
-    if not split.train:
-        raise TrainingError("All pairs share sentences with one another, so none can be held out to check on.")
-    return split.train, split.dev
+# ---- the command ----
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
-    recipe, sizes = TrainConfig(minutes=1.0), ModelConfig(src_vocab=1, tgt_vocab=1)
+    """The flags: those of the three records, and what concerns this run on this machine alone."""
     parser = argparse.ArgumentParser(
         prog="python -m utils.training",
+        usage="python -m utils.training [--help] [--flag value ...]",
         description="Train a translation model on Tatoeba or on your own pairs. Called again, it goes on where it was.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--out", type=Path, default=ROOT / "data/checkpoints/zh-en", help="checkpoint folder")
+    add("--out", type=Path, default=CHECKPOINT, help=f"checkpoint folder (default: {CHECKPOINT.relative_to(ROOT)})")
     add("--fresh", action="store_true", help="start anew, overwriting what is in the folder")
-    add("--pairs", type=Path, help="train on this TSV of source, tab, target instead of Tatoeba")
-    add("--glosses", type=int, default=10_000, help="dictionary glosses that join the training pairs of Tatoeba")
-    add("--minutes", type=float, help="minutes of computing, checks not counted; 70 if no limit is given")
-    add("--steps", type=int, help="number of updates; the earlier of the two limits ends training")
-    add("--model", choices=sorted(checkpoint.MODELS), default="transformer", help="the kind of model")
-    for name in ("d_model", "n_heads", "n_layers", "d_ff"):
-        add("--" + name.replace("_", "-"), type=int, help=f"default {getattr(sizes, name)} for a Transformer")
-    add("--dropout", type=float, default=0.2, help="share of activations dropped")
-    add("--tgt-vocab", type=int, default=4000, help="English subwords")
-    for name in ("batch_tokens", "warmup", "accumulate", "seed"):
-        add("--" + name.replace("_", "-"), type=int, default=getattr(recipe, name), help=HELP[name])
-    for name in ("lr", "weight_decay", "label_smoothing", "clip", "ema", "cooldown", "eval_minutes"):
-        add("--" + name.replace("_", "-"), type=float, default=getattr(recipe, name), help=HELP[name])
-    add("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="auto: the faster on this machine")
-    add("--compile", action="store_true", help="torch.compile: worth its minutes of warm-up on a GPU")
-    add("--device", help="cpu, cuda or mps; by default CUDA where there is one")
-    add("--threads", type=int, help="CPU threads; by default all cores")
+    for record in (DataConfig, ModelConfig, TrainConfig):
+        add_flags(parser, record)
+    add("--device", help="cpu, cuda or mps (default: cuda where there is a GPU)")
+    add("--threads", type=int, help="CPU threads (default: all cores)")
     return parser.parse_args(argv)
 
 
-HELP = {
-    "batch_tokens": "padded tokens in a batch",
-    "warmup": "steps over which the learning rate rises",
-    "accumulate": "batches that make one update",
-    "seed": "seed of everything random",
-    "lr": "peak learning rate",
-    "weight_decay": "pull of every weight towards zero",
-    "label_smoothing": "probability given to wrong tokens",
-    "clip": "largest norm of the gradient",
-    "ema": "decay of the running average of the weights; 0 for none",
-    "cooldown": "share of the run at the end over which the learning rate falls to zero",
-    "eval_minutes": "minutes between checks on dev, each followed by a save",
-}
-
-
-def prepare(args: argparse.Namespace, world: World = ALONE) -> tuple[Trainer, Tokenizer, list[corpus.TestItem]]:
-    """Data, tokenizer, model and trainer that the arguments ask for."""
-    device = pick_device(args.device)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    set_threads(args.threads)
-    if args.pairs:
-        train, dev = split_pairs(read_pairs(args.pairs))
-    else:
-        tatoeba = corpus.load()
-        train, dev = tatoeba.train, tatoeba.dev
-        train = train + dictionary.glosses(tatoeba, limit=args.glosses) if args.glosses else train
-    tokenizer = Tokenizer.train((p.zh for p in train), (p.en for p in train), args.tgt_vocab)
-    sizes = {"rnn": {"d_ff": 512, "n_layers": 1}}.get(args.model, {})
-    sizes |= {k: v for k in ("d_model", "n_heads", "n_layers", "d_ff") if (v := getattr(args, k)) is not None}
-    model_config = ModelConfig(tokenizer.src_vocab, tokenizer.tgt_vocab, kind=args.model, dropout=args.dropout, **sizes)
-    precision = args.precision
-    if precision == "auto":
-        precision = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    minutes = 70.0 if args.minutes is None and args.steps is None else args.minutes
-    own = {f.name: getattr(args, f.name) for f in fields(TrainConfig) if f.name in HELP}
-    config = TrainConfig(steps=args.steps, minutes=minutes, precision=precision, compile=args.compile, **own)
-    seed_everything(config.seed)
-    data = EpochBatches(
-        tokenizer.encode_src([p.zh for p in train]),
-        tokenizer.encode_tgt([p.en for p in train]),
-        config.batch_tokens,
-        config.seed,
-    )
-    return Trainer(checkpoint.build(model_config), config, data, device, world), tokenizer, dev
-
-
 def main(argv: list[str] | None = None) -> int:
+    """Train; the exit code is 0 when training is complete, 130 when it was interrupted, 1 with a sentence else."""
+    utf8_output()
     args = parse_arguments(argv)
     try:
-        with joined() as world:
-            return run(args, world)
+        with process_group():
+            return run(args, command("utils.training", argv))
     except Unreachable as error:
         print(
             f"Another process of this run has died or cannot be reached ({error}). {what_is_saved(args.out)}",
@@ -171,63 +81,43 @@ def main(argv: list[str] | None = None) -> int:
             flush=True,
         )
         os._exit(1)  # an orderly exit takes the connections down, and may wait for the dead process
+    except NotFinite as error:
+        print(
+            f"{error}: it was not applied, and what was saved in {args.out} is as it was. Begin anew (--fresh, or "
+            "another --out) with a lower --lr, a longer --warmup, or --precision float32.",
+            file=sys.stderr,
+        )
     except (TrainingError, corpus.CorpusError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        print(
+            "The memory is too small for this model and these batches: lower --batch-tokens (and raise --accumulate to "
+            "make up for it), or --d-model, --d-ff and --n-layers.",
+            file=sys.stderr,
+        )
     except KeyboardInterrupt:
         print(f"\nStopped at once; what was saved in {args.out} is whole.", file=sys.stderr)
         return 130
     return 1
 
 
-def run(args: argparse.Namespace, world: World) -> int:
-    """Train as the arguments say, reporting and saving on the way; 0 when done, 130 when interrupted.
+def run(args: argparse.Namespace, typed: str) -> int:
+    """Train as the arguments say, reporting and saving on the way. `typed`: the command, for the log.
 
-    Of several processes the first one alone touches the folder, checks on dev, and prints.
+    Of several processes the main one alone touches the folder, checks on dev, and prints.
     """
-    trainer, tokenizer, dev = prepare(args, world)
-    folder, config = args.out, trainer.model.config
-    dev_src = tokenizer.encode_src([item.zh for item in dev])
-    dev_tgt = tokenizer.encode_tgt([item.references[0] for item in dev])
-    evaluated = checkpoint.build(config).to(trainer.device)
-
-    def say(text: str) -> None:
-        if world.leads:
-            print(text)
-
-    def report(trainer: Trainer) -> dict:
-        evaluated.load_state_dict(trainer.weights())
-        translator = Translator(evaluated, tokenizer, trainer.device)
-        row = {"dev_nll": round(dev_nll(evaluated, dev_src, dev_tgt, trainer.device), 4)}
-        row["dev_bleu"] = evaluate(translator, dev, beam_size=1)["bleu"]
-        return row
-
-    def save(trainer: Trainer) -> None:
-        log = {
-            "command": "python -m utils.training " + " ".join(sys.argv[1:]),
-            "machine": machine(trainer.device),
-            "processes": world.size,
-            "parameters": sum(p.numel() for p in trainer.model.parameters()),
-            "pairs": len(trainer.data.src),
-            "training": asdict(trainer.config),
-            "history": trainer.progress.history,
-        }
-        state = io.BytesIO()
-        torch.save(trainer.state(), state)
-        # The state first: a run killed between two renames goes on from what it has done.
-        checkpoint.write_files(
-            folder,
-            {"train_state.pt": lambda path: path.write_bytes(state.getbuffer())}
-            | checkpoint.model_writers(trainer.weights(), config, tokenizer, half=True)
-            | {"training.json": lambda path: path.write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")},
-        )
-
-    with alone_in(folder) if world.leads else nullcontext():
-        state = world.from_first(saved_state(folder) if world.leads and not args.fresh else None)
+    job, folder = prepare(args), args.out
+    trainer, p = job.trainer, job.trainer.progress
+    save = saver(job, folder, typed)
+    with alone_in(folder) if is_main() else nullcontext():
+        state = broadcast(saved_state(folder) if is_main() and not args.fresh else None)
         if state is not None:
-            resume(trainer, state, folder)
+            resume(job, state, folder)
             p = trainer.progress
             if trainer.fraction_done() >= 1:
-                if world.leads and any(folder.glob(".*.tmp")):
+                if is_main() and any(folder.glob(".*.tmp")):
                     save(trainer)  # it was killed between the last renames: the weights are older than the state
                 say(
                     f"Training in {folder} is complete ({p.step} steps, {p.minutes:.1f} minutes): give a larger "
@@ -236,12 +126,126 @@ def run(args: argparse.Namespace, world: World) -> int:
                 return 0
             say(f"Going on in {folder} at step {p.step}.")
         with stopped_by_signals(trainer):
-            trainer.fit(report, save)
+            trainer.fit(reporter(job), save)
     if trainer.fraction_done() < 1:
-        if world.leads:
+        if is_main():
             print(f"\nStopped and saved in {folder}; the same command goes on from here.", file=sys.stderr)
         return 130
     return 0
+
+
+def say(text: str) -> None:
+    """Print it, once for all processes."""
+    if is_main():
+        print(text)
+
+
+# ---- what is trained ----
+
+
+class Job(NamedTuple):
+    """A trainer, the tokenizer and the dev sentences of its pairs, and where these come from."""
+
+    trainer: Trainer
+    tokenizer: Tokenizer
+    dev: list[corpus.TestItem]
+    data_config: DataConfig
+
+
+def prepare(args: argparse.Namespace) -> Job:
+    """What the arguments ask for: all of them are checked before the pairs, which may be many, are read."""
+    device = pick_device(args.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    set_threads(args.threads)
+    data_config = from_flags(DataConfig, args)
+    model_config = from_flags(ModelConfig, args, src_vocab=data_config.tgt_vocab, tgt_vocab=data_config.tgt_vocab)
+    left_open = {}
+    if args.precision in (None, "auto"):
+        left_open["precision"] = "bfloat16" if has_fast_bfloat16(device) else "float32"
+    if args.steps is None and args.minutes is None:
+        left_open["minutes"] = MINUTES
+    config = from_flags(TrainConfig, args, **left_open)
+
+    train, dev, tokenizer = read(data_config)
+    refuse_too_long(train, data_config, config)
+    seed_everything(config.seed)
+    model_config = replace(model_config, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
+    data = EpochBatches(train.src, train.tgt, config.batch_tokens, config.seed)
+    return Job(Trainer(checkpoint.build(model_config), config, data, device), tokenizer, dev, data_config)
+
+
+def read(config: DataConfig) -> tuple[Encoded, list[corpus.TestItem], Tokenizer]:
+    """The training pairs as ids, the dev sentences and the tokenizer: of somebody's own file, or of Tatoeba."""
+    if config.pairs:
+        train, dev, tokenizer, report = pairs.prepare(config.pairs, config.tgt_vocab, config.source)
+        say(report)
+        return train, dev, tokenizer
+    tatoeba = corpus.load()
+    found = tatoeba.train + (dictionary.glosses(tatoeba, limit=config.glosses) if config.glosses else [])
+    zh, en = [pair.zh for pair in found], [pair.en for pair in found]
+    tokenizer = Tokenizer.train(zh, en, config.tgt_vocab)
+    return Encoded.from_lists(tokenizer.encode_src(zh), tokenizer.encode_tgt(en)), tatoeba.dev, tokenizer
+
+
+def refuse_too_long(train: Encoded, data_config: DataConfig, config: TrainConfig) -> None:
+    """TrainingError, before anything is trained, when a pair fits in no batch."""
+    longest = train.longest()
+    if longest.length > config.batch_tokens:
+        where = f"Line {longest.line:,} of {data_config.pairs}" if longest.line else "A sentence"
+        raise TrainingError(
+            f"{where} has {longest.length:,} tokens, which fits in no batch of --batch-tokens {config.batch_tokens:,}: "
+            f"give --batch-tokens {longest.length} or more."
+        )
+
+
+# ---- reporting and saving ----
+
+
+def reporter(job: Job) -> Callable[[Trainer], dict]:
+    """What `fit` asks for figures: the loss on dev, and BLEU of greedy translations."""
+    trainer, tokenizer, dev, _ = job
+    src = tokenizer.encode_src([item.zh for item in dev])
+    tgt = tokenizer.encode_tgt([item.references[0] for item in dev])
+    evaluated = checkpoint.build(trainer.model.config).to(trainer.device)
+    translator = Translator(evaluated, tokenizer, trainer.device)
+
+    def report(trainer: Trainer) -> dict:
+        evaluated.load_state_dict(trainer.weights())
+        row = {"dev_nll": round(dev_nll(evaluated, src, tgt, trainer.device), 4)}
+        return row | {"dev_bleu": evaluate(translator, dev, beam_size=1)["bleu"]}
+
+    return report
+
+
+def saver(job: Job, folder: Path, typed: str) -> Callable[[Trainer], None]:
+    """What `fit` calls to save: the state to go on from, the checkpoint, and the log."""
+
+    def save(trainer: Trainer) -> None:
+        log = {
+            "command": typed,
+            "machine": machine(trainer.device),
+            "processes": world_size(),
+            "parameters": sum(p.numel() for p in trainer.model.parameters()),
+            "pairs": len(trainer.data.src),
+            "data": asdict(job.data_config),
+            "training": asdict(trainer.config),
+            "history": trainer.progress.history,
+        }
+        state = io.BytesIO()
+        torch.save(trainer.state() | {"data_config": asdict(job.data_config)}, state)
+        # The state first: a run killed between two renames goes on from what it has done.
+        write_files(
+            folder,
+            {"train_state.pt": state.getvalue()}
+            | checkpoint.model_files(trainer.weights(), trainer.model.config, job.tokenizer, half=True)
+            | {"training.json": json.dumps(log, indent=1, ensure_ascii=False) + "\n"},
+        )
+
+    return save
+
+
+# ---- the folder, and going on ----
 
 
 @contextmanager
@@ -288,7 +292,7 @@ def stopped_by_signals(trainer: Trainer) -> Iterator[None]:
     def stop(number: int, _) -> None:
         trainer.stopping = True
         restore()
-        if number == signal.SIGINT and trainer.world.leads:
+        if number == signal.SIGINT and is_main():
             # Not print: what it writes to may be in the middle of printing.
             os.write(2, b"\nStopping after this step; Ctrl-C again stops at once, and saves nothing.\n")
 
@@ -319,7 +323,9 @@ def saved_state(folder: Path) -> bytes | None:
 
 
 def what_is_saved(folder: Path) -> str:
-    """A sentence on what the same command will find."""
+    """A sentence on what the same command will find; only the main process's machine has the folder."""
+    if not is_main():
+        return f"The same command goes on from what rank 0 has saved in its {folder}, or begins anew."
     try:
         state = torch.load(folder / "train_state.pt", map_location="cpu", mmap=True, weights_only=True)
     except Exception:  # not there, most likely; torch.load raises many kinds
@@ -327,14 +333,21 @@ def what_is_saved(folder: Path) -> str:
     return f"The checkpoint in {folder} is whole: the same command goes on from step {state['progress']['step']}."
 
 
-def resume(trainer: Trainer, state: bytes, folder: Path) -> None:
-    """Load a training state; TrainingError when it cannot be continued with this model."""
+def resume(job: Job, state: bytes, folder: Path) -> None:
+    """Load a training state; TrainingError when it is damaged, or of a run that would have learned something else."""
+    advice = "repeat the command that began it, or give --fresh or another --out"
     try:
-        trainer.load_state(torch.load(io.BytesIO(state), map_location="cpu", weights_only=True))
+        loaded = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+        if "train_config" not in loaded:
+            raise ValueError("an earlier version of the course wrote it, which did not note the settings")
+        refuse_another(job.data_config, loaded["data_config"])
+        job.trainer.load_state(loaded)
+    except ValueError as error:
+        raise TrainingError(f"Training in {folder} cannot go on, since {error}: {advice}.") from None
     except Exception as error:  # torch.load and load_state_dict raise many kinds; none is worth a traceback here
+        reason = checkpoint.reason(error)
         raise TrainingError(
-            f"{folder / 'train_state.pt'} does not fit this command ({checkpoint.reason(error)}): repeat the command "
-            "that began it, or give --fresh."
+            f"{folder / 'train_state.pt'} is damaged ({reason}): give --fresh or another --out."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The front door: load a checkpoint, translate, look at where it looked.
+"""The front door: load a checkpoint, translate, look at where it looked (lesson 08, section "Your own sentences").
 
 python -m utils.translate "我喜欢学习。"      one translation
 python -m utils.translate - < lines.txt      one translation a line, in order
@@ -7,6 +7,7 @@ python -m utils.translate - < lines.txt      one translation a line, in order
 import argparse
 import re
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,20 +17,13 @@ from torch import Tensor, nn
 
 from utils.batching import chunks, pad
 from utils.checkpoint import CheckpointError, load_model
-from utils.config import ROOT
-from utils.decoding import beam, greedy
-from utils.runtime import in_parallel, pick_device
-from utils.text import clean
+from utils.config import CHECKPOINT
+from utils.decoding import beam, checked, greedy
+from utils.runtime import in_parallel, pick_device, utf8_output
+from utils.text import FOREIGN, HAN, LONGEST, clean_source, split_sentences
 from utils.tokenizer import BOS, Tokenizer
 
-CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"
-LONGEST = 60  # characters in one piece; the model was trained on sentences of about twelve
 BATCH = 64  # sentences decoded side by side
-
-SENTENCE = re.compile(r"[^。!?;…]*[。!?;…]+[\"'”’」』)]*|[^。!?;…]+")
-CLAUSE = re.compile(r"[^,、:\s]*[,、:\s]+|[^,、:\s]+")
-CHINESE = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-ANYTHING = re.compile(r"\S")
 
 
 class Alignment(NamedTuple):
@@ -40,40 +34,9 @@ class Alignment(NamedTuple):
     weights: Float[Tensor, "layers heads T_tgt T_src"]
 
 
-def split_sentences(text: str) -> list[str]:
-    """Cut cleaned text into pieces the model can take, at most LONGEST characters each; joined they give the text.
-
-    First after sentence marks; what is still too long after commas and spaces; what is still too long anywhere.
-    """
-    pieces: list[str] = []
-    for sentence in SENTENCE.findall(text):
-        if len(sentence) <= LONGEST:
-            pieces.append(sentence)
-            continue
-        piece = ""
-        for clause in CLAUSE.findall(sentence):
-            if piece and len(piece) + len(clause) > LONGEST:
-                pieces.append(piece)
-                piece = ""
-            piece += clause
-            while len(piece) > LONGEST:
-                pieces.append(piece[:LONGEST])
-                piece = piece[LONGEST:]
-        if piece:
-            pieces.append(piece)
-    return pieces
-
-
 def whole_characters(text: str) -> str:
     """The text with "?" for half surrogate pairs, which are no text and which the cleaning would stumble over."""
     return text.encode(errors="replace").decode()
-
-
-def pieces(line: str) -> list[str]:
-    """One line as the model may get it: its sentences, cleaned; a line without a Chinese character stays whole."""
-    line = whole_characters(line)
-    cleaned = clean(line)
-    return split_sentences(cleaned) if CHINESE.search(cleaned) else [" ".join(line.split())]
 
 
 class Translator:
@@ -81,53 +44,58 @@ class Translator:
 
     def __init__(self, model: nn.Module, tokenizer: Tokenizer, device: torch.device):
         self.model, self.tokenizer, self.device = model.to(device).eval(), tokenizer, device
-        # A model trained on pairs of one's own may have learned to read another script.
-        reads_chinese = any(CHINESE.match(character) for character in tokenizer.src.get_vocab())
-        self.readable = CHINESE if reads_chinese else ANYTHING
 
     def translate(self, text: str | list[str], beam_size: int = 4, length_penalty: float = 1.0) -> str | list[str]:
-        """English for Chinese: str -> str, list of str -> list of str in the same order.
+        """English for source text: str -> str, list of str -> list of str in the same order.
 
-        Long texts are translated sentence by sentence and line by line, nothing is dropped. A sentence without a
-        single Chinese character (Latin text, numbers, emoji) is not translated, unless the model was trained on pairs
-        whose source is not Chinese. beam_size 1 is greedy search.
+        Long texts are translated sentence by sentence and line by line, nothing is dropped. What is not in the source
+        language stays as it is: a URL or a tag and, where the source is Chinese, a sentence without a Chinese
+        character. beam_size 1 is greedy search; a larger length_penalty favors longer translations. Raises TypeError
+        or ValueError with one sentence.
         """
         if isinstance(text, str):
-            return self._translate([text], beam_size, length_penalty)[0]
+            return self.translate([text], beam_size, length_penalty)[0]
         if not isinstance(text, list) or not all(isinstance(t, str) for t in text):
             found = type(text).__name__ if not isinstance(text, list) else "a list with something else in it"
             raise TypeError(f"translate takes a str or a list of str, not {found}.")
-        return self._translate(text, beam_size, length_penalty)
+        beam_size, length_penalty = checked(beam_size, length_penalty)
+        # Cut: each text is lines, each line is pieces.
+        texts = [[self.pieces(line) for line in t.split("\n")] for t in text]
+        # Translate each distinct piece. Similar lengths share a batch: little padding.
+        distinct = dict.fromkeys(piece for lines in texts for line in lines for piece in line if self.reads(piece))
+        batches = list(chunks(sorted(distinct, key=len, reverse=True), BATCH))
+        found = in_parallel(lambda batch: self.translate_batch(batch, beam_size, length_penalty), batches, self.device)
+        english = dict(zip(chain(*batches), chain(*found), strict=True))
+        # Join: what was not translated stays.
+        return ["\n".join(" ".join(english.get(piece, piece) for piece in line) for line in lines) for lines in texts]
 
-    def _translate(self, texts: list[str], beam_size: int, length_penalty: float) -> list[str]:
-        if not isinstance(beam_size, int) or beam_size < 1:
-            raise ValueError(f"beam_size is {beam_size!r}; it must be a whole number, 1 (greedy) or more.")
-        # texts -> lines -> sentences; `results` holds each sentence's English at the same three addresses.
-        results = [[pieces(line) for line in text.split("\n")] for text in texts]
-        todo = [
-            (piece, line, i)
-            for text in results
-            for line in text
-            for i, piece in enumerate(line)
-            if self.readable.search(piece)
-        ]
-        todo.sort(key=lambda entry: len(entry[0]), reverse=True)  # similar lengths together: little padding
+    def pieces(self, line: str) -> list[str]:
+        """The line cleaned and cut into sentences; a line of which nothing can be translated stays whole."""
+        source, found = self.tokenizer.source, []
+        for part in whole_characters(line).splitlines():
+            cleaned = clean_source(part, source)
+            if self.reads(cleaned):
+                found += split_sentences(cleaned, LONGEST[source])
+            else:
+                found.append(" ".join(part.split()))
+        return [piece.strip() for piece in found if piece.strip()]
 
-        def decode(batch: list[tuple[str, list[str], int]]) -> None:
-            english = self.translate_batch([piece.strip() for piece, _, _ in batch], beam_size, length_penalty)
-            for (_, line, i), sentence in zip(batch, english, strict=True):
-                line[i] = sentence
-
-        in_parallel(decode, chunks(todo, BATCH), self.device)
-        return ["\n".join(" ".join(s.strip() for s in line if s.strip()) for line in text) for text in results]
+    def reads(self, piece: str) -> bool:
+        """Whether the piece is text in the source language."""
+        if FOREIGN.fullmatch(piece):
+            return False
+        return bool(HAN.search(piece)) if self.tokenizer.source == "zh" else bool(piece)
 
     def translate_batch(self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0) -> list[str]:
         """One batch of clean sentences through the model."""
         found = self.generate(self.tokenizer.encode_src(sentences), beam_size, length_penalty)
         return [self.tokenizer.decode(ids) for ids in found]
 
-    def generate(self, src: list[list[int]], beam_size: int, length_penalty: float = 1.0) -> list[list[int]]:
+    def generate(self, src: list[list[int]], beam_size: int = 4, length_penalty: float = 1.0) -> list[list[int]]:
         """One batch of source ids, each row ending in <eos>: the target ids found for each, without marks."""
+        beam_size, length_penalty = checked(beam_size, length_penalty)
+        if not src:
+            return []
         batch = pad(src).to(self.device)
         # English needs fewer tokens than Chinese characters: ample room, and the same whatever else is in the batch.
         max_len = [2 * len(ids) + 10 for ids in src]
@@ -140,7 +108,7 @@ class Translator:
         """Translate one sentence and return its tokens and the cross-attention of every layer and head."""
         if not isinstance(text, str):
             raise TypeError(f"attend takes one sentence as a str, not {type(text).__name__}.")
-        sentence = clean(whole_characters(text))
+        sentence = clean_source(whole_characters(text), self.tokenizer.source)
         if not sentence:
             raise ValueError("attend needs a sentence with at least one character.")
         src = self.tokenizer.encode_src([sentence])
@@ -159,19 +127,21 @@ def load_translator(checkpoint: str | Path = CHECKPOINT, device: str | None = No
 
 
 def main(argv: list[str] | None = None) -> int:
+    utf8_output()
     parser = argparse.ArgumentParser(prog="python -m utils.translate", description="Translate Chinese into English.")
     parser.add_argument("text", help="the text, or - to read lines from standard input")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="checkpoint folder")
     parser.add_argument("--beam-size", type=int, default=4, help="1 is greedy search")
     parser.add_argument("--device", help="cpu, cuda or mps")
-    args = parser.parse_args(argv)
+    # No option begins like "-5度": with a space before it, argparse takes it for what it is, text.
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args([" " + a if re.match(r"--?[^-a-zA-Z]", a) else a for a in argv])
     try:
         translator = load_translator(args.checkpoint, args.device)
         if args.text != "-":
             print(translator.translate(args.text, args.beam_size))
             return 0
         sys.stdin.reconfigure(encoding="utf-8", errors="replace", newline="\n")
-        sys.stdout.reconfigure(encoding="utf-8")
         # At a terminal answer every line at once; from a file or pipe, many lines share a batch.
         for lines in chunks(sys.stdin, 1 if sys.stdin.isatty() else 256):
             for english in translator.translate([line.rstrip("\r\n") for line in lines], args.beam_size):
@@ -183,6 +153,8 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough (| head)
         sys.stderr.close()
         return 0
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

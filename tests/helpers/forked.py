@@ -9,11 +9,12 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import torch
 
-from utils import training
+from utils import pairs, training
 
 fork = multiprocessing.get_context("forkserver")
 fork.set_forkserver_preload(
@@ -118,6 +119,14 @@ def terminated_training(arguments: list[str]) -> int:
     return training.main(arguments)
 
 
+def elsewhere(folder: Path, train, arguments: list[str]) -> int:
+    """A training on a machine of its own: its --out is its own folder, which nobody else's is."""
+    machine = folder / os.environ["RANK"]
+    machine.mkdir()
+    os.chdir(machine)
+    return train([*arguments, "--out", "out"])
+
+
 def torchrun(options: list[str], arguments: list[str]) -> None:
     """`torchrun OPTIONS -m utils.training ARGUMENTS`."""
     from torch.distributed.run import main
@@ -148,3 +157,29 @@ def training_without_bleu(arguments: list[str]) -> int:
     """`python -m utils.training`, with checks on dev that take no time."""
     training.evaluate = lambda *_, **__: {"bleu": 0.0}
     return training.main(arguments)
+
+
+def killed_preparation(path: Path, cache: Path) -> None:
+    """`pairs.prepare`, killed (as by kill -9) before the second side is written."""
+    write_flat = pairs.write_flat
+
+    def killed(folder: Path, side: str, *rest) -> None:
+        if side == "tgt":
+            os.kill(os.getpid(), signal.SIGKILL)
+        write_flat(folder, side, *rest)
+
+    pairs.write_flat = killed
+    pairs.prepare(path, 70, cache=cache)
+
+
+def slow_preparation(path: Path, cache: Path) -> None:
+    """`pairs.prepare`, which takes a second to build what is not there, and says whether it did."""
+    build = pairs._build
+
+    def slow(*args) -> None:
+        time.sleep(1)
+        build(*args)
+        print("built", flush=True)
+
+    pairs._build = slow
+    print(f"opened {len(pairs.prepare(path, 70, cache=cache).train.src)} pairs", flush=True)

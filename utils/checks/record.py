@@ -7,8 +7,8 @@ import json
 import os
 from pathlib import Path
 
-from utils.checkpoint import write_text_atomically
 from utils.checks.result import Result
+from utils.files import write_text_atomically
 
 
 def path() -> Path:

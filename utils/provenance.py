@@ -1,0 +1,64 @@
+"""Where a result comes from: the command, the commit and the machine, kept in one file with what was found."""
+
+import json
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from utils.config import ROOT
+from utils.files import write_files
+
+CPU = torch.device("cpu")
+
+
+def command(module: str, argv: list[str] | None) -> str:
+    """What to type to run `module` again. argv as its `main` got it: None means this process's own command line."""
+    return shlex.join(["python", "-m", module, *(sys.argv[1:] if argv is None else argv)])
+
+
+def commit() -> str:
+    """The commit of the course that computes; empty where git does not know it."""
+    try:
+        git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    except OSError:  # no git on this machine
+        return ""
+    return git.stdout.strip()
+
+
+def machine(device: torch.device = CPU) -> str:
+    """A line on what computes: the GPU or the processor, threads, cores, and the versions of PyTorch and Python."""
+    threads = torch.get_num_threads()
+    name = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif (cpuinfo := Path("/proc/cpuinfo")).exists():  # on Linux the platform module knows the architecture alone
+        models = re.findall(r"model name\s*: (.*)", cpuinfo.read_text())
+        name = models[0] if models else name
+    return (
+        f"{platform.system()}, {name}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}, "
+        f"{os.cpu_count()} cores, Python {platform.python_version()}"
+    )
+
+
+def record(
+    module: str, argv: list[str] | None, path: Path, found: dict, tables: str = "", device: torch.device = CPU
+) -> Path:
+    """Write a result: `path` gets command, commit, machine and what was found, as JSON; returns the path.
+
+    `tables`, if any, are printed, and written with the same three lines into a file beside it that ends in .md.
+    """
+    about = {"command": command(module, argv), "commit": commit(), "machine": machine(device)}
+    files = {path.name: json.dumps(about | found, indent=1, ensure_ascii=False) + "\n"}
+    if tables:
+        tables += "\n\n" + "\n".join(f"{key}: {value}" for key, value in about.items()) + "\n"
+        files[f"{path.stem}.md"] = tables
+        print(tables)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_files(path.parent, files)
+    return path
