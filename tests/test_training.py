@@ -224,7 +224,7 @@ def test_after_a_step_that_is_not_finite_no_step_is_made_until_somebody_asks():
     assert_close(found[2:], [found[1]] * 4, rtol=0, atol=0)
     assert any((a - b).abs().max() > 0 for a, b in zip(found[0], found[1], strict=True))
     with pytest.raises(NotFinite, match="In step 3 "):
-        trained.refuse_not_finite()
+        trained.check_finite()
 
 
 def test_a_clip_of_0_is_no_limit():

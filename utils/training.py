@@ -68,7 +68,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train; the exit code is 0 when training is complete, 130 when it was interrupted, 1 with a sentence else."""
+    """Train a model; returns 0 when training is complete, 130 when it was interrupted, 1 when it could not go on."""
     utf8_output()
     args = parse_arguments(argv)
     try:
@@ -103,14 +103,14 @@ def main(argv: list[str] | None = None) -> int:
     return 1
 
 
-def run(args: argparse.Namespace, typed: str) -> int:
-    """Train as the arguments say, reporting and saving on the way. `typed`: the command, for the log.
+def run(args: argparse.Namespace, command_line: str) -> int:
+    """Train as the arguments say, and save on the way; the command line is for the log.
 
     Of several processes the main one alone touches the folder, checks on dev, and prints.
     """
     job, folder = prepare(args), args.out
     trainer, p = job.trainer, job.trainer.progress
-    save = saver(job, folder, typed)
+    save = saver(job, folder, command_line)
     with alone_in(folder) if is_main() else nullcontext():
         state = broadcast(saved_state(folder) if is_main() and not args.fresh else None)
         if state is not None:
@@ -204,6 +204,8 @@ def refuse_too_long(train: Encoded, data_config: DataConfig, config: TrainConfig
 
 def reporter(job: Job) -> Callable[[Trainer], dict]:
     """What `fit` asks for figures: the loss on dev, and BLEU of greedy translations."""
+    if not is_main():
+        return lambda _: {}  # only the main process is asked
     trainer, tokenizer, dev, _ = job
     src = tokenizer.encode_src([item.zh for item in dev])
     tgt = tokenizer.encode_tgt([item.references[0] for item in dev])
@@ -218,12 +220,12 @@ def reporter(job: Job) -> Callable[[Trainer], dict]:
     return report
 
 
-def saver(job: Job, folder: Path, typed: str) -> Callable[[Trainer], None]:
+def saver(job: Job, folder: Path, command_line: str) -> Callable[[Trainer], None]:
     """What `fit` calls to save: the state to go on from, the checkpoint, and the log."""
 
     def save(trainer: Trainer) -> None:
         log = {
-            "command": typed,
+            "command": command_line,
             "machine": machine(trainer.device),
             "processes": world_size(),
             "parameters": sum(p.numel() for p in trainer.model.parameters()),
