@@ -291,6 +291,7 @@ def test_training_in_miniature(small_corpus, in_process, tmp_path, monkeypatch):
     assert "| torch.nn.Transformer |" in (tmp_path / "training.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_decoding_in_miniature(small_corpus, in_process, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(decoding, "BENCH", tmp_path)
     monkeypatch.setattr(decoding, "import_seconds", lambda *_: [0.5])

@@ -161,6 +161,7 @@ def wait_for(path, *processes):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_torchrun(command, tmp_path):
     arguments = [*command, "--steps", "3", "--out", str(tmp_path / "out")]
     launcher = forked.start(tmp_path / "log", forked.torchrun, ["--nproc-per-node", "2", "--standalone"], arguments)

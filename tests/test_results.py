@@ -26,6 +26,7 @@ def test_the_results_in_the_readmes_are_those_of_the_files():
         assert begin + text + end in stored, f"the {block} changed: call `python tools/results.py`"
 
 
+@pytest.mark.slow
 def test_the_scores_are_those_of_the_shipped_weights(translator):
     stored = json.loads((CHECKPOINT / "evaluation.json").read_text(encoding="utf-8"))
     assert stored["parameters"] == sum(p.numel() for p in translator.model.parameters())

@@ -43,6 +43,7 @@ def trainer(seed=0, kind="transformer", dtype=torch.float32, dropout=0.2, **chan
     return Trainer(model, config, EpochBatches(SRC, TGT, config.batch_tokens, config.seed), CPU)
 
 
+@pytest.mark.slow
 def test_compiled_is_eager(monkeypatch):
     """The compiler sees through the step, also where lengths change; what it makes of it is tested on a GPU."""
     graphs = []
