@@ -48,79 +48,40 @@ def _(draw):
     ]
 
 
-def _attention(q, k, v, mask=None, scale=None, dim=-1, fill=-math.inf):
-    scores = q @ k.mT / (math.sqrt(q.shape[-1]) if scale is None else scale)
-    return (scores if mask is None else scores.masked_fill(~mask, fill)).softmax(dim) @ v
-
-
-@attention.mistake("no scaling", 'Divide the scores by sqrt(d). See lesson 02, "Why divide by $\\sqrt d$?".')
+@attention.answer
 def _(q, k, v, mask=None):
-    return _attention(q, k, v, mask, scale=1)
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    return scores.softmax(-1) @ v
 
 
-@attention.mistake("divided by d", "Variances add, so a dot product grows like the root of d: divide by sqrt(d).")
-def _(q, k, v, mask=None):
-    return _attention(q, k, v, mask, scale=q.shape[-1])
-
-
-@attention.mistake("scaled by the length of the values", "The d under the root is the length of q and k: q.shape[-1].")
-def _(q, k, v, mask=None):
-    return _attention(q, k, v, mask, scale=math.sqrt(v.shape[-1]))
-
-
-@attention.mistake(
-    "softmax over the queries",
-    'Each query divides its own attention: softmax(dim=-1). See lesson 03, "Break it: softmax along the wrong axis".',
-)
-def _(q, k, v, mask=None):
-    return _attention(q, k, v, mask, dim=-2)
-
-
-@attention.mistake(
-    "softmax over a numbered axis",
-    "dim=1 is the last axis of a matrix, and the heads of a batch: count from the end, softmax(dim=-1).",
-)
-def _(q, k, v, mask=None):
-    return _attention(q, k, v, mask, dim=1)
-
-
-@attention.mistake("softmax over the first axis", "The first axis are queries, or sentences: softmax(dim=-1).")
-def _(q, k, v, mask=None):
-    return _attention(q, k, v, mask, dim=0)
-
-
-@attention.mistake("mask inverted", "True means *may attend*: hide where it is False, masked_fill(~mask, -inf).")
-def _(q, k, v, mask=None):
-    return _attention(q, k, v, None if mask is None else ~mask)
-
-
-@attention.mistake("mask inverted", "True means *may attend*: hide where it is False, masked_fill(~mask, -1e9).")
-def _(q, k, v, mask=None):
-    return _attention(q, k, v, None if mask is None else ~mask, fill=-1e9)
-
-
-@attention.mistake("mask forgotten", "It is taken and never used. Scores that it hides become -inf before the softmax.")
-def _(q, k, v, mask=None):
-    return _attention(q, k, v)
-
-
-@attention.mistake(
-    "mask after the softmax",
-    'The rest no longer adds up to one. Hide scores before the softmax. See lesson 02, "Or only a part of it".',
-)
-def _(q, k, v, mask=None):
-    shares = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
-    return (shares if mask is None else shares * mask) @ v
-
-
-@attention.mistake("hidden scores are 0", "A score of 0 still gets a share, exp(0) = 1: hidden scores become -inf.")
-def _(q, k, v, mask=None):
-    return _attention(q, k, v, mask, fill=0.0)
-
-
-@attention.mistake("keys where values belong", "What travels are the values: shares @ v.")
-def _(q, k, v, mask=None):
-    return _attention(q, k, k, mask)
+attention.patches(r"""
+no scaling: / math.sqrt(q.shape[-1]) ->
+    Divide the scores by sqrt(d). See lesson 02, "Why divide by $\sqrt d$?".
+divided by d: math.sqrt(q.shape[-1]) -> q.shape[-1]
+    Variances add, so a dot product grows like the root of d: divide by sqrt(d).
+scaled by the length of the values: q.shape -> v.shape
+    The d under the root is the length of q and k: q.shape[-1].
+softmax over the queries: softmax(-1) -> softmax(-2)
+    Each query divides its own attention: softmax(dim=-1). See lesson 03, "Break it: softmax along the wrong axis".
+softmax over a numbered axis: softmax(-1) -> softmax(1)
+    dim=1 is the last axis of a matrix, and the heads of a batch: count from the end, softmax(dim=-1).
+softmax over the first axis: softmax(-1) -> softmax(0)
+    The first axis are queries, or sentences: softmax(dim=-1).
+mask inverted: ~mask -> mask
+    True means *may attend*: hide where it is False, masked_fill(~mask, -inf).
+mask inverted: ~mask, -math.inf -> mask, -1e9
+    True means *may attend*: hide where it is False, masked_fill(~mask, -1e9).
+mask forgotten: if mask is not None -> if False
+    It is taken and never used. Scores that it hides become -inf before the softmax.
+mask after the softmax: if mask is not None -> if False && softmax(-1) -> softmax(-1) * (1 if mask is None else mask)
+    The rest no longer adds up to one. Hide scores before the softmax. See lesson 02, "Or only a part of it".
+hidden scores are 0: -math.inf -> 0.0
+    A score of 0 still gets a share, exp(0) = 1: hidden scores become -inf.
+keys where values belong: @ v -> @ k
+    What travels are the values: shares @ v.
+""")
 
 
 # ---- MultiHeadAttention ------------------------------------------------------------------------------------
@@ -154,86 +115,49 @@ def _(draw):
     ]
 
 
-def _cut(x):
-    return x.unflatten(-1, (2, 2)).transpose(1, 2)
-
-
-def _view(x):
-    return x.reshape(len(x), 2, x.shape[1], 2)
-
-
-def _join(x):
-    return x.transpose(1, 2).flatten(-2)
-
-
-def _heads(x, memory, mask, cut=_cut, join=_join, **more):
-    return join(_attention(cut(x), cut(memory), cut(memory), mask, **more))
-
-
 SPLIT = (
     "a view does not split heads. First (B, T, H, D/H), then exchange the axes 1 and 2; the way back the same: "
     'transpose, then flatten. See lesson 04, "A view is not a split".'
 )
 
 
-@identity_heads.mistake("view without transpose", SPLIT[0].upper() + SPLIT[1:])
+@identity_heads.answer
 def _(x, memory, mask):
-    return _heads(x, memory, mask, cut=_view)
+    q = x.unflatten(-1, (2, 2)).transpose(1, 2)
+    k = memory.unflatten(-1, (2, 2)).transpose(1, 2)
+    scores = q @ k.mT / math.sqrt(2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    heads = scores.softmax(-1) @ k
+    return heads.transpose(1, 2).flatten(-2)
 
 
-@identity_heads.mistake("view without transpose", SPLIT[0].upper() + SPLIT[1:])
-def _(x, memory, mask):
-    return _heads(x, memory, mask, cut=_view, join=lambda heads: heads.reshape(len(heads), -1, 4))
-
-
-@identity_heads.mistake("heads joined without transpose", SPLIT[0].upper() + SPLIT[1:])
-def _(x, memory, mask):
-    return _heads(x, memory, mask, join=lambda heads: heads.reshape(len(heads), -1, 4))
-
-
-@identity_heads.mistake(
-    "heads not split",
-    'n_heads changes nothing: this is one head of full size. See lesson 04, "Smaller heads, same price".',
-)
-def _(x, memory, mask):
-    return _attention(x, memory, memory, _rows(mask))
-
-
-@identity_heads.mistake("no scaling", "Use your attention: it divides by sqrt(d), where d is the size of a head.")
-def _(x, memory, mask):
-    return _heads(x, memory, mask, scale=1)
-
-
-@identity_heads.mistake(
-    "scaled by the root of d_model",
-    "Each head's vectors have d_model / n_heads entries, and that is the d under the root. See lesson 04, "
-    '"$\\sqrt{d}$ of what?".',
-)
-def _(x, memory, mask):
-    return _heads(x, memory, mask, scale=2)
-
-
-@identity_heads.mistake("mask forgotten", "It is taken and never handed on to attention.")
-def _(x, memory, mask):
-    return _heads(x, memory, None)
-
-
-@identity_heads.mistake("mask inverted", "True means *may attend*: hand the mask on as it is.")
-def _(x, memory, mask):
-    return _heads(x, memory, None if mask is None else ~mask)
-
-
-@identity_heads.mistake(
-    "it asks x where memory belongs",
-    'Queries come from x, keys and values from memory. See lesson 07, "2. Attention with two inputs".',
-)
-def _(x, memory, mask):
-    return _heads(x, x, None)
-
-
-@identity_heads.mistake("softmax over the queries", "Each query divides its own attention: softmax(dim=-1).")
-def _(x, memory, mask):
-    return _heads(x, memory, mask, dim=-2)
+identity_heads.patches(rf"""
+view without transpose:
+  | x.unflatten(-1, (2, 2)).transpose(1, 2) -> x.reshape(len(x), 2, -1, 2)
+  && memory.unflatten(-1, (2, 2)).transpose(1, 2) -> memory.reshape(len(x), 2, -1, 2)
+  | x.unflatten(-1, (2, 2)).transpose(1, 2) -> x.reshape(len(x), 2, -1, 2)
+  && memory.unflatten(-1, (2, 2)).transpose(1, 2) -> memory.reshape(len(x), 2, -1, 2)
+  && heads.transpose(1, 2).flatten(-2) -> heads.reshape(len(x), -1, 4)
+    {SPLIT[0].upper()}{SPLIT[1:]}
+heads joined without transpose: heads.transpose(1, 2).flatten(-2) -> heads.reshape(len(x), -1, 4)
+    {SPLIT[0].upper()}{SPLIT[1:]}
+heads not split: = attention.oracle(x, memory, memory, _rows(mask))
+    n_heads changes nothing: this is one head of full size. See lesson 04, "Smaller heads, same price".
+no scaling: / math.sqrt(2) ->
+    Use your attention: it divides by sqrt(d), where d is the size of a head.
+scaled by the root of d_model: math.sqrt(2) -> math.sqrt(4)
+    Each head's vectors have d_model / n_heads entries, and that is the d under the root. See lesson 04,
+    "$\sqrt{{d}}$ of what?".
+mask forgotten: if mask is not None -> if False
+    It is taken and never handed on to attention.
+mask inverted: ~mask -> mask
+    True means *may attend*: hand the mask on as it is.
+it asks x where memory belongs: memory.unflatten -> x.unflatten && if mask is not None -> if False
+    Queries come from x, keys and values from memory. See lesson 07, "2. Attention with two inputs".
+softmax over the queries: softmax(-1) -> softmax(-2)
+    Each query divides its own attention: softmax(dim=-1).
+""")
 
 
 # ---- sinusoidal --------------------------------------------------------------------------------------------
@@ -251,58 +175,34 @@ def _(draw):
     return [(3, 4), (1, 2), (draw.integer(5, 9), 6), (40, 8)]
 
 
-def _angles(n, d, start=0, power=2.0, sign=1):
-    position = torch.arange(start, start + n, dtype=torch.float64)[:, None]
-    return position / 10000 ** (sign * power * torch.arange(d // 2, dtype=torch.float64) / d)
-
-
-def _hands(angle):
-    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1).float()
-
-
-@sinusoidal.mistake(
-    "sines left, cosines right", 'Here they alternate, as in the paper. See lesson 05, "Two layouts, one code".'
-)
+@sinusoidal.answer
 def _(n, d):
-    return torch.cat([_angles(n, d).sin(), _angles(n, d).cos()], dim=1).float()
+    i = torch.arange(d // 2, dtype=torch.float64)
+    p = torch.arange(n, dtype=torch.float64)[:, None]
+    angle = p / 10000 ** (2 * i / d)
+    table = torch.stack([angle.sin(), angle.cos()], dim=-1)
+    return table.flatten(1).float()
 
 
-@sinusoidal.mistake("cosine before sine", "Sines stand in the even columns, 0, 2, ...")
-def _(n, d):
-    return _hands(_angles(n, d)).unflatten(1, (-1, 2)).flip(2).flatten(1)
-
-
-@sinusoidal.mistake("positions from 1", "The first row is position 0: sines 0, cosines 1.")
-def _(n, d):
-    return _hands(_angles(n, d, start=1))
-
-
-@sinusoidal.mistake(
-    "a frequency for each column", "A sine and its cosine share one: column j has the exponent 2 (j // 2) / d."
-)
-def _(n, d):
-    angle = torch.arange(n, dtype=torch.float64)[:, None] / 10000 ** (torch.arange(d, dtype=torch.float64) / d)
-    return torch.where(torch.arange(d) % 2 == 0, angle.sin(), angle.cos()).float()
-
-
-@sinusoidal.mistake("i where 2i belongs", "The exponents are 0, 2/d, 4/d, ...: one step of 2/d per pair.")
-def _(n, d):
-    return _hands(_angles(n, d, power=1))
-
-
-@sinusoidal.mistake("2i taken twice", "arange(0, d, 2) already holds 2i: divide it by d, and no more.")
-def _(n, d):
-    return _hands(_angles(n, d, power=4))
-
-
-@sinusoidal.mistake("hands that speed up", "Divide the position by 10000^(2i/d): later columns turn more slowly.")
-def _(n, d):
-    return _hands(_angles(n, d, sign=-1))
-
-
-@sinusoidal.mistake("rows and columns exchanged", "One row per position: (n, d).")
-def _(n, d):
-    return _hands(_angles(n, d)).T
+sinusoidal.patches("""
+sines left, cosines right: torch.stack -> torch.cat
+    Here they alternate, as in the paper. See lesson 05, "Two layouts, one code".
+cosine before sine: angle.sin(), angle.cos() -> angle.cos(), angle.sin()
+    Sines stand in the even columns, 0, 2, ...
+positions from 1: torch.arange(n, -> torch.arange(1, n + 1,
+    The first row is position 0: sines 0, cosines 1.
+a frequency for each column: torch.arange(d // 2 -> torch.arange(d && 2 * i -> i
+  && torch.stack([angle.sin(), angle.cos()], dim=-1) -> torch.where(i % 2 == 0, angle.sin(), angle.cos())
+    A sine and its cosine share one: column j has the exponent 2 (j // 2) / d.
+i where 2i belongs: 2 * i -> i
+    The exponents are 0, 2/d, 4/d, ...: one step of 2/d per pair.
+2i taken twice: 2 * i -> 4 * i
+    arange(0, d, 2) already holds 2i: divide it by d, and no more.
+hands that speed up: p / -> p *
+    Divide the position by 10000^(2i/d): later columns turn more slowly.
+rows and columns exchanged: .flatten(1) -> .flatten(1).T
+    One row per position: (n, d).
+""")
 
 
 # ---- LayerNorm ---------------------------------------------------------------------------------------------
@@ -311,12 +211,10 @@ def _(n, d):
 @exercise(stars=1, forbidden=FORBIDDEN)
 def layer_norm(x):
     """A fresh LayerNorm(d): (x - mean) / sqrt(variance + 1e-5) along the last axis, gamma = 1 and beta = 0."""
-    return torch.stack([layer_norm.oracle(row) for row in x]) if x.dim() > 1 else _norm(x)
-
-
-def _norm(x, eps=1e-5, dim=-1, correction=0):
-    centered = x - x.mean(dim, keepdim=True)
-    return centered / (x.var(dim, correction=correction, keepdim=True) + eps).sqrt()
+    if x.dim() > 1:
+        return torch.stack([layer_norm.oracle(row) for row in x])
+    centered = x - sum(x) / len(x)
+    return centered / torch.sqrt(sum(c * c for c in centered) / len(x) + 1e-5)
 
 
 @layer_norm.cases
@@ -331,71 +229,41 @@ def _(draw):
     ]
 
 
-AXIS = 'Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".'
-
-
-@layer_norm.mistake(
-    "variance divided by d - 1",
-    "Divide by d: x.var(-1, correction=0), or the mean of the squares. var and std use d - 1.",
-)
+@layer_norm.answer
 def _(x):
-    return _norm(x, correction=1)
+    centered = x - x.mean(-1, keepdim=True)
+    variance = x.var(-1, correction=0, keepdim=True)
+    return centered / (variance + 1e-5).sqrt()
 
 
-@layer_norm.mistake("eps outside the root", "The 1e-5 is added to the variance, then the root is taken.")
-def _(x):
-    return (x - x.mean(-1, keepdim=True)) / (x.std(-1, correction=0, keepdim=True) + 1e-5)
-
-
-@layer_norm.mistake(
-    "d - 1, and eps outside the root", "Take the variance divided by d, add 1e-5 to it, then take the root."
-)
-def _(x):
-    return (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 1e-5)
-
-
-@layer_norm.mistake(
-    "d - 1, and eps outside the root", "Take the variance divided by d, add 1e-5 to it, then take the root."
-)
-def _(x):
-    return (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 1e-6)
-
-
-@layer_norm.mistake("no eps", "A vector of equal entries has variance 0: add 1e-5 to it before the root.")
-def _(x):
-    return _norm(x, eps=0)
-
-
-@layer_norm.mistake("divided by the variance", "Divide by its root, the standard deviation.")
-def _(x):
-    return (x - x.mean(-1, keepdim=True)) / (x.var(-1, correction=0, keepdim=True) + 1e-5)
-
-
-@layer_norm.mistake("the mean is not subtracted", "Subtract the mean of the vector first.")
-def _(x):
-    return x / (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
-
-
-@layer_norm.mistake("mean over the positions", AXIS)
-def _(x):
-    return _norm(x, dim=-2)
-
-
-@layer_norm.mistake("mean over the batch", AXIS)
-def _(x):
-    return _norm(x, dim=0)
-
-
-@layer_norm.mistake("one mean for all vectors", AXIS)
-def _(x):
-    return _norm(x.flatten(), dim=0).reshape(x.shape)
-
-
-for _eps in (1e-3, 1e-4, 1e-6, 1e-8, 1e-9, 1e-12):
-
-    @layer_norm.mistake("another eps", "Take 1e-5, as lesson 07 and PyTorch do.")
-    def _(x, eps=_eps):
-        return _norm(x, eps=eps)
+layer_norm.patches("""
+variance divided by d - 1: correction=0 -> correction=1
+    Divide by d: x.var(-1, correction=0), or the mean of the squares. var and std use d - 1.
+eps outside the root: (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-5)
+    The 1e-5 is added to the variance, then the root is taken.
+d - 1, and eps outside the root: correction=0 -> correction=1 && (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-5)
+  | correction=0 -> correction=1 && (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-6)
+    Take the variance divided by d, add 1e-5 to it, then take the root.
+no eps: 1e-5 -> 0
+    A vector of equal entries has variance 0: add 1e-5 to it before the root.
+divided by the variance: .sqrt() ->
+    Divide by its root, the standard deviation.
+the mean is not subtracted: centered / -> x /
+    Subtract the mean of the vector first.
+mean over the positions: mean(-1 -> mean(-2 && var(-1 -> var(-2
+    Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".
+mean over the batch: mean(-1 -> mean(0 && var(-1 -> var(0
+    Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".
+one mean for all vectors: mean(-1, keepdim=True) -> mean() && -1, correction=0, keepdim=True -> correction=0
+    Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".
+another eps: 1e-5 -> 1e-3
+  | 1e-5 -> 1e-4
+  | 1e-5 -> 1e-6
+  | 1e-5 -> 1e-8
+  | 1e-5 -> 1e-9
+  | 1e-5 -> 1e-12
+    Take 1e-5, as lesson 07 and PyTorch do.
+""")
 
 
 # ---- greedy ------------------------------------------------------------------------------------------------
@@ -447,71 +315,35 @@ def _(draw):
     ]
 
 
-def _said(model, src, bos, max_len, at=-1):
+@greedy.answer
+def _(model, src, bos, eos, max_len):
     tgt = torch.full((len(src), 1), bos)
     for _ in range(max_len):
-        tgt = torch.cat([tgt, model(src, tgt)[:, at].argmax(-1, keepdim=True)], dim=1)
-    return tgt.tolist()
+        best = model(src, tgt)[:, -1].argmax(-1, keepdim=True)
+        tgt = torch.cat([tgt, best], dim=1)
+    rows = [row[: row.index(eos)] if eos in row else row for row in tgt[:, 1:].tolist()]
+    return rows
 
 
-def _until(row, eos, keep=0):
-    return row[: row.index(eos) + keep] if eos in row else row
-
-
-STOP = "A row ends at its first eos, and eos itself is not part of it: what comes after means nothing."
-
-
-@greedy.mistake("it does not stop at eos", STOP)
-def _(model, src, bos, eos, max_len):
-    return [row[1:] for row in _said(model, src, bos, max_len)]
-
-
-@greedy.mistake("it does not stop at eos", STOP)
-def _(model, src, bos, eos, max_len):
-    return [[i for i in row[1:] if i != eos] for row in _said(model, src, bos, max_len)]
-
-
-@greedy.mistake("it does not stop at eos", STOP)
-def _(model, src, bos, eos, max_len):
-    return _said(model, src, bos, max_len)
-
-
-@greedy.mistake("eos is kept", "Return the words alone, without bos and eos.")
-def _(model, src, bos, eos, max_len):
-    return [_until(row[1:], eos, keep=1) for row in _said(model, src, bos, max_len)]
-
-
-@greedy.mistake("bos is kept", "Return the words alone, without bos and eos.")
-def _(model, src, bos, eos, max_len):
-    return [_until(row, eos) for row in _said(model, src, bos, max_len)]
-
-
-@greedy.mistake("bos and eos are kept", "Return the words alone, without bos and eos.")
-def _(model, src, bos, eos, max_len):
-    return [_until(row, eos, keep=1) for row in _said(model, src, bos, max_len)]
-
-
-@greedy.mistake("all rows stop with the first", "A row that has ended may wait; the others go on.")
-def _(model, src, bos, eos, max_len):
-    rows = [_until(row[1:], eos) for row in _said(model, src, bos, max_len)]
-    return [row[: min(map(len, rows))] for row in rows]
-
-
-@greedy.mistake("only the first row", "src may hold several sentences: a list for each.")
-def _(model, src, bos, eos, max_len):
-    return [_until(_said(model, src[:1], bos, max_len)[0][1:], eos)]
-
-
-@greedy.mistake("one token too few", "max_len counts the words that are returned, bos and eos not among them.")
-def _(model, src, bos, eos, max_len):
-    return [_until(row[1:], eos) for row in _said(model, src, bos, max_len - 1)]
-
-
-@greedy.mistake("one token too many", "max_len counts the words that are returned, bos and eos not among them.")
-def _(model, src, bos, eos, max_len):
-    return [_until(row[1:], eos) for row in _said(model, src, bos, max_len + 1)]
-
-
-@greedy.mistake("the first position is read", "The newest position knows all that was said: logits[:, -1].")
-def _(model, src, bos, eos, max_len):
-    return [_until(row[1:], eos) for row in _said(model, src, bos, max_len, at=0)]
+greedy.patches("""
+it does not stop at eos: row[: row.index(eos)] if eos in row else row -> row
+  | row[: row.index(eos)] if eos in row else row -> [i for i in row if i != eos]
+  | row[: row.index(eos)] if eos in row else row -> row && tgt[:, 1:] -> tgt
+    A row ends at its first eos, and eos itself is not part of it: what comes after means nothing.
+eos is kept: row.index(eos)] -> row.index(eos) + 1]
+    Return the words alone, without bos and eos.
+bos is kept: tgt[:, 1:] -> tgt
+    Return the words alone, without bos and eos.
+bos and eos are kept: row.index(eos)] -> row.index(eos) + 1] && tgt[:, 1:] -> tgt
+    Return the words alone, without bos and eos.
+all rows stop with the first: return rows -> return [row[: min(map(len, rows))] for row in rows]
+    A row that has ended may wait; the others go on.
+only the first row: return rows -> return rows[:1]
+    src may hold several sentences: a list for each.
+one token too few: range(max_len) -> range(max_len - 1)
+    max_len counts the words that are returned, bos and eos not among them.
+one token too many: range(max_len) -> range(max_len + 1)
+    max_len counts the words that are returned, bos and eos not among them.
+the first position is read: [:, -1] -> [:, 0]
+    The newest position knows all that was said: logits[:, -1].
+""")

@@ -38,95 +38,44 @@ def _(draw):
     ]
 
 
-@rnn_step.mistake(
-    "no tanh",
-    'The sum of the three parts goes through tanh, which keeps every entry between -1 and 1: see "One word '
-    'after the other: an RNN".',
-)
+@rnn_step.answer
 def _(x, h, W, U, b):
-    return W @ x + U @ h + b
+    a = W @ x + U @ h + b
+    return torch.tanh(a)
 
 
-@rnn_step.mistake("the bias is missing", "Three parts are added inside the tanh: W x, U h and b.")
-def _(x, h, W, U, b):
-    return torch.tanh(W @ x + U @ h)
-
-
-@rnn_step.mistake(
-    "the bias is added after the tanh", "b stands inside the parentheses: add it first, then take the tanh."
-)
-def _(x, h, W, U, b):
-    return torch.tanh(W @ x + U @ h) + b
-
-
-@rnn_step.mistake(
-    "the bias counts twice", "nn.RNN keeps two biases, of which only the sum matters; here b is that sum."
-)
-def _(x, h, W, U, b):
-    return torch.tanh(W @ x + U @ h + 2 * b)
-
-
-@rnn_step.mistake("the memory is forgotten", "U h is missing: without it nothing is carried from word to word.")
-def _(x, h, W, U, b):
-    return torch.tanh(W @ x + b)
-
-
-@rnn_step.mistake("the word is not read", "W x is missing: the new state needs the new word, too.")
-def _(x, h, W, U, b):
-    return torch.tanh(U @ h + b)
-
-
-@rnn_step.mistake(
-    "the memory enters without U", "U reads the memory as W reads the word: multiply h by U before you add it."
-)
-def _(x, h, W, U, b):
-    return torch.tanh(W @ x + h + b)
-
-
-@rnn_step.mistake("a tanh for each part", "Add the parts first: one tanh around the whole sum, not one for each part.")
-def _(x, h, W, U, b):
-    return torch.tanh(W @ x) + torch.tanh(U @ h) + b
-
-
-@rnn_step.mistake("a tanh for each part", "Add the parts first: one tanh around the whole sum, not one for each part.")
-def _(x, h, W, U, b):
-    return torch.tanh(W @ x + b) + torch.tanh(U @ h)
-
-
-@rnn_step.mistake(
-    "the memory is added after the tanh", "U h belongs inside: one tanh around the sum of all three parts."
-)
-def _(x, h, W, U, b):
-    return torch.tanh(W @ x + b) + U @ h
-
-
-@rnn_step.mistake("W and U are exchanged", "W reads the word x, U reads the memory h. Their shapes say it, too.")
-def _(x, h, W, U, b):
-    return torch.tanh(U @ x + W @ h + b)
-
-
-@rnn_step.mistake(
-    "both matrices are transposed", "Vectors are columns here: W @ x. x @ W is W transposed, times x; and so for U."
-)
-def _(x, h, W, U, b):
-    return torch.tanh(x @ W + h @ U + b)
-
-
-@rnn_step.mistake("U is transposed", "Vectors are columns here: U @ h. h @ U is U transposed, times h.")
-def _(x, h, W, U, b):
-    return torch.tanh(W @ x + h @ U + b)
-
-
-@rnn_step.mistake(
-    "a sigmoid instead of tanh", "tanh goes from -1 to 1, the sigmoid from 0 to 1: an entry could never say no."
-)
-def _(x, h, W, U, b):
-    return torch.sigmoid(W @ x + U @ h + b)
-
-
-@rnn_step.mistake("a ReLU instead of tanh", "The formula has a tanh: a ReLU would let the state grow without limit.")
-def _(x, h, W, U, b):
-    return torch.relu(W @ x + U @ h + b)
+rnn_step.patches("""
+no tanh: torch.tanh(a) -> a
+    The sum of the three parts goes through tanh, which keeps every entry between -1 and 1: see "One word after the
+    other: an RNN".
+the bias is missing: + b ->
+    Three parts are added inside the tanh: W x, U h and b.
+the bias is added after the tanh: + b -> && torch.tanh(a) -> torch.tanh(a) + b
+    b stands inside the parentheses: add it first, then take the tanh.
+the bias counts twice: + b -> + 2 * b
+    nn.RNN keeps two biases, of which only the sum matters; here b is that sum.
+the memory is forgotten: + U @ h ->
+    U h is missing: without it nothing is carried from word to word.
+the word is not read: W @ x + ->
+    W x is missing: the new state needs the new word, too.
+the memory enters without U: U @ h -> h
+    U reads the memory as W reads the word: multiply h by U before you add it.
+a tanh for each part: = torch.tanh(W @ x) + torch.tanh(U @ h) + b
+  | = torch.tanh(W @ x + b) + torch.tanh(U @ h)
+    Add the parts first: one tanh around the whole sum, not one for each part.
+the memory is added after the tanh: + U @ h -> && torch.tanh(a) -> torch.tanh(a) + U @ h
+    U h belongs inside: one tanh around the sum of all three parts.
+W and U are exchanged: W @ x + U @ h -> U @ x + W @ h
+    W reads the word x, U reads the memory h. Their shapes say it, too.
+both matrices are transposed: W @ x + U @ h -> x @ W + h @ U
+    Vectors are columns here: W @ x. x @ W is W transposed, times x; and so for U.
+U is transposed: U @ h -> h @ U
+    Vectors are columns here: U @ h. h @ U is U transposed, times h.
+a sigmoid instead of tanh: torch.tanh -> torch.sigmoid
+    tanh goes from -1 to 1, the sigmoid from 0 to 1: an entry could never say no.
+a ReLU instead of tanh: torch.tanh -> torch.relu
+    The formula has a tanh: a ReLU would let the state grow without limit.
+""")
 
 
 # ---- conv_layer --------------------------------------------------------------------------------------------
@@ -155,167 +104,58 @@ def _(draw):
     ]
 
 
-def _windows(X, F):
-    return [X[i : i + len(F)] for i in range(len(X) - len(F) + 1)]
-
-
-def _fits(X, F):
-    if len(F) > len(X):
+@conv_layer.answer
+def _(X, F):
+    n, k = len(X), len(F)
+    if k > n:
         raise ValueError("the filter does not fit")
+    windows = [X[i : i + k] for i in range(n - k + 1)]
+    numbers = [(F * window).sum() for window in windows]
+    return torch.stack(numbers)
 
 
-@conv_layer.mistake(
-    "the filter is flipped",
-    "Mathematics flips a filter before it slides; in networks it is laid on as it is, its first row on the first word. "
-    'See "A filter looks through a window: a CNN".',
-)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([(F.flip(0) * window).sum() for window in _windows(X, F)])
-
-
-@conv_layer.mistake(
-    "the filter is flipped, rows and entries", "Row j of the filter belongs to word j of the window, entry by entry."
-)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([(F.flip(0, 1) * window).sum() for window in _windows(X, F)])
-
-
-LAST = "the last window is missing", "A window of k words fits at n - k + 1 places: range(n - k) stops one too early."
-
-
-@conv_layer.mistake(*LAST)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([(F * window).sum() for window in _windows(X, F)[:-1]])
-
-
-@conv_layer.mistake(*LAST)
-def _(X, F):
-    _fits(X, F)
-    return torch.tensor([(F * window).sum() for window in _windows(X, F)[:-1]])
-
-
-@conv_layer.mistake(*LAST)
-def _(X, F):
-    _fits(X, F)
-    numbers = [(F * window).sum() for window in _windows(X, F)[:-1]]
-    return torch.stack([*numbers, X.new_zeros(())])  # the place for it was made, and left empty
-
-
-@conv_layer.mistake(
-    "the first window is missing", "Python counts from 0: the first window is X[0:k], so i begins at 0."
-)
-def _(X, F):
-    _fits(X, F)
-    return torch.tensor([(F * window).sum() for window in _windows(X, F)[1:]])
-
-
-# A product with the shorter slice stops with an error, but for k = 1 (the slice is empty) and k = 2 (it has one row).
-TOO_MANY = (
-    "a window too many",
-    "The last window begins at word n - k, counted from 0: range(n - k + 1). Beyond that, the slice X[i : i + k] is "
-    "cut short at the end of the text.",
-)
-
-
-@conv_layer.mistake(*TOO_MANY)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([(F * X[i : i + len(F)]).sum() for i in range(len(X) - len(F) + 2)])
-
-
-@conv_layer.mistake(*TOO_MANY)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([(F * X[i : i + len(F)]).sum() for i in range(len(X))])
-
-
-@conv_layer.mistake(
-    "zeros at both edges",
-    "Nothing hangs over the edge here: no padding, so there are n - k + 1 numbers and not one per word.",
-)
-def _(X, F):
-    _fits(X, F)
-    left = (len(F) - 1) // 2
-    padded = torch.cat([X.new_zeros(left, X.shape[1]), X, X.new_zeros(len(F) - 1 - left, X.shape[1])])
-    return torch.stack([(F * window).sum() for window in _windows(padded, F)])
-
-
-@conv_layer.mistake(
-    "zeros on the left",
-    'Padding on the left is for the causal CNN of "Who remembers?". Here no window hangs over the edge.',
-)
-def _(X, F):
-    _fits(X, F)
-    padded = torch.cat([X.new_zeros(len(F) - 1, X.shape[1]), X])
-    return torch.stack([(F * window).sum() for window in _windows(padded, F)])
-
-
-@conv_layer.mistake(
-    "the windows do not overlap", "The filter moves on by one word, not by its own width: windows overlap."
-)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([(F * window).sum() for window in _windows(X, F)[:: len(F)]])
-
-
-@conv_layer.mistake(
-    "a vector for each window",
-    'All products of a window are added, over words and entries: one number, as "One number is not a vector" says.',
-)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([(F * window).sum(0) for window in _windows(X, F)])
-
-
-@conv_layer.mistake(
-    "a number for each word of the window", "Add over the words of the window, too: one window, one number."
-)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([(F * window).sum(1) for window in _windows(X, F)])
-
-
-@conv_layer.mistake(
-    "the mean instead of the sum", "An inner product adds up; it is not divided by the number of terms."
-)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([(F * window).mean() for window in _windows(X, F)])
-
-
-@conv_layer.mistake(
-    "the filter is not used", "Each entry of the window is multiplied by its weight before all is added."
-)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([window.sum() for window in _windows(X, F)])
-
-
-@conv_layer.mistake(
-    "an activation on top", "The inner products themselves are asked for; tanh or ReLU would come later."
-)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([(F * window).sum() for window in _windows(X, F)]).tanh()
-
-
-@conv_layer.mistake(
-    "an activation on top", "The inner products themselves are asked for; tanh or ReLU would come later."
-)
-def _(X, F):
-    _fits(X, F)
-    return torch.stack([(F * window).sum() for window in _windows(X, F)]).relu()
-
-
-@conv_layer.mistake(
-    "an empty answer where the filter does not fit",
-    "With k > n there is not a single window. Say so: raise ValueError('...') before the loop.",
-)
-def _(X, F):
-    return torch.stack([(F * window).sum() for window in _windows(X, F)]) if len(F) <= len(X) else X.new_zeros(0)
+# A product with a slice that is cut short stops with an error, but for k = 1 (it is empty) and k = 2 (it has one row).
+conv_layer.patches("""
+the filter is flipped: F * window -> F.flip(0) * window
+    Mathematics flips a filter before it slides; in networks it is laid on as it is, its first row on the first word.
+    See "A filter looks through a window: a CNN".
+the filter is flipped, rows and entries: F * window -> F.flip(0, 1) * window
+    Row j of the filter belongs to word j of the window, entry by entry.
+the last window is missing: range(n - k + 1) -> range(n - k)
+  | range(n - k + 1) -> range(n - k) && torch.stack(numbers) -> torch.tensor(numbers)
+  | range(n - k + 1) -> range(n - k) && torch.stack(numbers) -> torch.stack([*numbers, X.new_zeros(())])
+    A window of k words fits at n - k + 1 places: range(n - k) stops one too early.
+the first window is missing: range(n - k + 1) -> range(1, n - k + 1)
+  | range(n - k + 1) -> range(1, n - k + 1) && torch.stack(numbers) -> torch.tensor(numbers)
+    Python counts from 0: the first window is X[0:k], so i begins at 0.
+a window too many: range(n - k + 1) -> range(n - k + 2)
+  | range(n - k + 1) -> range(n)
+    The last window begins at word n - k, counted from 0: range(n - k + 1). Beyond that, the slice X[i : i + k] is cut
+    short at the end of the text.
+zeros at both edges:
+  | windows = -> Z = X.new_zeros(k, X.shape[1]); X = torch.cat([Z[: (k - 1) // 2], X, Z[: k // 2]]); windows =
+  && range(n - k + 1) -> range(n)
+    Nothing hangs over the edge here: no padding, so there are n - k + 1 numbers and not one per word.
+zeros on the left:
+  | windows = -> X = torch.cat([X.new_zeros(k - 1, X.shape[1]), X]); windows =
+  && range(n - k + 1) -> range(n)
+    Padding on the left is for the causal CNN of "Who remembers?". Here no window hangs over the edge.
+the windows do not overlap: range(n - k + 1) -> range(0, n - k + 1, k)
+    The filter moves on by one word, not by its own width: windows overlap.
+a vector for each window: .sum() -> .sum(0)
+    All products of a window are added, over words and entries: one number, as "One number is not a vector" says.
+a number for each word of the window: .sum() -> .sum(1)
+    Add over the words of the window, too: one window, one number.
+the mean instead of the sum: .sum() -> .mean()
+    An inner product adds up; it is not divided by the number of terms.
+the filter is not used: F * window -> window
+    Each entry of the window is multiplied by its weight before all is added.
+an activation on top: torch.stack(numbers) -> torch.stack(numbers).tanh()
+  | torch.stack(numbers) -> torch.stack(numbers).relu()
+    The inner products themselves are asked for; tanh or ReLU would come later.
+an empty answer where the filter does not fit: raise ValueError("the filter does not fit") -> return X.new_zeros(0)
+    With k > n there is not a single window. Say so: raise ValueError('...') before the loop.
+""")
 
 
 # ---- receptive_field ---------------------------------------------------------------------------------------
@@ -341,93 +181,35 @@ def _(draw):
     ]
 
 
-AGAIN = 'See "Stacked filters see more".'
-
-
-@receptive_field.mistake(
-    "the output itself is not counted", f"L (k - 1) are the others: add 1 for the position itself. {AGAIN}"
-)
+@receptive_field.answer
 def _(n_layers, kernel):
-    return n_layers * (kernel - 1)
+    return 1 + n_layers * (kernel - 1)
 
 
-@receptive_field.mistake(
-    "every layer adds k", f"Windows overlap: one of the k positions was seen before, so a layer adds k - 1. {AGAIN}"
-)
-def _(n_layers, kernel):
-    return 1 + n_layers * kernel
-
-
-@receptive_field.mistake(
-    "L times k", f"That is right only if no two windows overlap. They do: a layer adds k - 1. {AGAIN}"
-)
-def _(n_layers, kernel):
-    return n_layers * kernel
-
-
-@receptive_field.mistake(
-    "k to the power L", f"That would need windows that never overlap. They do: a layer adds k - 1. {AGAIN}"
-)
-def _(n_layers, kernel):
-    return kernel**n_layers
-
-
-@receptive_field.mistake(
-    "one layer too few", "With no layer an output sees 1 position, itself; each layer, the first one too, adds k - 1."
-)
-def _(n_layers, kernel):
-    return 1 + (n_layers - 1) * (kernel - 1)
-
-
-@receptive_field.mistake(
-    "one layer too many", "With no layer an output sees 1 position, itself. That is where to begin."
-)
-def _(n_layers, kernel):
-    return 1 + (n_layers + 1) * (kernel - 1)
-
-
-@receptive_field.mistake(
-    "k - 1 at either end", "A layer adds k - 1 positions in all: half of them on the left, half on the right."
-)
-def _(n_layers, kernel):
-    return 1 + 2 * n_layers * (kernel - 1)
-
-
-ONE_SIDE = (
-    "only one side",
-    "(k - 1) / 2 is what a layer adds at one end. There are two: k - 1 in all, for even k as well.",
-)
-HALVES = (
-    "half windows, rounded",
-    "Two halves, each rounded, make k - 1 for odd k only. An even window is not symmetric, and still adds k - 1.",
-)
-
-
-@receptive_field.mistake(*ONE_SIDE)
-def _(n_layers, kernel):
-    return 1 + n_layers * (kernel // 2)
-
-
-@receptive_field.mistake(*ONE_SIDE)
-def _(n_layers, kernel):
-    return 1 + n_layers * ((kernel - 1) // 2)
-
-
-@receptive_field.mistake(*HALVES)
-def _(n_layers, kernel):
-    return 1 + 2 * n_layers * (kernel // 2)
-
-
-@receptive_field.mistake(*HALVES)
-def _(n_layers, kernel):
-    return 1 + 2 * n_layers * ((kernel - 1) // 2)
-
-
-@receptive_field.mistake(
-    "gaps that double", 'That is the field with dilation, from "Leave gaps: dilation". Here there are no gaps.'
-)
-def _(n_layers, kernel):
-    return 1 + (kernel - 1) * (2**n_layers - 1)
+receptive_field.patches("""
+the output itself is not counted: 1 + n_layers -> n_layers
+    L (k - 1) are the others: add 1 for the position itself. See "Stacked filters see more".
+every layer adds k: (kernel - 1) -> kernel
+    Windows overlap: one of the k positions was seen before, so a layer adds k - 1. See "Stacked filters see more".
+L times k: = n_layers * kernel
+    That is right only if no two windows overlap. They do: a layer adds k - 1. See "Stacked filters see more".
+k to the power L: = kernel**n_layers
+    That would need windows that never overlap. They do: a layer adds k - 1. See "Stacked filters see more".
+one layer too few: n_layers * -> (n_layers - 1) *
+    With no layer an output sees 1 position, itself; each layer, the first one too, adds k - 1.
+one layer too many: n_layers * -> (n_layers + 1) *
+    With no layer an output sees 1 position, itself. That is where to begin.
+k - 1 at either end: n_layers * -> 2 * n_layers *
+    A layer adds k - 1 positions in all: half of them on the left, half on the right.
+only one side: (kernel - 1) -> (kernel // 2)
+  | (kernel - 1) -> ((kernel - 1) // 2)
+    (k - 1) / 2 is what a layer adds at one end. There are two: k - 1 in all, for even k as well.
+half windows, rounded: n_layers * (kernel - 1) -> 2 * n_layers * (kernel // 2)
+  | n_layers * (kernel - 1) -> 2 * n_layers * ((kernel - 1) // 2)
+    Two halves, each rounded, make k - 1 for odd k only. An even window is not symmetric, and still adds k - 1.
+gaps that double: n_layers * -> (2**n_layers - 1) *
+    That is the field with dilation, from "Leave gaps: dilation". Here there are no gaps.
+""")
 
 
 # ---- layers_needed -----------------------------------------------------------------------------------------
@@ -458,126 +240,41 @@ def _(draw):
     ]
 
 
-def _possible(n, kernel):
+@layers_needed.answer
+def _(n, kernel):
     if kernel == 1 and n > 1:
         raise ValueError("layers of width 1 never see a second position")
+    if n == 1:
+        return 0
+    return math.ceil((n - 1) / (kernel - 1))
 
 
-@layers_needed.mistake(
-    "rounded down",
-    "Then the field is a little too small unless it fits exactly. A part of a layer takes a whole layer.",
-)
-def _(n, kernel):
-    _possible(n, kernel)
-    return (n - 1) // (kernel - 1) if n > 1 else 0
-
-
-@layers_needed.mistake("rounded to the nearest", "A part of a layer, however small, takes a whole layer: round up.")
-def _(n, kernel):
-    _possible(n, kernel)
-    return round((n - 1) / (kernel - 1)) if n > 1 else 0
-
-
-# n / (k - 1), rounded up, is the same as (n - 1) / (k - 1), rounded down, plus one. With n = 1 that is 1, unless all of
-# these cases, or k = 1 alone, are set apart; hence several variants of it, and of the mistakes below.
-FITS = (
-    "one layer too many where it just fits",
-    "The first position is seen before the first layer, so n - 1 are left to win; and a field of exactly n is enough.",
-)
-
-
-@layers_needed.mistake(*FITS)
-def _(n, kernel):
-    _possible(n, kernel)
-    return math.ceil(n / (kernel - 1)) if n > 1 else 0
-
-
-@layers_needed.mistake(*FITS)
-def _(n, kernel):
-    _possible(n, kernel)
-    return math.ceil(n / (kernel - 1)) if kernel > 1 else 1
-
-
-@layers_needed.mistake(*FITS)
-def _(n, kernel):
-    _possible(n, kernel)
-    return math.ceil(n / (kernel - 1)) if kernel > 1 else 0
-
-
-@layers_needed.mistake("every layer adds k", f"Windows overlap, so a layer adds k - 1 positions. {AGAIN}")
-def _(n, kernel):
-    _possible(n, kernel)
-    return math.ceil((n - 1) / kernel)
-
-
-BY_K = "n divided by k", f"A layer adds k - 1 positions, and one is there from the start. {AGAIN}"
-ONE = "at least one layer", "With n = 1 the output has seen everything before the first layer: 0 layers are enough."
-
-
-@layers_needed.mistake(*BY_K)
-def _(n, kernel):
-    _possible(n, kernel)
-    return math.ceil(n / kernel)
-
-
-@layers_needed.mistake(*BY_K)
-def _(n, kernel):
-    _possible(n, kernel)
-    return math.ceil(n / kernel) if kernel > 1 else 0
-
-
-@layers_needed.mistake(*BY_K)
-def _(n, kernel):
-    _possible(n, kernel)
-    return math.ceil(n / kernel) if n > 1 else 0
-
-
-@layers_needed.mistake(*ONE)
-def _(n, kernel):
-    _possible(n, kernel)
-    return max(1, math.ceil((n - 1) / (kernel - 1))) if kernel > 1 else 1
-
-
-@layers_needed.mistake(*ONE)
-def _(n, kernel):
-    _possible(n, kernel)
-    return max(1, math.ceil((n - 1) / (kernel - 1))) if kernel > 1 else 0
-
-
-@layers_needed.mistake(
-    "from the first word to the last",
-    "That many let every output see every input. One output is enough here, and it may stand in the middle.",
-)
-def _(n, kernel):
-    _possible(n, kernel)
-    return math.ceil(2 * (n - 1) / (kernel - 1)) if n > 1 else 0
-
-
-@layers_needed.mistake(
-    "the logarithm", "The field grows by addition, k - 1 for each layer, not by multiplication with k."
-)
-def _(n, kernel):
-    _possible(n, kernel)
-    layers = 0
-    while kernel**layers < n:
-        layers += 1
-    return layers
-
-
-@layers_needed.mistake(
-    "gaps that double", 'That many are enough with dilation, from "Leave gaps: dilation". Here there are no gaps.'
-)
-def _(n, kernel):
-    _possible(n, kernel)
-    layers = 0
-    while 1 + (kernel - 1) * (2**layers - 1) < n:
-        layers += 1
-    return layers
-
-
-@layers_needed.mistake(
-    "the receptive field itself", "Given is the number of positions, and wanted the number of layers."
-)
-def _(n, kernel):
-    _possible(n, kernel)
-    return 1 + n * (kernel - 1)
+# n / (k - 1), rounded up, is (n - 1) / (k - 1), rounded down, plus one. With n = 1 that is 1, unless these cases,
+# or k = 1 alone, are set apart; hence several ways to make it, and to make the mistakes below.
+layers_needed.patches("""
+rounded down: math.ceil((n - 1) / (kernel - 1)) -> (n - 1) // (kernel - 1)
+    Then the field is a little too small unless it fits exactly. A part of a layer takes a whole layer.
+rounded to the nearest: math.ceil -> round
+    A part of a layer, however small, takes a whole layer: round up.
+one layer too many where it just fits: (n - 1) / -> n /
+  | if n == 1 -> if kernel == 1 && return 0 -> return 1 && (n - 1) / -> n /
+  | if n == 1 -> if kernel == 1 && (n - 1) / -> n /
+    The first position is seen before the first layer, so n - 1 are left to win; and a field of exactly n is enough.
+every layer adds k: / (kernel - 1) -> / kernel
+    Windows overlap, so a layer adds k - 1 positions. See "Stacked filters see more".
+n divided by k: return 0 -> return 1 && (n - 1) / (kernel - 1) -> n / kernel
+  | if n == 1 -> if kernel == 1 && (n - 1) / (kernel - 1) -> n / kernel
+  | (n - 1) / (kernel - 1) -> n / kernel
+    A layer adds k - 1 positions, and one is there from the start. See "Stacked filters see more".
+at least one layer: return 0 -> return 1
+  | return 0 -> return 1 if kernel > 1 else 0
+    With n = 1 the output has seen everything before the first layer: 0 layers are enough.
+from the first word to the last: (n - 1) / -> 2 * (n - 1) /
+    That many let every output see every input. One output is enough here, and it may stand in the middle.
+the logarithm: = next(layers for layers in range(99) if n == 1 or kernel**layers >= n)
+    The field grows by addition, k - 1 for each layer, not by multiplication with k.
+gaps that double: = next(layers for layers in range(99) if 1 + (kernel - 1) * (2**layers - 1) >= n)
+    That many are enough with dilation, from "Leave gaps: dilation". Here there are no gaps.
+the receptive field itself: = 1 + n * (kernel - 1)
+    Given is the number of positions, and wanted the number of layers.
+""")

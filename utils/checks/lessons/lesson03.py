@@ -43,131 +43,50 @@ def _(draw):
     ]
 
 
-def _projected(X, Wq, Wk, Wv):
-    return X @ Wq, X @ Wk, X @ Wv
-
-
-@self_attention.mistake(
-    "a loop over the words",
-    "Lesson 02 needed it; here Q @ K.T holds the scores of all words at once, and one more product all outputs.",
-)
+@self_attention.answer
 def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return torch.stack([(K @ q / math.sqrt(len(q))).softmax(0) @ V for q in Q])
+    Q, K, V = (X @ W for W in (Wq, Wk, Wv))
+    scores = Q @ K.T / math.sqrt(Q.shape[1])
+    shares = scores.softmax(1)
+    outputs = shares @ V
+    return outputs
 
 
-@self_attention.mistake("no scaling", "The scores are not divided by sqrt(d), where d is the length of the queries.")
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.T).softmax(1) @ V
-
-
-@self_attention.mistake("divided by d", "Divide the scores by sqrt(d), not by d.")
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.T / Q.shape[1]).softmax(1) @ V
-
-
-@self_attention.mistake(
-    "scaled by the inputs' length",
-    "The d under the root is the length of the queries and keys (the columns of Wq), not that of the inputs.",
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.T / math.sqrt(X.shape[1])).softmax(1) @ V
-
-
-@self_attention.mistake(
-    "scaled by the number of words", "The d under the root is the length of the queries; n has no part in it."
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.T / math.sqrt(len(X))).softmax(1) @ V
-
-
-@self_attention.mistake(
-    "softmax along the wrong axis",
-    'In rows, row i holds the scores of the one who asks: dim=-1. See "Break it: softmax along the wrong axis".',
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.T / math.sqrt(Q.shape[1])).softmax(0) @ V
-
-
-# What may be subtracted before the powers are taken, by a softmax made by hand: nothing, the row's largest score, or,
-# with the same slip, that of another row.
-PEAKS = (lambda A: 0.0, lambda A: A.amax(1, keepdim=True), lambda A: A.amax(1))
-TOTALS = (
-    "the totals lie across",
-    "e.sum(1) is (n,), and e / e.sum(1) takes it for a row: it divides each column by a total of its own. A row is "
-    "divided by its total with e.sum(1, keepdim=True), (n, 1).",
-)
-for _peak in PEAKS:
-
-    @self_attention.mistake(*TOTALS)
-    def _(X, Wq, Wk, Wv, peak=_peak):
-        Q, K, V = _projected(X, Wq, Wk, Wv)
-        A = Q @ K.T / math.sqrt(Q.shape[1])
-        e = torch.exp(A - peak(A))
-        return e / e.sum(1) @ V
-
-
-@self_attention.mistake(
-    "queries and keys exchanged",
-    'Row i belongs to the word that asks: Q K^T. K Q^T is its transpose: see "The dictionary: from columns to rows".',
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (K @ Q.T / math.sqrt(Q.shape[1])).softmax(1) @ V
-
-
-@self_attention.mistake(
-    "the weights are transposed",
-    "Columns and rows are mixed: in rows A = Q K^T, softmax along each row, and O = A V. "
-    'See "The dictionary: from columns to rows".',
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.T / math.sqrt(Q.shape[1])).softmax(1).T @ V
-
-
-@self_attention.mistake(
-    "the matrices are transposed",
-    "Wq is (d_in, d) here, for rows: X @ Wq. X @ Wq.T is what nn.Linear does with the matrix that it stores.",
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq.T, Wk.T, Wv.T)
-    return (Q @ K.T / math.sqrt(Q.shape[1])).softmax(1) @ V
-
-
-@self_attention.mistake(
-    "no softmax", "The scores are not shares yet: softmax along each row, before the product with V."
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return Q @ K.T / math.sqrt(Q.shape[1]) @ V
-
-
-@self_attention.mistake("keys where values belong", "Keys are only matched; what travels are the values, V = X Wv.")
-def _(X, Wq, Wk, Wv):
-    Q, K, _ = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.T / math.sqrt(Q.shape[1])).softmax(1) @ K
-
-
-@self_attention.mistake(
-    "inputs where values belong", "What travels are the values, V = X Wv, not the inputs themselves."
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, _ = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.T / math.sqrt(Q.shape[1])).softmax(1) @ X
-
-
-@self_attention.mistake(
-    "the output in columns", "One output per row, (n, d), as the inputs are given: leave out the last transpose."
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return ((Q @ K.T / math.sqrt(Q.shape[1])).softmax(1) @ V).T
+# By hand, what is subtracted before the powers: nothing, the row's largest score, or, wrongly, that of another row.
+self_attention.patches("""
+a loop over the words: = torch.stack([(X @ Wk @ q / math.sqrt(len(q))).softmax(0) @ (X @ Wv) for q in X @ Wq])
+    Lesson 02 needed it; here Q @ K.T holds the scores of all words at once, and one more product all outputs.
+no scaling: / math.sqrt(Q.shape[1]) ->
+    The scores are not divided by sqrt(d), where d is the length of the queries.
+divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1]
+    Divide the scores by sqrt(d), not by d.
+scaled by the inputs' length: Q.shape[1] -> X.shape[1]
+    The d under the root is the length of the queries and keys (the columns of Wq), not that of the inputs.
+scaled by the number of words: Q.shape[1] -> len(X)
+    The d under the root is the length of the queries; n has no part in it.
+softmax along the wrong axis: softmax(1) -> softmax(0)
+    In rows, row i holds the scores of the one who asks: dim=-1. See "Break it: softmax along the wrong axis".
+the totals lie across: scores.softmax(1) -> (e := torch.exp(scores)) / e.sum(1)
+  | scores.softmax(1) -> (e := torch.exp(scores - scores.amax(1, keepdim=True))) / e.sum(1)
+  | scores.softmax(1) -> (e := torch.exp(scores - scores.amax(1))) / e.sum(1)
+    e.sum(1) is (n,), and e / e.sum(1) takes it for a row: it divides each column by a total of its own. A row is
+    divided by its total with e.sum(1, keepdim=True), (n, 1).
+queries and keys exchanged: Q @ K.T -> K @ Q.T
+    Row i belongs to the word that asks: Q K^T. K Q^T is its transpose: see "The dictionary: from columns to rows".
+the weights are transposed: shares @ -> shares.T @
+    Columns and rows are mixed: in rows A = Q K^T, softmax along each row, and O = A V.
+    See "The dictionary: from columns to rows".
+the matrices are transposed: X @ W for -> X @ W.T for
+    Wq is (d_in, d) here, for rows: X @ Wq. X @ Wq.T is what nn.Linear does with the matrix that it stores.
+no softmax: .softmax(1) ->
+    The scores are not shares yet: softmax along each row, before the product with V.
+keys where values belong: @ V -> @ K
+    Keys are only matched; what travels are the values, V = X Wv.
+inputs where values belong: @ V -> @ X
+    What travels are the values, V = X Wv, not the inputs themselves.
+the output in columns: return outputs -> return outputs.T
+    One output per row, (n, d), as the inputs are given: leave out the last transpose.
+""")
 
 
 # ---- masked_attention --------------------------------------------------------------------------------------
@@ -218,209 +137,89 @@ def _(draw):
     ]
 
 
-def _softmax_of(scores, mask, dim=1):
-    """What the right answer does, given other scores, another mask or another axis."""
-    return scores.masked_fill(~mask, -INFINITY).softmax(dim).masked_fill(~mask, 0)
-
-
-def _scores(Q, K):
-    return Q @ K.T / math.sqrt(Q.shape[1])
-
-
-INVERTED = "the mask is inverted", "True means: may attend. Minus infinity belongs where the mask is False."
-
-
-@masked_attention.mistake(*INVERTED)
+@masked_attention.answer
 def _(Q, K, V, mask):
-    return _softmax_of(_scores(Q, K), ~mask) @ V
+    scores = Q @ K.T / math.sqrt(Q.shape[1])
+    allowed = scores.masked_fill(~mask, -INFINITY)
+    shares = allowed.softmax(1).nan_to_num(0.0)
+    return shares @ V
 
 
-@masked_attention.mistake(*INVERTED)
+# Many who forget the row in which nothing is allowed make another mistake as well: hence the second ways.
+masked_attention.patches("""
+the mask is inverted: ~mask -> mask
+  | ~mask -> mask && .nan_to_num(0.0) ->
+    True means: may attend. Minus infinity belongs where the mask is False.
+the mask is not used: .masked_fill(~mask, -INFINITY) ->
+    Every query asks every key: a score where the mask is False should not count.
+everybody alike where nobody may be asked: -INFINITY -> -1e9
+  | -INFINITY -> -1e4
+    A large negative number hides a key behind others, but if all scores are equally low, all get the same share.
+    Use minus infinity, and set the masked weights to zero after the softmax.
+masked scores are not low enough: -INFINITY -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask, 0)
+  | -INFINITY -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0)
+    Allowed scores may lie far below -10000, and then the masked ones win. No number is low enough for every case:
+    take minus infinity.
+the totals lie across: allowed.softmax(1) -> (e := torch.exp(allowed)) / e.sum(1)
+  | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1, keepdim=True))) / e.sum(1)
+  | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1))) / e.sum(1)
+    e.sum(1) is (n,), and e / e.sum(1) takes it for a row: it divides each column by a total of its own. A row is
+    divided by its total with e.sum(1, keepdim=True), (n, 1).
+the mask comes after the softmax: .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, 0)
+    The masked keys have taken their share of the total, so what is left does not add up to 1. Mask the scores first.
+minus infinity after the softmax:
+  | .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, -INFINITY)
+    It belongs in the scores: after the softmax there are shares, between 0 and 1.
+masked scores are zero: .masked_fill(~mask, -INFINITY) -> * mask
+  | .masked_fill(~mask, -INFINITY) -> * mask && nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0)
+    A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
+the mask is added as numbers: .masked_fill(~mask, -INFINITY) -> + mask
+    True counts as 1, so an allowed key only gets one point more. Forbidden scores must become minus infinity.
+softmax along the wrong axis: softmax(1) -> softmax(0)
+  | softmax(1) -> softmax(0) && .nan_to_num(0.0) ->
+    Row i holds the scores of query i: dim=-1. See "Break it: softmax along the wrong axis".
+0 times minus infinity: .masked_fill(~mask, -INFINITY) -> + ~mask * -INFINITY && .nan_to_num(0.0) ->
+    That is NaN, not 0, so every score is lost. masked_fill or torch.where put minus infinity where it belongs.
+the mask is transposed: ~mask -> ~mask.T
+    Row i of the mask is for query i, column j for key j: the same places as in Q K^T.
+no scaling: / math.sqrt(Q.shape[1]) ->
+  | / math.sqrt(Q.shape[1]) -> && .nan_to_num(0.0) ->
+    The scores are not divided by sqrt(d), where d is the length of the queries.
+divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1]
+  | math.sqrt(Q.shape[1]) -> Q.shape[1] && .nan_to_num(0.0) ->
+    Divide the scores by sqrt(d), not by d.
+scaled by the length of the values: Q.shape[1] -> V.shape[1]
+  | Q.shape[1] -> V.shape[1] && .nan_to_num(0.0) ->
+    The d under the root is the length of queries and keys, not of the values.
+scaled by the number of keys: Q.shape[1] -> len(V)
+  | Q.shape[1] -> len(V) && .nan_to_num(0.0) ->
+    The d under the root is the length of queries and keys; how many keys there are plays no part.
+""")
+
+
+@masked_attention.answer  # a softmax by hand
 def _(Q, K, V, mask):
-    return _scores(Q, K).masked_fill(mask, -INFINITY).softmax(1) @ V
+    scores = Q @ K.T / math.sqrt(Q.shape[1])
+    allowed = scores.where(mask, scores.min())
+    e = torch.exp(allowed - allowed.amax(1, keepdim=True)).masked_fill(~mask, 0)
+    total = e.sum(1, keepdim=True)
+    return e / total.where(total != 0, 1) @ V
 
 
-@masked_attention.mistake(
-    "the mask is not used", "Every query asks every key: a score where the mask is False should not count."
-)
-def _(Q, K, V, mask):
-    return _scores(Q, K).softmax(1) @ V
-
-
-NAN = (
-    "NaN where nobody may be asked",
-    "A row in which nothing is allowed divides 0 by 0. Set its weights to zero after the softmax.",
-)
-ALIKE = (
-    "everybody alike where nobody may be asked",
-    "A large negative number hides a key behind others, but if all scores are equally low, all get the same share. "
-    "Use minus infinity, and set the masked weights to zero after the softmax.",
-)
-NOT_LOW = (
-    "masked scores are not low enough",
-    "Allowed scores may lie far below -10000, and then the masked ones win. No number is low enough for every case: "
-    "take minus infinity.",
-)
-
-
-@masked_attention.mistake(*NAN)
-def _(Q, K, V, mask):
-    return _scores(Q, K).masked_fill(~mask, -INFINITY).softmax(1) @ V
-
-
-@masked_attention.mistake(*ALIKE)
-def _(Q, K, V, mask):
-    return _scores(Q, K).masked_fill(~mask, -1e9).softmax(1) @ V
-
-
-@masked_attention.mistake(*ALIKE)
-def _(Q, K, V, mask):
-    return _scores(Q, K).masked_fill(~mask, -1e4).softmax(1) @ V
-
-
-@masked_attention.mistake(*NOT_LOW)
-def _(Q, K, V, mask):
-    return _scores(Q, K).masked_fill(~mask, -1e4).softmax(1).masked_fill(~mask, 0) @ V
-
-
-@masked_attention.mistake(*NOT_LOW)
-def _(Q, K, V, mask):
-    return _scores(Q, K).masked_fill(~mask, -1e4).softmax(1).masked_fill(~mask.any(1, keepdim=True), 0) @ V
-
-
-def _powers(Q, K, mask, peak):
-    """A softmax made by hand begins so: the powers of the allowed scores, and their totals."""
-    scores = _scores(Q, K)
-    powers = torch.exp(scores - peak(scores)).masked_fill(~mask, 0)
-    return powers, powers.sum(1, keepdim=True)
-
-
-@masked_attention.mistake(*NAN)
-def _(Q, K, V, mask):
-    powers, total = _powers(Q, K, mask, PEAKS[0])
-    return powers / total @ V
-
-
-for _peak in PEAKS[:2]:  # the largest of a row may be that of a masked key
-    for _mended in (
-        lambda powers, total, mask: (powers / total).nan_to_num(0.0),
-        lambda powers, total, mask: (powers / total).masked_fill(~mask, 0),
-        lambda powers, total, mask: powers / total.where(total != 0, 1),
-    ):
-
-        @masked_attention.mistake(
-            "powers that are infinite, or all 0",
-            "exp(20000) is infinite, and exp(-20000) is 0. Subtract from each row the largest of the scores that are "
-            "allowed (a masked one may be far above them): the shares stay the same.",
-        )
-        def _(Q, K, V, mask, peak=_peak, mended=_mended):
-            return mended(*_powers(Q, K, mask, peak), mask) @ V
-
-
-for _peak in PEAKS:
-
-    @masked_attention.mistake(*TOTALS)  # this needs as many queries as keys: elsewhere it stops
-    def _(Q, K, V, mask, peak=_peak):
-        scores = _scores(Q, K).masked_fill(~mask, -INFINITY)
-        e = torch.exp(scores - peak(scores))
-        return e / e.sum(1) @ V
-
-
-AFTER = (
-    "the mask comes after the softmax",
-    "The masked keys have taken their share of the total, so what is left does not add up to 1. Mask the scores first.",
-)
-
-
-@masked_attention.mistake(*AFTER)
-def _(Q, K, V, mask):
-    return (_scores(Q, K).softmax(1) * mask) @ V
-
-
-@masked_attention.mistake(
-    "minus infinity after the softmax",
-    "It belongs in the scores: after the softmax there are shares, between 0 and 1.",
-)
-def _(Q, K, V, mask):
-    return _scores(Q, K).softmax(1).masked_fill(~mask, -INFINITY) @ V
-
-
-@masked_attention.mistake(
-    "masked scores are zero",
-    "A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.",
-)
-def _(Q, K, V, mask):
-    return (_scores(Q, K) * mask).softmax(1) @ V
-
-
-@masked_attention.mistake(
-    "masked scores are zero",
-    "A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.",
-)
-def _(Q, K, V, mask):
-    return (_scores(Q, K) * mask).softmax(1).masked_fill(~mask.any(1, keepdim=True), 0) @ V
-
-
-@masked_attention.mistake(
-    "the mask is added as numbers",
-    "True counts as 1, so an allowed key only gets one point more. Forbidden scores must become minus infinity.",
-)
-def _(Q, K, V, mask):
-    return (_scores(Q, K) + mask).softmax(1) @ V
-
-
-WRONG_AXIS = (
-    "softmax along the wrong axis",
-    'Row i holds the scores of query i: dim=-1. See "Break it: softmax along the wrong axis".',
-)
-
-
-@masked_attention.mistake(*WRONG_AXIS)
-def _(Q, K, V, mask):
-    return _softmax_of(_scores(Q, K), mask, dim=0) @ V
-
-
-@masked_attention.mistake(*WRONG_AXIS)
-def _(Q, K, V, mask):
-    return _scores(Q, K).masked_fill(~mask, -INFINITY).softmax(0) @ V
-
-
-@masked_attention.mistake(
-    "0 times minus infinity",
-    "That is NaN, not 0, so every score is lost. masked_fill or torch.where put minus infinity where it belongs.",
-)
-def _(Q, K, V, mask):
-    return (_scores(Q, K) + ~mask * -INFINITY).softmax(1) @ V
-
-
-@masked_attention.mistake(
-    "the mask is transposed", "Row i of the mask is for query i, column j for key j: the same places as in Q K^T."
-)
-def _(Q, K, V, mask):
-    return _softmax_of(_scores(Q, K), mask.T) @ V
-
-
-SCALES = {
-    "no scaling": ("The scores are not divided by sqrt(d), where d is the length of the queries.", lambda Q, V: 1.0),
-    "divided by d": ("Divide the scores by sqrt(d), not by d.", lambda Q, V: Q.shape[1]),
-    "scaled by the length of the values": (
-        "The d under the root is the length of queries and keys, not of the values.",
-        lambda Q, V: math.sqrt(V.shape[1]),
-    ),
-    "scaled by the number of keys": (
-        "The d under the root is the length of queries and keys; how many keys there are plays no part.",
-        lambda Q, V: math.sqrt(len(V)),
-    ),
-}
-for _name, (_advice, _by) in SCALES.items():
-
-    @masked_attention.mistake(_name, _advice)
-    def _(Q, K, V, mask, by=_by):
-        return _softmax_of(Q @ K.T / by(Q, V), mask) @ V
-
-    @masked_attention.mistake(_name, _advice)
-    def _(Q, K, V, mask, by=_by):
-        return (Q @ K.T / by(Q, V)).masked_fill(~mask, -INFINITY).softmax(1) @ V
+masked_attention.patches("""
+NaN where nobody may be asked: .where(total != 0, 1) ->
+  | .where(total != 0, 1) -> && allowed - allowed.amax(1, keepdim=True) -> scores
+    A row in which nothing is allowed divides 0 by 0. Set its weights to zero after the softmax.
+powers that are infinite, or all 0: allowed - allowed.amax(1, keepdim=True) -> scores
+  | allowed - allowed.amax(1, keepdim=True) -> scores && e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
+  | allowed - allowed.amax(1, keepdim=True) -> scores
+  && e / total.where(total != 0, 1) -> (e / total).masked_fill(~mask, 0)
+  | .where(mask, scores.min()) ->
+  | .where(mask, scores.min()) -> && e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
+  | .where(mask, scores.min()) -> && e / total.where(total != 0, 1) -> (e / total).masked_fill(~mask, 0)
+    exp(20000) is infinite, and exp(-20000) is 0. Subtract from each row the largest of the scores that are
+    allowed (a masked one may be far above them): the shares stay the same.
+""")
 
 
 # ---- batched_self_attention --------------------------------------------------------------------------------
@@ -449,155 +248,56 @@ def _(draw):
     ]
 
 
-@batched_self_attention.mistake(
-    "no scaling", "The scores are not divided by sqrt(d), where d is the length of the queries."
-)
+@batched_self_attention.answer
 def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.mT).softmax(-1) @ V
+    Q, K, V = (X @ W for W in (Wq, Wk, Wv))
+    scores = Q @ K.mT / math.sqrt(Q.shape[-1])
+    shares = scores.softmax(-1)
+    outputs = shares @ V
+    return outputs
 
 
-@batched_self_attention.mistake("divided by d", "Divide the scores by sqrt(d), not by d.")
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.mT / Q.shape[-1]).softmax(-1) @ V
-
-
-@batched_self_attention.mistake(
-    "scaled by the number of words",
-    "In (B, n, d) the last dimension is d: Q.shape[-1]. Q.shape[1], which was d without a batch, is n now.",
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.mT / math.sqrt(Q.shape[1])).softmax(-1) @ V
-
-
-@batched_self_attention.mistake(
-    "scaled by the number of sentences", "In (B, n, d) the last dimension is d: Q.shape[-1]. len(Q) is B now."
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.mT / math.sqrt(len(Q))).softmax(-1) @ V
-
-
-@batched_self_attention.mistake(
-    "scaled by the inputs' length", "The d under the root is the length of the queries, not that of the inputs."
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.mT / math.sqrt(X.shape[-1])).softmax(-1) @ V
-
-
-@batched_self_attention.mistake(
-    "softmax over the queries",
-    "The scores are (B, n, n), and those of one query lie along the last dimension: dim=-1. dim=1 was right without a "
-    "batch.",
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.mT / math.sqrt(Q.shape[-1])).softmax(1) @ V
-
-
-@batched_self_attention.mistake(
-    "softmax over the sentences", "dim=0 is the batch: sentences would compete with one another. Take dim=-1."
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.mT / math.sqrt(Q.shape[-1])).softmax(0) @ V
-
-
-@batched_self_attention.mistake(
-    "dimensions counted from the front",
-    "shape[1] and dim=1 meant the last dimension without a batch, and mean another one now. Count from the end: -1.",
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.mT / math.sqrt(Q.shape[1])).softmax(1) @ V
-
-
-ALL_TURNED = (
-    "K.T turns round all dimensions",
-    '(B, n, d) becomes (d, n, B). K.mT swaps the last two only: see "Many sentences at once".',
-)
-
-
-@batched_self_attention.mistake(*ALL_TURNED)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.permute(2, 1, 0) / math.sqrt(Q.shape[-1])).softmax(-1) @ V
-
-
-@batched_self_attention.mistake(*ALL_TURNED)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.permute(2, 1, 0) / math.sqrt(Q.shape[1])).softmax(1) @ V
-
-
-@batched_self_attention.mistake(
-    "one long sentence",
-    "All sentences were laid end to end, so words attend across them. Each sentence stays by itself.",
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X.flatten(0, 1), Wq, Wk, Wv)
-    return ((Q @ K.T / math.sqrt(Q.shape[-1])).softmax(-1) @ V).unflatten(0, X.shape[:2])
-
-
-@batched_self_attention.mistake(
-    "words attend along the batch",
-    "The first two dimensions are exchanged: a word asks the words at its own place in other sentences.",
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X.transpose(0, 1), Wq, Wk, Wv)
-    return ((Q @ K.mT / math.sqrt(Q.shape[-1])).softmax(-1) @ V).transpose(0, 1)
-
-
-@batched_self_attention.mistake(
-    "rows of sentences are mixed up",
-    "A view or reshape to (n, B, d) only cuts the same list of numbers elsewhere. @ takes the batch as it is.",
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X.reshape(X.shape[1], X.shape[0], -1), Wq, Wk, Wv)
-    return ((Q @ K.mT / math.sqrt(Q.shape[-1])).softmax(-1) @ V).reshape(*X.shape[:2], -1)
-
-
-@batched_self_attention.mistake(
-    "keys are reshaped, not transposed",
-    "view and reshape to (B, d, n) keep the order of the numbers; .mT (or transpose(-1, -2)) moves them.",
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.reshape(len(K), K.shape[2], K.shape[1]) / math.sqrt(Q.shape[-1])).softmax(-1) @ V
-
-
-@batched_self_attention.mistake("queries and keys exchanged", "Row i belongs to the word that asks: Q K^T, not K Q^T.")
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return (K @ Q.mT / math.sqrt(Q.shape[-1])).softmax(-1) @ V
-
-
-@batched_self_attention.mistake("keys where values belong", "Keys are only matched; what travels are the values, X Wv.")
-def _(X, Wq, Wk, Wv):
-    Q, K, _ = _projected(X, Wq, Wk, Wv)
-    return (Q @ K.mT / math.sqrt(Q.shape[-1])).softmax(-1) @ K
-
-
-@batched_self_attention.mistake("the matrices are transposed", "Wq is (d_in, d) here, for rows: X @ Wq, not X @ Wq.T.")
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq.T, Wk.T, Wv.T)
-    return (Q @ K.mT / math.sqrt(Q.shape[-1])).softmax(-1) @ V
-
-
-@batched_self_attention.mistake("only the first sentence", "Every sentence of the batch has outputs of its own.")
-def _(X, Wq, Wk, Wv):
-    return self_attention.oracle(X[0], Wq, Wk, Wv).expand(len(X), -1, -1)
-
-
-@batched_self_attention.mistake(
-    "no softmax", "The scores are not shares yet: softmax along each row, before the values."
-)
-def _(X, Wq, Wk, Wv):
-    Q, K, V = _projected(X, Wq, Wk, Wv)
-    return Q @ K.mT / math.sqrt(Q.shape[-1]) @ V
+batched_self_attention.patches("""
+no scaling: / math.sqrt(Q.shape[-1]) ->
+    The scores are not divided by sqrt(d), where d is the length of the queries.
+divided by d: math.sqrt(Q.shape[-1]) -> Q.shape[-1]
+    Divide the scores by sqrt(d), not by d.
+scaled by the number of words: Q.shape[-1] -> Q.shape[1]
+    In (B, n, d) the last dimension is d: Q.shape[-1]. Q.shape[1], which was d without a batch, is n now.
+scaled by the number of sentences: Q.shape[-1] -> len(Q)
+    In (B, n, d) the last dimension is d: Q.shape[-1]. len(Q) is B now.
+scaled by the inputs' length: Q.shape[-1] -> X.shape[-1]
+    The d under the root is the length of the queries, not that of the inputs.
+softmax over the queries: softmax(-1) -> softmax(1)
+    The scores are (B, n, n), and those of one query lie along the last dimension: dim=-1. dim=1 was right without a
+    batch.
+softmax over the sentences: softmax(-1) -> softmax(0)
+    dim=0 is the batch: sentences would compete with one another. Take dim=-1.
+dimensions counted from the front: Q.shape[-1] -> Q.shape[1] && softmax(-1) -> softmax(1)
+    shape[1] and dim=1 meant the last dimension without a batch, and mean another one now. Count from the end: -1.
+K.T turns round all dimensions: K.mT -> K.permute(2, 1, 0)
+  | K.mT -> K.permute(2, 1, 0) && Q.shape[-1] -> Q.shape[1] && softmax(-1) -> softmax(1)
+    (B, n, d) becomes (d, n, B). K.mT swaps the last two only: see "Many sentences at once".
+one long sentence: (X @ -> (X.flatten(0, 1) @ && return outputs -> return outputs.unflatten(0, X.shape[:2])
+    All sentences were laid end to end, so words attend across them. Each sentence stays by itself.
+words attend along the batch: (X @ -> (X.transpose(0, 1) @ && return outputs -> return outputs.transpose(0, 1)
+    The first two dimensions are exchanged: a word asks the words at its own place in other sentences.
+rows of sentences are mixed up:
+  | (X @ -> (X.reshape(X.shape[1], X.shape[0], -1) @ && return outputs -> return outputs.reshape(*X.shape[:2], -1)
+    A view or reshape to (n, B, d) only cuts the same list of numbers elsewhere. @ takes the batch as it is.
+keys are reshaped, not transposed: K.mT -> K.reshape(len(K), K.shape[2], K.shape[1])
+    view and reshape to (B, d, n) keep the order of the numbers; .mT (or transpose(-1, -2)) moves them.
+queries and keys exchanged: Q @ K.mT -> K @ Q.mT
+    Row i belongs to the word that asks: Q K^T, not K Q^T.
+keys where values belong: @ V -> @ K
+    Keys are only matched; what travels are the values, X Wv.
+the matrices are transposed: W for -> W.T for
+    Wq is (d_in, d) here, for rows: X @ Wq, not X @ Wq.T.
+only the first sentence: return outputs -> return outputs[:1].expand_as(outputs)
+    Every sentence of the batch has outputs of its own.
+no softmax: .softmax(-1) ->
+    The scores are not shares yet: softmax along each row, before the values.
+""")
 
 
 # ---- online_attention --------------------------------------------------------------------------------------
@@ -647,254 +347,74 @@ def _(draw):
     ]
 
 
-def _blocks(q, K, V, block, first=-INFINITY):
-    """The pieces of an online softmax: for each block m, the old m, its scores and values."""
-    peak = q.new_tensor(first)
-    for start in range(0, len(K), block):
-        scores, values = K[start : start + block] @ q / math.sqrt(len(q)), V[start : start + block]
-        old_peak, peak = peak, torch.maximum(peak, scores.max())
-        yield old_peak, peak, scores, values
-
-
-@online_attention.mistake(
-    "all keys at once",
-    "All n scores, or a copy of all keys, exist at the same time. Walk over the blocks and keep only m, l and o: see "
-    '"The matrix that nobody wants".',
-)
-def _(q, K, V, block):
-    return (K @ q / math.sqrt(len(q))).softmax(0) @ V
-
-
-@online_attention.mistake(
-    "block taken for the number of blocks",
-    "block says how many keys are read at a time, as in range(0, n, block) or K.split(block); K.chunk(block) makes so "
-    "many pieces.",
-)
+@online_attention.answer
 def _(q, K, V, block):
     peak, total, mixed = q.new_tensor(-INFINITY), q.new_zeros(()), q.new_zeros(V.shape[1])
-    for keys, values in zip(K.chunk(block), V.chunk(block), strict=True):
-        scores = keys @ q / math.sqrt(len(q))
-        higher = torch.maximum(peak, scores.max())
-        old, e = torch.exp(peak - higher), torch.exp(scores - higher)
-        peak, total, mixed = higher, total * old + e.sum(), mixed * old + e @ values
+    for i in range(0, len(K), block):
+        scores = K[i : i + block] @ q / math.sqrt(len(q))
+        values, top = V[i : i + block], scores.max()
+        higher = torch.maximum(peak, top)
+        factor, e = torch.exp(peak - higher), torch.exp(scores - higher)
+        total = total * factor + e.sum()
+        mixed = mixed * factor + e @ values
+        peak = higher
     return mixed / total
 
 
-@online_attention.mistake(
-    "nothing is rescaled",
-    "When a block brings a higher peak, what was summed before was measured from a lower one: multiply both l and o by "
-    'e^(old m - new m). See "Merge two blocks".',
-)
-def _(q, K, V, block):
-    total = mixed = 0
-    for _, peak, scores, values in _blocks(q, K, V, block):
-        e = torch.exp(scores - peak)
-        total, mixed = total + e.sum(), mixed + e @ values
-    return mixed / total
-
-
-@online_attention.mistake(
-    "o is not rescaled", "With a higher peak, the sum of values shrinks like the total: o needs the same factor."
-)
-def _(q, K, V, block):
-    total = mixed = 0
-    for old_peak, peak, scores, values in _blocks(q, K, V, block):
-        e = torch.exp(scores - peak)
-        total, mixed = total * torch.exp(old_peak - peak) + e.sum(), mixed + e @ values
-    return mixed / total
-
-
-@online_attention.mistake(
-    "l is not rescaled", "With a higher peak, the total shrinks like the sum of values: l needs the same factor."
-)
-def _(q, K, V, block):
-    total = mixed = 0
-    for old_peak, peak, scores, values in _blocks(q, K, V, block):
-        e = torch.exp(scores - peak)
-        total, mixed = total + e.sum(), mixed * torch.exp(old_peak - peak) + e @ values
-    return mixed / total
-
-
-@online_attention.mistake(
-    "only the block's own peak",
-    "m is the largest score so far and must never fall: where a block lies far below it, e^(old m - new m) overflows. "
-    "Take torch.maximum of the old m and the block's.",
-)
-def _(q, K, V, block):
-    peak, total, mixed = q.new_tensor(-INFINITY), q.new_zeros(()), q.new_zeros(V.shape[1])
-    for _, _, scores, values in _blocks(q, K, V, block):
-        old_peak, peak = peak, scores.max()
-        e, factor = torch.exp(scores - peak), torch.exp(old_peak - peak)
-        total, mixed = total * factor + e.sum(), mixed * factor + e @ values
-    return mixed / total
-
-
-@online_attention.mistake(
-    "NaN from the first block on",
-    "There the old m is -inf. Both the factor, e^(old m - new m), and the block's powers, e^(score - new m), are "
-    "measured to the new m, which is finite.",
-)
-def _(q, K, V, block):
-    total = mixed = 0
-    for old_peak, peak, scores, values in _blocks(q, K, V, block):
-        e, factor = torch.exp(scores - peak), torch.exp(peak - old_peak)
-        total, mixed = total * factor + e.sum(), mixed * factor + e @ values
-    return mixed / total
-
-
-@online_attention.mistake(
-    "the factor is upside down",
-    "What was summed before must shrink when the peak rises: e^(old m - new m), never above 1.",
-)
-def _(q, K, V, block):
-    total = mixed = None
-    for old_peak, peak, scores, values in _blocks(q, K, V, block):
-        e, factor = torch.exp(scores - peak), torch.exp(peak - old_peak)
-        total, mixed = (
-            (e.sum(), e @ values) if total is None else (total * factor + e.sum(), mixed * factor + e @ values)
-        )
-    return mixed / total
-
-
-@online_attention.mistake(
-    "the old peak instead of the new one",
-    "The new powers are measured from the peak before this block. Raise m first, then take e^(score - m).",
-)
-def _(q, K, V, block):
-    total = mixed = None
-    for old_peak, peak, scores, values in _blocks(q, K, V, block):
-        if total is None:
-            e = torch.exp(scores - peak)
-            total, mixed = e.sum(), e @ values
-        else:
-            e, factor = torch.exp(scores - old_peak), torch.exp(old_peak - peak)
-            total, mixed = total * factor + e.sum(), mixed * factor + e @ values
-    return mixed / total
-
-
-@online_attention.mistake(
-    "only the block's own peak",
-    "m is the largest score so far, of all blocks up to this one: torch.maximum of the old m and the block's.",
-)
-def _(q, K, V, block):
-    total = mixed = old_peak = None
-    for _, _, scores, values in _blocks(q, K, V, block):
-        e = torch.exp(scores - scores.max())
-        if old_peak is None:
-            total, mixed = e.sum(), e @ values
-        else:
-            factor = torch.exp(old_peak - torch.maximum(old_peak, scores.max()))
-            total, mixed = total * factor + e.sum(), mixed * factor + e @ values
-        old_peak = scores.max()
-    return mixed / total
-
-
-@online_attention.mistake(
-    "the ragged rest is left out",
-    "The last block may be shorter, and counts as well: range(0, n, block) reaches it, and slices stop at the end by "
-    "themselves.",
-)
-def _(q, K, V, block):
-    whole = len(K) // block * block
-    total = mixed = q.new_zeros(())
-    for old_peak, peak, scores, values in _blocks(q, K[:whole], V[:whole], block):
-        e, factor = torch.exp(scores - peak), torch.exp(old_peak - peak)
-        total, mixed = total * factor + e.sum(), mixed * factor + e @ values
-    return (mixed / total).expand(V.shape[1])
-
-
-@online_attention.mistake(
-    "the blocks are averaged",
-    "Each block has its own softmax here, and all count alike. A block with higher scores must count for more: "
-    'see "Merge two blocks".',
-)
-def _(q, K, V, block):
-    return torch.stack([scores.softmax(0) @ values for _, _, scores, values in _blocks(q, K, V, block)]).mean(0)
-
-
-@online_attention.mistake(
-    "the blocks are added", "Each block has its own softmax here: the shares of all keys together should add up to 1."
-)
-def _(q, K, V, block):
-    return sum(scores.softmax(0) @ values for _, _, scores, values in _blocks(q, K, V, block))
-
-
-@online_attention.mistake(
-    "only the last block", "Each block is merged with what was there before; here it replaces it."
-)
-def _(q, K, V, block):
-    return [scores.softmax(0) @ values for _, _, scores, values in _blocks(q, K, V, block)][-1]
-
-
-@online_attention.mistake(
-    "it overflows",
-    "exp(1000) is infinite. Measure every score from m, the largest so far, and no exponent is above 0.",
-)
-def _(q, K, V, block):
-    total = mixed = 0
-    for _, _, scores, values in _blocks(q, K, V, block):
-        total, mixed = total + scores.exp().sum(), mixed + scores.exp() @ values
-    return mixed / total
-
-
-@online_attention.mistake(
-    "m begins at 0",
-    "If all scores are far below 0, every power is 0, and so is the total. Begin with minus infinity.",
-)
-def _(q, K, V, block):
-    total = mixed = 0
-    for old_peak, peak, scores, values in _blocks(q, K, V, block, first=0.0):
-        e, factor = torch.exp(scores - peak), torch.exp(old_peak - peak)
-        total, mixed = total * factor + e.sum(), mixed * factor + e @ values
-    return mixed / total
-
-
-def _merged(q, K, V, block, scale=None):
-    """The right answer, with another scale for the scores if wished: -> l, o."""
-    total = mixed = 0
-    scaled = q if scale is None else q * math.sqrt(len(q)) / scale
-    for old_peak, peak, scores, values in _blocks(scaled, K, V, block):
-        e, factor = torch.exp(scores - peak), torch.exp(old_peak - peak)
-        total, mixed = total * factor + e.sum(), mixed * factor + e @ values
-    return total, mixed
-
-
-@online_attention.mistake(
-    "not divided at the end", "o is a sum of values that is not divided yet: the output is o / l."
-)
-def _(q, K, V, block):
-    return _merged(q, K, V, block)[1]
-
-
-@online_attention.mistake("no scaling", "The scores are not divided by sqrt(d), where d is the length of the query.")
-def _(q, K, V, block):
-    total, mixed = _merged(q, K, V, block, 1.0)
-    return mixed / total
-
-
-@online_attention.mistake("divided by d", "Divide the scores by sqrt(d), not by d.")
-def _(q, K, V, block):
-    total, mixed = _merged(q, K, V, block, len(q))
-    return mixed / total
-
-
-@online_attention.mistake(
-    "scaled by the length of the values", "The d under the root is the length of the query and the keys."
-)
-def _(q, K, V, block):
-    total, mixed = _merged(q, K, V, block, math.sqrt(V.shape[1]))
-    return mixed / total
-
-
-@online_attention.mistake(
-    "scaled by the length of the block", "The d under the root is the length of the query, not of the block."
-)
-def _(q, K, V, block):
-    total, mixed = _merged(q, K, V, block, math.sqrt(block))
-    return mixed / total
-
-
-@online_attention.mistake("keys where values belong", "Keys are only matched; what is summed up are the values.")
-def _(q, K, V, block):
-    total, mixed = _merged(q, K, K, block)
-    return mixed / total
+online_attention.patches("""
+all keys at once: = (K @ q / math.sqrt(len(q))).softmax(0) @ V
+    All n scores, or a copy of all keys, exist at the same time. Walk over the blocks and keep only m, l and o: see
+    "The matrix that nobody wants".
+block taken for the number of blocks: = online_attention.oracle(q, K, V, math.ceil(len(K) / block))
+    block says how many keys are read at a time, as in range(0, n, block) or K.split(block); K.chunk(block) makes so
+    many pieces.
+nothing is rescaled: torch.exp(peak - higher) -> 1
+    When a block brings a higher peak, what was summed before was measured from a lower one: multiply both l and o by
+    e^(old m - new m). See "Merge two blocks".
+o is not rescaled: mixed * factor -> mixed
+    With a higher peak, the sum of values shrinks like the total: o needs the same factor.
+l is not rescaled: total * factor -> total
+    With a higher peak, the total shrinks like the sum of values: l needs the same factor.
+only the block's own peak: torch.maximum(peak, top) -> top
+    m is the largest score so far and must never fall: where a block lies far below it, e^(old m - new m) overflows.
+    Take torch.maximum of the old m and the block's.
+NaN from the first block on: peak - higher -> higher - peak
+    There the old m is -inf. Both the factor, e^(old m - new m), and the block's powers, e^(score - new m), are
+    measured to the new m, which is finite.
+the factor is upside down: torch.exp(peak - higher) -> torch.exp(higher - peak) if i else 1
+    What was summed before must shrink when the peak rises: e^(old m - new m), never above 1.
+the old peak instead of the new one: scores - higher -> scores - (peak if i else higher)
+    The new powers are measured from the peak before this block. Raise m first, then take e^(score - m).
+only the block's own peak: scores - higher -> scores - top && peak = higher -> peak = top
+    m is the largest score so far, of all blocks up to this one: torch.maximum of the old m and the block's.
+the ragged rest is left out: range(0, len(K), block) -> range(0, len(K) // block * block, block)
+    The last block may be shorter, and counts as well: range(0, n, block) reaches it, and slices stop at the end by
+    themselves.
+the blocks are averaged:
+  | torch.maximum(peak, top) -> peak && torch.exp(peak - higher), torch.exp(scores - higher) -> 1, scores.softmax(0)
+    Each block has its own softmax here, and all count alike. A block with higher scores must count for more:
+    see "Merge two blocks".
+the blocks are added:
+  | torch.maximum(peak, top) -> peak && torch.exp(peak - higher), torch.exp(scores - higher) -> 1, scores.softmax(0)
+  && mixed / total -> mixed
+    Each block has its own softmax here: the shares of all keys together should add up to 1.
+only the last block: peak = higher ->
+    Each block is merged with what was there before; here it replaces it.
+it overflows:
+  | torch.maximum(peak, top) -> peak && torch.exp(peak - higher), torch.exp(scores - higher) -> 1, torch.exp(scores)
+    exp(1000) is infinite. Measure every score from m, the largest so far, and no exponent is above 0.
+m begins at 0: -INFINITY -> 0.0
+    If all scores are far below 0, every power is 0, and so is the total. Begin with minus infinity.
+not divided at the end: / total ->
+    o is a sum of values that is not divided yet: the output is o / l.
+no scaling: / math.sqrt(len(q)) ->
+    The scores are not divided by sqrt(d), where d is the length of the query.
+divided by d: math.sqrt(len(q)) -> len(q)
+    Divide the scores by sqrt(d), not by d.
+scaled by the length of the values: len(q) -> V.shape[1]
+    The d under the root is the length of the query and the keys.
+scaled by the length of the block: len(q) -> block
+    The d under the root is the length of the query, not of the block.
+keys where values belong: V.shape[1] -> K.shape[1] && V[i -> K[i
+    Keys are only matched; what is summed up are the values.
+""")

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from utils.checks.engine import SDPA, exercise
+from utils.checks.engine import SDPA, exercise, say
 
 
 def _named(*shape: int) -> torch.Tensor:
@@ -21,7 +21,7 @@ def split_heads(X, n_heads):
     """Head h gets the columns h*D/H ... (h+1)*D/H - 1 of every word: X (B, T, D) -> (B, H, T, D/H)."""
     size, left_over = divmod(X.shape[2], n_heads)
     if left_over:
-        raise ValueError(f"{X.shape[2]} columns cannot be split into {n_heads} equal heads")
+        raise ValueError(say("{D} columns cannot be split into {H} equal heads", D=X.shape[2], H=n_heads))
     return torch.stack([X[:, :, h * size : (h + 1) * size] for h in range(n_heads)], dim=1)
 
 
@@ -38,90 +38,44 @@ def _(draw):
     ]
 
 
-@split_heads.mistake(
-    "one reshape, and no swap",
-    "It has the right shape and cuts the sentence, not the columns: memory lies word by word. Split the last dimension "
-    'in two first, then swap. See "A view is not a split".',
-)
+@split_heads.answer
 def _(X, n_heads):
     B, T, D = X.shape
-    return X.reshape(B, n_heads, T, D // n_heads)
+    if D % n_heads:
+        raise ValueError("the heads would not be equal")
+    parts = X.reshape(B, T, n_heads, D // n_heads)
+    return parts.transpose(1, 2)
 
 
-@split_heads.mistake(
-    "heads interleaved",
-    "Head h owns D/H neighboring columns, not every H-th one. In the reshape, n_heads comes before the columns of a "
-    "head.",
-)
-def _(X, n_heads):
-    B, T, D = X.shape
-    return X.reshape(B, T, D // n_heads, n_heads).permute(0, 3, 1, 2)
-
-
-@split_heads.mistake(
-    "heads not moved to the front",
-    "The columns are split as they should be. Now swap words and heads: a head becomes a dimension in front, like the "
-    "batch.",
-)
-def _(X, n_heads):
-    B, T, D = X.shape
-    return X.reshape(B, T, n_heads, D // n_heads)
-
-
-@split_heads.mistake(
-    "number and size of the heads exchanged",
-    "There are n_heads heads of D/H columns each: n_heads comes first in the reshape, D // n_heads after it.",
-)
-def _(X, n_heads):
-    B, T, D = X.shape
-    return X.reshape(B, T, D // n_heads, n_heads).transpose(1, 2)
-
-
-@split_heads.mistake(
-    "swapped before the reshape",
-    "Split the columns first, (B, T, H, D/H), then swap words and heads. The other way round mixes words and columns.",
-)
-def _(X, n_heads):
-    B, T, D = X.shape
-    return X.transpose(1, 2).reshape(B, n_heads, T, D // n_heads)
-
-
-@split_heads.mistake(
-    "each head lies on its side",
-    "Within a head a word should be a row, as everywhere: (B, H, T, D/H). The last two dimensions are exchanged here.",
-)
-def _(X, n_heads):
-    B, T, D = X.shape
-    return X.transpose(1, 2).reshape(B, n_heads, D // n_heads, T)
-
-
-@split_heads.mistake(
-    "heads before the batch", "The batch stays in front: (B, H, T, D/H). With torch.stack, that is dim=1 and not dim=0."
-)
-def _(X, n_heads):
-    size = X.shape[2] // n_heads
-    return torch.stack([X[:, :, h * size : (h + 1) * size] for h in range(n_heads)])
-
-
-for _dim in range(3):
-
-    @split_heads.mistake(
-        "torch.cat where torch.stack belongs",
-        "The heads are a dimension of their own: torch.stack makes it, dim=1. torch.cat only lengthens one that is "
-        "there already.",
-    )
-    def _(X, n_heads, dim=_dim):
-        return torch.cat(X.split(X.shape[2] // n_heads, dim=2), dim=dim)
-
-
-@split_heads.mistake(
-    "columns that are left over are dropped",
-    "Where D cannot be divided by the number of heads, a part of every word would be lost, and nobody would notice. "
-    "If D % n_heads is not 0, raise a ValueError.",
-)
-def _(X, n_heads):
-    size = X.shape[2] // n_heads
-    return torch.stack([X[:, :, h * size : (h + 1) * size] for h in range(n_heads)], dim=1)
+split_heads.patches("""
+one reshape, and no swap: T, n_heads, D // n_heads -> n_heads, T, D // n_heads && .transpose(1, 2) ->
+    It has the right shape and cuts the sentence, not the columns: memory lies word by word. Split the last dimension
+    in two first, then swap. See "A view is not a split".
+heads interleaved: n_heads, D // n_heads -> D // n_heads, n_heads && transpose(1, 2) -> permute(0, 3, 1, 2)
+    Head h owns D/H neighboring columns, not every H-th one. In the reshape, n_heads comes before the columns of a
+    head.
+heads not moved to the front: .transpose(1, 2) ->
+    The columns are split as they should be. Now swap words and heads: a head becomes a dimension in front, like the
+    batch.
+number and size of the heads exchanged: n_heads, D // n_heads -> D // n_heads, n_heads
+    There are n_heads heads of D/H columns each: n_heads comes first in the reshape, D // n_heads after it.
+swapped before the reshape:
+  | X.reshape(B, T, n_heads -> X.transpose(1, 2).reshape(B, n_heads, T && parts.transpose(1, 2) -> parts
+    Split the columns first, (B, T, H, D/H), then swap words and heads. The other way round mixes words and columns.
+each head lies on its side: transpose(1, 2) -> permute(0, 2, 3, 1)
+    Within a head a word should be a row, as everywhere: (B, H, T, D/H). The last two dimensions are exchanged here.
+heads before the batch: transpose(1, 2) -> permute(2, 0, 1, 3)
+    The batch stays in front: (B, H, T, D/H). With torch.stack, that is dim=1 and not dim=0.
+torch.cat where torch.stack belongs: parts.transpose(1, 2) -> torch.cat(parts.unbind(2), dim=0)
+  | parts.transpose(1, 2) -> torch.cat(parts.unbind(2), dim=1)
+  | parts.transpose(1, 2) -> torch.cat(parts.unbind(2), dim=2)
+    The heads are a dimension of their own: torch.stack makes it, dim=1. torch.cat only lengthens one that is
+    there already.
+columns that are left over are dropped:
+  | = torch.stack(X[:, :, : X.shape[2] // n_heads * n_heads].chunk(n_heads, dim=2), dim=1)
+    Where D cannot be divided by the number of heads, a part of every word would be lost, and nobody would notice.
+    If D % n_heads is not 0, raise a ValueError.
+""")
 
 
 # ---- merge_heads -------------------------------------------------------------------------------------------
@@ -145,71 +99,32 @@ def _(draw):
     ]
 
 
-@merge_heads.mistake(
-    "one reshape, and no swap",
-    "The shape is right, but a row is filled up with the next words of the same head. Swap heads and words first, "
-    'then reshape. See "A view is not a split".',
-)
+@merge_heads.answer
 def _(X):
     B, H, T, size = X.shape
-    return X.reshape(B, T, H * size)
+    words = X.transpose(1, 2)
+    return words.reshape(B, T, H * size)
 
 
-@merge_heads.mistake(
-    "heads interleaved",
-    "Each word should hold all columns of head 0, then all of head 1. Here the first columns of all heads come first.",
-)
-def _(X):
-    B, H, T, size = X.shape
-    return X.permute(0, 2, 3, 1).reshape(B, T, H * size)
-
-
-@merge_heads.mistake(
-    "swapped, and not joined",
-    "Words and heads are exchanged as they should be. Now make one dimension of the last two: reshape to (B, T, D).",
-)
-def _(X):
-    return X.transpose(1, 2)
-
-
-@merge_heads.mistake(
-    "heads added up",
-    "That mixes the heads and loses what each said. Put them side by side; mixing is the work of W^O, afterwards.",
-)
-def _(X):
-    return X.sum(1)
-
-
-@merge_heads.mistake(
-    "heads averaged", "Put them side by side: no number is lost. Mixing is the work of W^O, afterwards."
-)
-def _(X):
-    return X.mean(1)
-
-
-@merge_heads.mistake(
-    "heads one below the other",
-    "That makes a sentence of H*T words. Join along the columns, the last dimension: a word's parts stand in one row.",
-)
-def _(X):
-    return torch.cat(list(X.unbind(1)), dim=1)
-
-
-@merge_heads.mistake(
-    "heads joined along the batch",
-    "That makes H*B sentences. torch.cat joins along the first dimension unless told otherwise: dim=-1 joins columns.",
-)
-def _(X):
-    return torch.cat(list(X.unbind(1)))
-
-
-@merge_heads.mistake(
-    "the wrong two dimensions swapped",
-    "Swap words and heads, dimensions 1 and 2, so that the columns of a head stay together as the last one.",
-)
-def _(X):
-    B, H, T, size = X.shape
-    return X.transpose(2, 3).reshape(B, T, H * size)
+merge_heads.patches("""
+one reshape, and no swap: .transpose(1, 2) ->
+    The shape is right, but a row is filled up with the next words of the same head. Swap heads and words first,
+    then reshape. See "A view is not a split".
+heads interleaved: transpose(1, 2) -> permute(0, 2, 3, 1)
+    Each word should hold all columns of head 0, then all of head 1. Here the first columns of all heads come first.
+swapped, and not joined: .reshape(B, T, H * size) ->
+    Words and heads are exchanged as they should be. Now make one dimension of the last two: reshape to (B, T, D).
+heads added up: words.reshape(B, T, H * size) -> words.sum(2)
+    That mixes the heads and loses what each said. Put them side by side; mixing is the work of W^O, afterwards.
+heads averaged: words.reshape(B, T, H * size) -> words.mean(2)
+    Put them side by side: no number is lost. Mixing is the work of W^O, afterwards.
+heads one below the other: words.reshape(B, T, H * size) -> torch.cat(words.unbind(2), dim=1)
+    That makes a sentence of H*T words. Join along the columns, the last dimension: a word's parts stand in one row.
+heads joined along the batch: words.reshape(B, T, H * size) -> torch.cat(words.unbind(2))
+    That makes H*B sentences. torch.cat joins along the first dimension unless told otherwise: dim=-1 joins columns.
+the wrong two dimensions swapped: transpose(1, 2) -> transpose(2, 3)
+    Swap words and heads, dimensions 1 and 2, so that the columns of a head stay together as the last one.
+""")
 
 
 # ---- multi_head_attention ----------------------------------------------------------------------------------
@@ -267,163 +182,58 @@ def _layers(draw):
 multi_head_attention.cases(_layers)
 
 
-def _split(X, n_heads):
-    return X.reshape(*X.shape[:2], n_heads, -1).transpose(1, 2)
-
-
-def _merge(heads):
-    return heads.transpose(1, 2).flatten(2)
-
-
-def _weights(q, k):
-    return (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
-
-
-def _heads(X, Wq, Wk, Wv, n_heads):
-    """Queries, keys and values of all heads: (B, H, T, D/H) each."""
-    return [_split(X @ W, n_heads) for W in (Wq, Wk, Wv)]
-
-
-@multi_head_attention.mistake(
-    "no scaling", 'The scores are not divided by sqrt(D/H), so the softmax is too sure. See "sqrt(d) of what?".'
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    return _merge((q @ k.mT).softmax(-1) @ v) @ Wo
-
-
-@multi_head_attention.mistake(
-    "scaled by sqrt(D), the size of the model",
-    'A score adds up D/H products, the length of one head\'s query: divide by sqrt(D/H). See "sqrt(d) of what?".',
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    return _merge((q @ k.mT / math.sqrt(X.shape[2])).softmax(-1) @ v) @ Wo
-
-
-@multi_head_attention.mistake(
-    "divided by D/H, not by its root", "The typical score grows like the root of a head's length: divide by sqrt(D/H)."
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    return _merge((q @ k.mT / q.shape[-1]).softmax(-1) @ v) @ Wo
-
-
-@multi_head_attention.mistake(
-    "split by one reshape, and no swap",
-    "Each word hears only a part of the sentence: the reshape cuts it by words, not by columns. "
-    'See "A view is not a split".',
-)
+@multi_head_attention.answer
 def _(X, Wq, Wk, Wv, Wo, n_heads):
     B, T, D = X.shape
-    q, k, v = ((X @ W).reshape(B, n_heads, T, D // n_heads) for W in (Wq, Wk, Wv))
-    return (_weights(q, k) @ v).reshape(B, T, D) @ Wo
+    q, k, v = ((X @ W).reshape(B, T, n_heads, -1).transpose(1, 2) for W in (Wq, Wk, Wv))
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    heads = scores.softmax(-1) @ v
+    joined = heads.transpose(1, 2).reshape(B, T, D)
+    return joined @ Wo
 
 
-@multi_head_attention.mistake(
-    "merged by one reshape, and no swap",
-    "The heads are right, but on the way back words and heads must be swapped before they are joined: "
-    "(B, H, T, D/H), (B, T, H, D/H), (B, T, D).",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    return (_weights(q, k) @ v).reshape(X.shape) @ Wo
-
-
-@multi_head_attention.mistake(
-    "the heads attend to one another",
-    "After the reshape to (B, T, H, D/H) words and heads were not swapped, so each word compares its own heads, "
-    "and no word hears another.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = (X @ W for W in (Wq, Wk, Wv))
-    q, k, v = (part.reshape(*X.shape[:2], n_heads, -1) for part in (q, k, v))
-    return (_weights(q, k) @ v).flatten(2) @ Wo
-
-
-@multi_head_attention.mistake(
-    "heads interleaved",
-    "Head h owns D/H neighboring columns of the queries, keys and values, not every H-th one.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = ((X @ W).reshape(*X.shape[:2], -1, n_heads).permute(0, 3, 1, 2) for W in (Wq, Wk, Wv))
-    return (_weights(q, k) @ v).permute(0, 2, 3, 1).flatten(2) @ Wo
-
-
-@multi_head_attention.mistake(
-    "joined with the heads interleaved",
-    "The heads are right, but Wo wants all columns of head 0, then all of head 1: torch.cat of the heads, dim=-1, or "
-    "a swap and a reshape. A stack along the last dimension puts the first columns of all heads first.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    return (_weights(q, k) @ v).permute(0, 2, 3, 1).flatten(2) @ Wo
-
-
-@multi_head_attention.mistake(
-    "a single head", "It attends with all D columns at once: n_heads plays no part. Split before you attend."
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    return _weights(X @ Wq, X @ Wk) @ (X @ Wv) @ Wo
-
-
-@multi_head_attention.mistake("without W^O", 'The joined heads still have to be multiplied by Wo. See "What W^O does".')
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    return _merge(_weights(q, k) @ v)
-
-
-@multi_head_attention.mistake(
-    "softmax over the askers",
-    "Each query divides its own attention: the weights of one row, dim=-1, add up to one, not those of a column.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    return _merge((q @ k.mT / math.sqrt(q.shape[-1])).softmax(-2) @ v) @ Wo
-
-
-@multi_head_attention.mistake(
-    "softmax over the heads",
-    "Every head has weights of its own: they add up to one over the keys, dim=-1, not over the heads.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    return _merge((q @ k.mT / math.sqrt(q.shape[-1])).softmax(1) @ v) @ Wo
-
-
-@multi_head_attention.mistake(
-    "queries and keys exchanged", "Row i answers for word i: its query meets all keys, q @ k.mT, not k @ q.mT."
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    return _merge(_weights(k, q) @ v) @ Wo
-
-
-@multi_head_attention.mistake(
-    "keys where values belong", "Keys are only matched; what travels are the values: the weights meet v, from X @ Wv."
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, _ = _heads(X, Wq, Wk, Wv, n_heads)
-    return _merge(_weights(q, k) @ k) @ Wo
-
-
-@multi_head_attention.mistake(
-    "the matrices are transposed",
-    "A word is a row here, X @ Wq. Only nn.Linear and nn.MultiheadAttention store the transposed matrix.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq.T, Wk.T, Wv.T, n_heads)
-    return _merge(_weights(q, k) @ v) @ Wo.T
-
-
-@multi_head_attention.mistake(
-    "W^O transposed",
-    "The joined heads of a word are a row, too: they are multiplied by Wo as it is. Only nn.Linear and "
-    "nn.MultiheadAttention store the transposed matrix.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    return _merge(_weights(q, k) @ v) @ Wo.T
+multi_head_attention.patches("""
+no scaling: / math.sqrt(q.shape[-1]) ->
+    The scores are not divided by sqrt(D/H), so the softmax is too sure. See "sqrt(d) of what?".
+scaled by sqrt(D), the size of the model: q.shape[-1] -> D
+    A score adds up D/H products, the length of one head's query: divide by sqrt(D/H). See "sqrt(d) of what?".
+divided by D/H, not by its root: math.sqrt(q.shape[-1]) -> q.shape[-1]
+    The typical score grows like the root of a head's length: divide by sqrt(D/H).
+split by one reshape, and no swap:
+  | reshape(B, T, n_heads, -1).transpose(1, 2) -> reshape(B, n_heads, T, -1) && heads.transpose(1, 2) -> heads
+    Each word hears only a part of the sentence: the reshape cuts it by words, not by columns.
+    See "A view is not a split".
+merged by one reshape, and no swap: heads.transpose(1, 2) -> heads
+    The heads are right, but on the way back words and heads must be swapped before they are joined:
+    (B, H, T, D/H), (B, T, H, D/H), (B, T, D).
+the heads attend to one another: .transpose(1, 2) for -> for && heads.transpose(1, 2) -> heads
+    After the reshape to (B, T, H, D/H) words and heads were not swapped, so each word compares its own heads,
+    and no word hears another.
+heads interleaved:
+  | n_heads, -1).transpose(1, 2) -> -1, n_heads).permute(0, 3, 1, 2)
+  && heads.transpose(1, 2) -> heads.permute(0, 2, 3, 1)
+    Head h owns D/H neighboring columns of the queries, keys and values, not every H-th one.
+joined with the heads interleaved: heads.transpose(1, 2) -> heads.permute(0, 2, 3, 1)
+    The heads are right, but Wo wants all columns of head 0, then all of head 1: torch.cat of the heads, dim=-1, or
+    a swap and a reshape. A stack along the last dimension puts the first columns of all heads first.
+a single head: n_heads, -1 -> 1, -1
+    It attends with all D columns at once: n_heads plays no part. Split before you attend.
+without W^O: @ Wo ->
+    The joined heads still have to be multiplied by Wo. See "What W^O does".
+softmax over the askers: softmax(-1) -> softmax(-2)
+    Each query divides its own attention: the weights of one row, dim=-1, add up to one, not those of a column.
+softmax over the heads: softmax(-1) -> softmax(1)
+    Every head has weights of its own: they add up to one over the keys, dim=-1, not over the heads.
+queries and keys exchanged: q @ k.mT -> k @ q.mT
+    Row i answers for word i: its query meets all keys, q @ k.mT, not k @ q.mT.
+keys where values belong: @ v -> @ k
+    Keys are only matched; what travels are the values: the weights meet v, from X @ Wv.
+the matrices are transposed: X @ W) -> X @ W.T) && @ Wo -> @ Wo.T
+    A word is a row here, X @ Wq. Only nn.Linear and nn.MultiheadAttention store the transposed matrix.
+W^O transposed: @ Wo -> @ Wo.T
+    The joined heads of a word are a row, too: they are multiplied by Wo as it is. Only nn.Linear and
+    nn.MultiheadAttention store the transposed matrix.
+""")
 
 
 # ---- head_importance ---------------------------------------------------------------------------------------
@@ -444,142 +254,61 @@ def head_importance(X, Wq, Wk, Wv, Wo, n_heads):
 head_importance.cases(_layers)
 
 
-def _all_heads(X, Wq, Wk, Wv, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    return _weights(q, k) @ v
-
-
-def _without(heads, h, Wo):
-    """The output with head h silent."""
-    kept = torch.arange(heads.shape[1]).ne(h)[:, None, None]
-    return _merge(heads * kept.to(heads)) @ Wo
-
-
-def _moved(X, Wq, Wk, Wv, Wo, n_heads):
-    """Full output minus the output with each head silent in turn: (H, B, T, D)."""
-    heads = _all_heads(X, Wq, Wk, Wv, n_heads)
-    return torch.stack([_merge(heads) @ Wo - _without(heads, h, Wo) for h in range(n_heads)])
-
-
-@head_importance.mistake(
-    "the norm of what is left",
-    "That measures the output without the head. How far did the output move? Subtract it from the full output first, "
-    "then take the norm.",
-)
+@head_importance.answer
 def _(X, Wq, Wk, Wv, Wo, n_heads):
-    heads = _all_heads(X, Wq, Wk, Wv, n_heads)
-    return torch.stack([_without(heads, h, Wo).norm() for h in range(n_heads)])
-
-
-@head_importance.mistake(
-    "a difference of norms",
-    "First subtract the two outputs, entry by entry, then take the norm. Two different outputs may be equally long.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    heads = _all_heads(X, Wq, Wk, Wv, n_heads)
-    return torch.stack([(_merge(heads) @ Wo).norm() - _without(heads, h, Wo).norm() for h in range(n_heads)])
-
-
-@head_importance.mistake(
-    "measured before W^O",
-    "That is the size of what the head hears. What it writes into the output goes through its band of W^O, which may "
-    'enlarge it or drop it: see "What W^O does".',
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    return _all_heads(X, Wq, Wk, Wv, n_heads).pow(2).sum((0, 2, 3)).sqrt()
-
-
-@head_importance.mistake(
-    "silenced heads stay silent",
-    "From the second turn on, more than one head is missing. Begin each turn with all heads: work on a copy, made by "
-    ".clone().",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    heads, found = _all_heads(X, Wq, Wk, Wv, n_heads), []
-    silent = heads.clone()
+    B, T, D = X.shape
+    size, norms = D // n_heads, []
+    q, k, v = ((X @ W).reshape(B, T, n_heads, size).transpose(1, 2) for W in (Wq, Wk, Wv))
+    weights = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
+    joined = (weights @ v).transpose(1, 2).reshape(B, T, D)
+    full = joined @ Wo
     for h in range(n_heads):
-        silent = silent * torch.arange(n_heads).ne(h)[:, None, None].to(X)
-        found.append((_merge(heads) @ Wo - _merge(silent) @ Wo).norm())
-    return torch.stack(found)
+        columns = slice(h * size, (h + 1) * size)
+        silent = joined.clone()
+        silent[..., columns] = 0
+        left = silent @ Wo
+        moved = full - left
+        norms.append(moved.pow(2).sum().sqrt())
+    return torch.stack(norms)
 
 
-@head_importance.mistake(
-    "columns of W^O zeroed, not rows",
-    "The band of head h in Wo is rows: they meet what the head hears. A column of Wo holds one number of the output, "
-    "to which all heads contribute.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    output = _merge(_all_heads(X, Wq, Wk, Wv, n_heads)) @ Wo
-    return torch.stack([part.norm() for part in output.chunk(n_heads, dim=-1)])
-
-
-@head_importance.mistake(
-    "every H-th column silenced",
-    "Head h owns D/H neighboring columns of the joined heads, h*D/H to (h+1)*D/H - 1.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    joined = _merge(_all_heads(X, Wq, Wk, Wv, n_heads))
-    return torch.stack([(joined[..., h::n_heads] @ Wo[h::n_heads]).norm() for h in range(n_heads)])
-
-
-@head_importance.mistake(
-    "the query silenced, not the head",
-    "A head with a query of zeros is not silent: its scores are all equal, and it hears the average of all values. "
-    "Put zeros where its result stands, before Wo.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    moved = _weights(q, k) @ v - _weights(0 * q, k) @ v
-    return torch.stack([(moved[:, h] @ Wo[h * q.shape[-1] : (h + 1) * q.shape[-1]]).norm() for h in range(n_heads)])
-
-
-@head_importance.mistake("squared", "The Frobenius norm is the root of the sum of all squares: the root is missing.")
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    return _moved(X, Wq, Wk, Wv, Wo, n_heads).pow(2).sum((1, 2, 3))
-
-
-@head_importance.mistake(
-    "a mean where the sum belongs",
-    "The Frobenius norm is the root of the sum of all squares, over the whole batch: nothing is divided by a number of "
-    "entries.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    return _moved(X, Wq, Wk, Wv, Wo, n_heads).pow(2).mean((1, 2, 3)).sqrt()
-
-
-@head_importance.mistake(
-    "the absolute values added up",
-    "The Frobenius norm squares the entries, adds them up, and takes the root.",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    return _moved(X, Wq, Wk, Wv, Wo, n_heads).abs().sum((1, 2, 3))
-
-
-for _part, _over in {"word": (3,), "sentence": (2, 3)}.items():
-    for _join in (torch.sum, torch.mean):
-
-        @head_importance.mistake(
-            f"one norm for every {_part}",
-            "There is one norm for each head, over sentences, words and columns together: add up all squares, take one "
-            "root at the end. A sum or a mean of several norms is another number.",
-        )
-        def _(X, Wq, Wk, Wv, Wo, n_heads, over=_over, join=_join):
-            return join(_moved(X, Wq, Wk, Wv, Wo, n_heads).norm(dim=over).flatten(1), dim=1)
-
-
-@head_importance.mistake("no scaling", "The heads themselves are wrong: their scores are not divided by sqrt(D/H).")
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    parts = (q @ k.mT).softmax(-1) @ v @ Wo.reshape(n_heads, -1, Wo.shape[1])
-    return parts.pow(2).sum((0, 2, 3)).sqrt()
-
-
-@head_importance.mistake(
-    "scaled by sqrt(D), the size of the model",
-    "The heads themselves are wrong: a score adds up D/H products, so divide by sqrt(D/H).",
-)
-def _(X, Wq, Wk, Wv, Wo, n_heads):
-    q, k, v = _heads(X, Wq, Wk, Wv, n_heads)
-    weights = (q @ k.mT / math.sqrt(X.shape[2])).softmax(-1)
-    parts = weights @ v @ Wo.reshape(n_heads, -1, Wo.shape[1])
-    return parts.pow(2).sum((0, 2, 3)).sqrt()
+head_importance.patches("""
+the norm of what is left: full - left -> left
+    That measures the output without the head. How far did the output move? Subtract it from the full output first,
+    then take the norm.
+a difference of norms: moved.pow(2).sum().sqrt() -> full.norm() - left.norm()
+    First subtract the two outputs, entry by entry, then take the norm. Two different outputs may be equally long.
+measured before W^O: joined @ Wo -> joined && silent @ Wo -> silent
+    That is the size of what the head hears. What it writes into the output goes through its band of W^O, which may
+    enlarge it or drop it: see "What W^O does".
+silenced heads stay silent: joined.clone() -> joined
+    From the second turn on, more than one head is missing. Begin each turn with all heads: work on a copy, made by
+    .clone().
+columns of W^O zeroed, not rows: full - left -> full[..., columns]
+    The band of head h in Wo is rows: they meet what the head hears. A column of Wo holds one number of the output,
+    to which all heads contribute.
+every H-th column silenced: slice(h * size, (h + 1) * size) -> slice(h, None, n_heads)
+    Head h owns D/H neighboring columns of the joined heads, h*D/H to (h+1)*D/H - 1.
+the query silenced, not the head: columns] = 0 -> columns] = v[:, h].mean(1, keepdim=True)
+    A head with a query of zeros is not silent: its scores are all equal, and it hears the average of all values.
+    Put zeros where its result stands, before Wo.
+squared: .sqrt() ->
+    The Frobenius norm is the root of the sum of all squares: the root is missing.
+a mean where the sum belongs: .sum() -> .mean()
+    The Frobenius norm is the root of the sum of all squares, over the whole batch: nothing is divided by a number of
+    entries.
+the absolute values added up: moved.pow(2).sum().sqrt() -> moved.abs().sum()
+    The Frobenius norm squares the entries, adds them up, and takes the root.
+one norm for every word: moved.pow(2).sum().sqrt() -> moved.norm(dim=2).sum()
+  | moved.pow(2).sum().sqrt() -> moved.norm(dim=2).mean()
+    There is one norm for each head, over sentences, words and columns together: add up all squares, take one
+    root at the end. A sum or a mean of several norms is another number.
+one norm for every sentence: moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2)).sum()
+  | moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2)).mean()
+    There is one norm for each head, over sentences, words and columns together: add up all squares, take one
+    root at the end. A sum or a mean of several norms is another number.
+no scaling: / math.sqrt(q.shape[-1]) ->
+    The heads themselves are wrong: their scores are not divided by sqrt(D/H).
+scaled by sqrt(D), the size of the model: q.shape[-1] -> D
+    The heads themselves are wrong: a score adds up D/H products, so divide by sqrt(D/H).
+""")
