@@ -20,7 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from torch import Tensor, nn
 
 from experiments import record
-from tools import rules
+from tools import lab, rules
 from tools.run_lessons import (
     METADATA,
     NOTEBOOKS,
@@ -90,12 +90,14 @@ def test_the_notebooks_are_small():
     assert sum(sizes.values()) < rules.MAX_BYTES_TOGETHER
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=stem)
+@pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=stem)
 def test_links_between_files_lead_somewhere(path: Path):
-    """Links work in notebooks/ and in the learner's work/, which holds the lessons and nothing else."""
+    """In the repository, and among the learner's copies, where `make lab` moves them along."""
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", rules.markdown(read(path))):
-        assert target.startswith("../") or "/" not in target, f"{target} does not lead anywhere from work/"
-        assert (path.parent / target).exists(), f"a link to {target}, which does not exist"
+        leads_to = (path.parent / target).resolve()
+        assert leads_to.exists(), f"a link to {target}, which does not exist"
+        name = leads_to.relative_to(NOTEBOOKS.parent).as_posix()
+        assert lab.place(name) in lab.course_files(), f"a link to {target}, which `make lab` does not copy"
 
 
 # ---- each rule can fail ------------------------------------------------------------------------------------
@@ -444,7 +446,7 @@ def sections_of(notebook: nbformat.NotebookNode) -> dict[str, set[str]]:
 
 LINK = r"\[\d\d\]\(([^)]+\.ipynb)\), \*(.+?)\* \|"  # a cell of the tables: lesson, section
 LECTURE = {item: place for item, *place in re.findall(rf"^\| ([\w^ ]+) \|.*\| {LINK}$", PLACES, re.MULTILINE)}
-IDEAS = re.findall(rf"^\| ([^|]+) \| {LINK} (?:`([\w.]+)`)? \|$", PLACES, re.MULTILINE)
+IDEAS = re.findall(rf"^\| ([^|]+) \| {LINK} (?:`([\w.]+)` )?\|$", PLACES, re.MULTILINE)
 
 
 @pytest.mark.parametrize("item", FIGURES + FORMULAS)
