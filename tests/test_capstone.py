@@ -195,6 +195,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.slow
 def test_the_solved_file_passes(tmp_path):
     assert "○ attention" in str(checks.progress())
     result = checks.capstone(FILE)
@@ -205,6 +206,7 @@ def test_the_solved_file_passes(tmp_path):
     assert result._repr_html_().startswith("<pre")
 
 
+@pytest.mark.slow
 def test_post_norm_learns_too(write, monkeypatch):
     monkeypatch.setattr(training, "GOOD", 0.3)  # here the beginning of learning is enough
     monkeypatch.setattr(training, "ENOUGH", 0.2)
@@ -672,6 +674,7 @@ def test_an_import_that_never_ends_is_cut_off(write, monkeypatch, body: str):
     assert result.passed is False and "had not ended" in str(result)
 
 
+@pytest.mark.slow
 def test_endless_loops_in_a_part_are_cut_off(write, monkeypatch):
     monkeypatch.setattr(parts, "SECONDS", 0.3)
     monkeypatch.setattr("utils.checks.engine.check.SECONDS", 0.3)

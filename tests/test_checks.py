@@ -825,6 +825,7 @@ def test_progress_is_kept_and_forgotten(progress_file):
     assert "○ scores" in str(checks.progress()) and not progress_file.exists()
 
 
+@pytest.mark.slow
 def test_two_writers_lose_no_note(progress_file, tmp_path):
     checks.reset()
     there = {"TRANSFORMER_COURSE_PROGRESS": str(progress_file)}

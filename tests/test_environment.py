@@ -18,6 +18,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from tools.lock import CUDA, MACHINES, PYTHONS, direct_names, pinned, read_lock, version
+from utils import load_translator
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = read_lock()
@@ -141,9 +142,22 @@ def test_make_lists_its_commands_and_refuses_a_wrong_python(tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
-def test_the_links_of_the_readme_lead_somewhere():
+PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "data/README.md", "notebooks/README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_links_of_a_page_lead_somewhere(page: str):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", (ROOT / page).read_text())
+    assert not [link for link in links if not ((ROOT / page).parent / link).exists()]
+
+
+def test_every_lesson_is_in_the_readmes_table():
     readme = (ROOT / "README.md").read_text()
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", readme)
-    assert not [link for link in links if not (ROOT / link).exists()]
-    for lesson in (ROOT / "notebooks").glob("*.ipynb"):
-        assert f"notebooks/{lesson.name}" in links, f"{lesson.name} is missing from the table of lessons"
+    rows = re.findall(r"^\| (\d\d) \| \[[^\]]+\]\(notebooks/(.+)\) \| .+\? \|$", readme, re.MULTILINE)
+    assert rows == [(path.name[:2], path.name) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+
+
+def test_the_readmes_translation_is_what_the_command_prints():
+    readme = (ROOT / "README.md").read_text()
+    text, printed = re.search(r'-m utils.translate "(.+)"\n(.+)\n', readme).groups()
+    assert load_translator(device="cpu").translate(text) == printed

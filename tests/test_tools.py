@@ -365,6 +365,7 @@ def stored(answer: int) -> nbformat.NotebookNode:
     return new_notebook(cells=[new_markdown_cell("# One"), cell], metadata=run_lessons.METADATA)
 
 
+@pytest.mark.slow
 def test_strict_nbval_sees_a_wrong_number_and_nothing_else(tmp_path):
     (tmp_path / "tests").mkdir()
     shutil.copy(ROOT / "conftest.py", tmp_path)

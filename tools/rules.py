@@ -10,16 +10,6 @@ from nbformat import NotebookNode
 
 from tools.run_lessons import METADATA, PICTURES, PLAY, WIDGET, alt_text
 
-LESSONS = (
-    "01_sequence_models",
-    "02_self_attention",
-    "03_matrix_parallelization",
-    "04_multi_head",
-    "05_positional_encoding",
-    "06_seq2seq_with_attention",
-    "07_transformer",
-    "08_translation",
-)
 IGNORED = "nbval-ignore-output"
 
 MAX_LINES = 30  # of a code cell

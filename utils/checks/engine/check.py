@@ -31,10 +31,12 @@ import re
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from pkgutil import iter_modules
 
 import torch
 from torch import Tensor
 
+import utils
 from utils.checks.engine import patches, record
 from utils.checks.engine.cases import Draw, copy, each_tensor, in_double, needs_gradient, show, strided
 from utils.checks.engine.compare import changed, close, difference, error_problem, same, tensors_in
@@ -47,9 +49,10 @@ from utils.checks.engine.running import WALL, Allowance, Call, Ledger, NoThread,
 SECONDS = 2.0  # of computing, for all cases together
 TWO_SLIPS = 0.3  # the same, to look for two mistakes at once
 SDPA = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward", "_native_multi_head_attention"})
-# So is the course's own package.
-COURSE = frozenset({"utils.attention.", "utils.positional.", "utils.transformer.", "utils.recurrent.", "utils.loss."})
-COURSE |= {"utils.trainer.", "utils.training.", "utils.batching.", "utils.decoding."}
+# So is the course's own package, whichever of its modules.
+COURSE = frozenset(
+    f"utils.{module.name}." for module in iter_modules(utils.__path__) if module.name not in ("checks", "figures")
+)
 
 
 def exercise(
