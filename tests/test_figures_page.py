@@ -63,7 +63,7 @@ def stored(output) -> dict:
 def test_show_gives_a_picture_and_a_caption(outputs):
     figures.show(bars(), **WORDS)
     (picture, metadata), (caption, _) = outputs
-    assert metadata["image/png"] == {"alt": WORDS["alt"], "width": 300}
+    assert metadata["image/png"]["alt"] == WORDS["alt"] and 250 < metadata["image/png"]["width"] <= 320  # for 3 inches
     assert "<b>Figure 2.3.</b> Warm &lt; hot &amp; cold." in caption["text/html"]
     assert f"</summary>{WORDS['alt']}</details>" in caption["text/html"]
     assert not plt.get_fignums()  # or the notebook would show the figure once more
@@ -71,9 +71,17 @@ def test_show_gives_a_picture_and_a_caption(outputs):
 
 def test_a_picture_is_sharp_and_cut_to_a_palette(outputs):
     figures.show(bars(), **WORDS)
-    picture = Image.open(io.BytesIO(base64.b64decode(outputs[0][0]["image/png"])))
-    assert (picture.mode, picture.size) == ("P", (600, 400))
+    data, metadata = outputs[0]
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert picture.mode == "P" and picture.width // 2 == metadata["image/png"]["width"]
     assert len(outputs[0][0]["image/png"]) < 12_000
+
+
+def test_a_label_beyond_the_edge_is_not_cut_off(outputs):
+    ax = bars()
+    ax.text(5, 0.5, "far out")
+    figures.show(ax, **WORDS)
+    assert outputs[0][1]["image/png"]["width"] > 400
 
 
 def test_a_diagram_is_a_drawing_too(outputs):

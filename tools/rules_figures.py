@@ -108,7 +108,7 @@ def sharp_and_small(notebook: NotebookNode) -> list[str]:
                 continue
             header = base64.b64decode(data[:80])
             width, kind = struct.unpack(">I", header[16:20])[0], header[25]  # the IHDR chunk
-            if kind != 3 or width != 2 * output.metadata.get("image/png", {}).get("width", 0):
+            if kind != 3 or width // 2 != output.metadata.get("image/png", {}).get("width"):
                 found.append(
                     f"cell {index} has a picture that figures.show did not make: no palette, or not twice as sharp"
                 )

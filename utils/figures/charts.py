@@ -18,7 +18,7 @@ def heatmap(matrix, rows, columns, ax=None, title="", xlabel="", ylabel="", limi
     import seaborn as sns
 
     matrix, bar = as_array(matrix), decimals is None or (ax is None and decimals > 0)
-    ax = ax or plt.subplots(figsize=(4.2, 3.4))[1]
+    ax = ax or plt.subplots(figsize=(4.2, 3.4), layout="compressed")[1]  # for squares
     sns.heatmap(
         matrix, ax=ax, vmin=limits[0], vmax=limits[1], cmap=cmap or ("Purples" if limits[0] == 0 else "PuOr"),
         annot=decimals is not None, fmt=f".{decimals or 0}f", annot_kws={"size": 11}, cbar=bar,

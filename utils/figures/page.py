@@ -27,7 +27,11 @@ def show(figure, *, caption: str, alt: str, number: str = "") -> None:
     into the cell, without formulas: the cell may be run again, and a second language takes their place.
     """
     figure = figure.figure
-    _display(_pictures(figure), caption_html(number, caption, alt, f"<script>{SCRIPTS['alt']}</script>"), figure, alt)
+    diagram = figure.get_layout_engine() is None  # a sheet of `canvas`: a drawing, too, and not cut at its edges
+    picture = _png(figure) if diagram else _png(figure, bbox_inches="tight")
+    script = f"<script>{SCRIPTS['alt']}</script>"
+    _display(picture, caption_html(number, caption, alt, script), alt, svg(figure) if diagram else None)
+    _close(figure)
 
 
 def explore(
@@ -47,7 +51,7 @@ def explore(
     for state in itertools.product(*values):
         figure = draw(*state).figure
         if state == start:
-            still = figure, _pictures(figure, drawing=False)
+            still = _png(figure)
         drawing = re.sub(r' xmlns[^ ]*"', "", svg(figure, f"figure-{number}-")).replace('"', "'")
         for shapes in re.findall(r"<defs>(.*?)</defs>", drawing):
             letters |= dict.fromkeys(re.split(r"(?=<path id|<clipPath id)", shapes))
@@ -69,7 +73,7 @@ def explore(
     }
     stored = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
     script = f'<script type="application/json" class="frames">{stored}</script>\n<script>{SCRIPTS["explore"]}</script>'
-    _display(still[1], caption_html(number, caption, alt, script), still[0], alt)
+    _display(still, caption_html(number, caption, alt, script), alt)
 
 
 def spot(ax, x, y, width, height, value: int, choice: int = 0) -> None:
@@ -116,16 +120,12 @@ def _slides(values: Sequence) -> bool:
     return len(values) > 5 and not any(isinstance(value, str) for value in values)
 
 
-def _pictures(figure, drawing: bool | None = None) -> dict[str, str]:
-    """A PNG of twice the page's pixels, in 128 colors, and for a diagram (a sheet of `canvas`) a drawing, too."""
+def _png(figure, **how):
+    """A picture with twice the page's pixels, in 128 colors (a PIL image)."""
     from PIL import Image
 
-    picture, file = Image.open(io.BytesIO(_saved(figure, format="png", dpi=2 * PIXELS))), io.BytesIO()
-    picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
-    pictures = {"image/png": base64.b64encode(file.getvalue()).decode()}
-    if drawing is None:
-        drawing = figure.get_layout_engine() is None
-    return pictures | ({"image/svg+xml": svg(figure)} if drawing else {})
+    file = io.BytesIO(_saved(figure, format="png", dpi=2 * PIXELS, **how))
+    return Image.open(file).convert("RGB").quantize(128, dither=Image.Dither.NONE)
 
 
 def _saved(figure, rc: dict | None = None, **how) -> bytes:
@@ -138,14 +138,17 @@ def _saved(figure, rc: dict | None = None, **how) -> bytes:
     return file.getvalue()
 
 
-def _display(pictures: dict, caption: str, figure, alt: str) -> None:
+def _display(picture, caption: str, alt: str, drawing: str | None = None) -> None:
     from IPython.display import HTML, display
 
-    width = round(PIXELS * figure.get_size_inches()[0])
-    metadata = {kind: {"alt": alt, "width": width} for kind in pictures}
-    display(pictures | {"text/plain": f"<Figure: {alt}>"}, metadata=metadata, raw=True)
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    data = {"image/png": base64.b64encode(file.getvalue()).decode(), "text/plain": f"<Figure: {alt}>"}
+    metadata = {"image/png": {"alt": alt, "width": picture.width // 2}}
+    if drawing:
+        data["image/svg+xml"], metadata["image/svg+xml"] = drawing, {"alt": alt}
+    display(data, metadata=metadata, raw=True)
     display(HTML(caption))
-    _close(figure)
 
 
 def _close(figure) -> None:
