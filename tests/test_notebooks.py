@@ -21,7 +21,18 @@ from torch import Tensor, nn
 
 from experiments import record
 from tools import rules
-from tools.run_lessons import METADATA, NOTEBOOKS, PLAY, TEXT, WIDGET, differences, notebook_of, read_twin, twins
+from tools.run_lessons import (
+    METADATA,
+    NOTEBOOKS,
+    PLAY,
+    TEXT,
+    WIDGET,
+    as_jupytext_writes,
+    differences,
+    notebook_of,
+    read_twin,
+    twins,
+)
 from utils import checks
 
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -60,6 +71,12 @@ def test_twin_and_notebook_agree(path: Path):
     # JupyterLab, opened in the root, refuses a pair whose headers differ when the notebook is the newer file.
     header = jupytext.read(twin, fmt="md:myst").metadata["kernelspec"]
     assert header == read(path).metadata["kernelspec"], f"kernelspec in {twin.name}: {header}"
+
+
+@pytest.mark.parametrize("twin", twins(), ids=lambda twin: str(twin.relative_to(TEXT)))
+def test_a_twin_is_what_jupytext_writes(twin: Path):
+    """To the byte: a lesson that is opened and saved through jupytext changes only where the hand changed it."""
+    assert twin.read_bytes() == as_jupytext_writes(twin).encode(), "call `python tools/run_lessons.py --format`"
 
 
 def test_every_twin_has_its_notebook_and_every_lesson_a_known_name():

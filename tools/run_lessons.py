@@ -3,10 +3,12 @@
     python tools/run_lessons.py             every lesson and every solution
     python tools/run_lessons.py 02 08       only these (the beginning of a name is enough)
     python tools/run_lessons.py --check     only say whether twins and notebooks agree
+    python tools/run_lessons.py --format    run nothing: only write the twins as jupytext writes them
 
 The twin of `notebooks/02_name.ipynb` is `notebooks/text/02_name.md` (MyST Markdown, jupytext): it is
 what a maintainer edits and reviews. Each twin runs from top to bottom in a fresh kernel whose folder is
-`notebooks/`. Where a cell fails, it is shown and no file is written.
+`notebooks/`. Where a cell fails, it is shown and no file is written. A twin is stored byte for byte as
+jupytext writes it: saving its notebook in JupyterLab then changes only what the hand changed.
 """
 
 import argparse
@@ -67,6 +69,20 @@ def read_twin(twin: Path) -> NotebookNode:
     for index, cell in enumerate(notebook.cells):
         cell.id = f"{twin.stem[:50].replace('.', '-')}-{index:03d}"
     return notebook
+
+
+def as_jupytext_writes(twin: Path) -> str:
+    """The text of a twin in jupytext's own style, as JupyterLab saves it once a kernel has run."""
+    notebook = jupytext.read(twin, fmt="md:myst")
+    notebook.metadata.language_info = nbformat.from_dict({"name": "python", "pygments_lexer": "ipython3"})
+    return jupytext.writes(notebook, fmt="md:myst")
+
+
+def format_twin(twin: Path) -> None:
+    """Store a twin as jupytext writes it; the cells stay as they are."""
+    text = as_jupytext_writes(twin)
+    if text != twin.read_text(encoding="utf-8"):
+        replace(twin, text)
 
 
 def run_notebook(notebook: NotebookNode, folder: Path = NOTEBOOKS) -> NotebookNode:
@@ -150,11 +166,11 @@ def differences(twin: NotebookNode, notebook: NotebookNode) -> list[str]:
     return found
 
 
-def write(notebook: NotebookNode, path: Path) -> None:
-    """Write a notebook under a temporary name, then rename it: what was there stays whole till then."""
+def replace(path: Path, text: str) -> None:
+    """Write a file under a temporary name, then rename it: what was there stays whole till then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
     os.replace(temporary, path)
 
 
@@ -164,6 +180,8 @@ def check(chosen: list[Path]) -> int:
     for twin in chosen:
         path = notebook_of(twin)
         lines = differences(read_twin(twin), nbformat.read(path, 4)) if path.exists() else ["there is no notebook yet"]
+        if twin.read_text(encoding="utf-8") != as_jupytext_writes(twin):
+            lines.append("its twin is not what jupytext writes: call `python tools/run_lessons.py --format`")
         for line in lines:
             print(f"{path.relative_to(ROOT)}: {line}")
         found += len(lines)
@@ -174,10 +192,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="beginnings of lesson names, such as 02")
     parser.add_argument("--check", action="store_true", help="run nothing: compare twins with notebooks")
+    parser.add_argument("--format", action="store_true", help="run nothing: write the twins as jupytext writes them")
     args = parser.parse_args()
     chosen = twins(args.names)
     if args.check:
         return int(check(chosen) > 0)
+    for twin in chosen:
+        format_twin(twin)
+    if args.format:
+        return 0
 
     os.environ["OMP_NUM_THREADS"] = "1"  # what `make test` gives a lesson: sums in the same order
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel before the user's own
@@ -191,7 +214,7 @@ def run_and_store(twin: Path) -> bool:
     """Run one twin and write its notebook; where a cell fails, say so and write nothing."""
     path, start = notebook_of(twin), time.monotonic()
     try:
-        write(run_notebook(read_twin(twin)), path)
+        replace(path, nbformat.writes(run_notebook(read_twin(twin))) + "\n")
     except LessonError as error:
         print(f"{path.relative_to(ROOT)}: not written, {error}", file=sys.stderr)
         return False

@@ -148,3 +148,12 @@ def training_without_bleu(arguments: list[str]) -> int:
     """`python -m utils.training`, with checks on dev that take no time."""
     training.evaluate = lambda *_, **__: {"bleu": 0.0}
     return training.main(arguments)
+
+
+def noting(name: str, times: int) -> None:
+    """Note tries of two exercises of lesson 02; the one that has this name is passed."""
+    from utils.checks.engine import record
+
+    for _ in range(times):
+        for each in ("scores", "attend"):
+            record.note("lesson02", each, each == name)

@@ -10,8 +10,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from utils.checks.cases import Draw, show
-from utils.checks.exercise import difference, exercise
+from utils.checks.engine import Draw, difference, exercise, show
 from utils.tokenizer import EOS
 
 # ---- token_batches -----------------------------------------------------------------------------------------

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from utils.checks import capstone_parts as parts
-from utils.checks import capstone_training as training
-from utils.checks import record
-from utils.checks.capstone_parts import Mine, Missing, Wrong
-from utils.checks.result import MARKS, Result
-from utils.checks.running import Raised, TimeUp, call
+from utils.checks.capstone import parts, training
+from utils.checks.capstone.parts import Mine, Missing, Wrong
+from utils.checks.engine import record
+from utils.checks.engine.check import no_thread
+from utils.checks.engine.result import MARKS, Result
+from utils.checks.engine.running import Allowance, NoThread, Raised, call
 
 IMPORT_SECONDS = 10.0
 MODULE = "_my_transformer"  # the name under which the learner's file is loaded, anew each time
@@ -123,6 +123,8 @@ def capstone(path: str | os.PathLike, seed: int | None = None, steps: int = trai
             return Result(None, f"capstone: not attempted yet. {missing}\n\nNext: {PARTS[0].task}")
         except Wrong as wrong:
             return Result(False, f"capstone: {wrong}\n\nNext: mend this, save the file, and run this cell again.")
+        except NoThread as error:
+            return Result(None, f"capstone: {no_thread(error)}")
         finally:
             torch.set_num_threads(threads)
             torch.set_default_dtype(dtype)
@@ -164,10 +166,11 @@ def load(file: Path) -> Mine:
     run_it.__wrapped__ = mine.file
     kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        done = call(run_it, (), IMPORT_SECONDS).outcome
+        called = call(run_it, (), Allowance(IMPORT_SECONDS))
     finally:
         sys.dont_write_bytecode = kept
-    if isinstance(done, Raised) and done.kind is TimeUp:
+    done = called.outcome
+    if called.timed_out:
         raise Wrong(
             f"reading {file.name} had not ended after {IMPORT_SECONDS:.0f} seconds. It should only define functions "
             'and classes; what it tries out belongs under if __name__ == "__main__":'
@@ -222,6 +225,8 @@ def examined(part: Part, mine: Mine, seed: int) -> tuple[bool | None, str]:
     except Wrong as wrong:
         record.note("capstone", part.name, False)
         return False, str(wrong)
+    except NoThread:
+        raise
     except Exception as error:  # whatever a learner hands in, the check answers
         return False, f"it does something that this check did not think of ({type(error).__name__}: {error})."
     record.note("capstone", part.name, True)

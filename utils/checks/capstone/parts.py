@@ -6,17 +6,17 @@ GELU, how matrices are stored), what is tested is what every right answer has in
 
 import inspect
 import re
-import time
 import types
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from utils.checks import capstone_oracles as oracles
-from utils.checks.capstone_oracles import FORBIDDEN
-from utils.checks.exercise import Check, difference, is_stub
-from utils.checks.running import Raised, TimeUp, call
+from utils.checks.capstone import oracles
+from utils.checks.capstone.oracles import FORBIDDEN
+from utils.checks.engine import Check, difference
+from utils.checks.engine.handed_in import is_stub
+from utils.checks.engine.running import Allowance, Raised, call
 
 SECONDS = 10.0  # for one part
 
@@ -41,7 +41,7 @@ class Mine:
         self.start()
 
     def start(self) -> None:
-        self.deadline = time.monotonic() + SECONDS
+        self.allowance = Allowance(SECONDS)
 
     def get(self, name: str):
         """The learner's function or class of this name."""
@@ -66,14 +66,14 @@ class Mine:
             return function(*arguments)
 
         guarded.__wrapped__ = self.file
-        done = call(guarded, (), self.deadline - time.monotonic(), forbidden)
+        done = call(guarded, (), self.allowance, forbidden)
         if done.forbidden:
             raise Wrong(f"{what} calls {done.forbidden[0]}, and that is what you are asked to build here.")
         if not isinstance(done.outcome, Raised):
             return done.outcome
         if done.outcome.kind is NotImplementedError:
             raise Missing
-        if done.outcome.kind is TimeUp:
+        if done.timed_out:
             raise Wrong(f"{what} had not finished in time: is there a loop that never ends?")
         raise Wrong(f"{what} stopped with {done.outcome.with_line()}")
 
