@@ -135,13 +135,19 @@ def is_progress_bar(output: NotebookNode) -> bool:
 
 
 def picture_metadata(cell: NotebookNode, output: NotebookNode) -> dict:
-    """The alt text of the cell, repeated for each picture of an output: where nbconvert looks for it."""
+    """What `figures.show` says of its pictures, else the alt text of the cell, repeated for each picture."""
+    if any("alt" in about for about in output.metadata.values()):
+        return output.metadata
     alt = alt_text(cell)
     return {kind: {"alt": alt} for kind in output.data if kind in PICTURES} if alt else {}
 
 
 def alt_text(cell: NotebookNode) -> str:
-    """The alt text that the twin gives a figure cell (`mystnb: image: alt:`), or an empty string."""
+    """The alt text that the cell's call of `figures.show` or its twin (`mystnb: image: alt:`) gives, or nothing."""
+    for output in cell.get("outputs", ()):
+        for about in output.get("metadata", {}).values():
+            if isinstance(about, dict) and about.get("width"):  # only `figures.show` says how wide
+                return about["alt"]
     return " ".join(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "").split())
 
 
