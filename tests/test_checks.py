@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import random
 import re
 import sys
 import threading
@@ -512,6 +513,46 @@ def test_two_slips_are_named_where_no_single_one_fits():
     said = str(checks.lesson02.self_attention_loop(stops_at_first))
     assert "it stopped with RuntimeError" in said
     assert "two slips: no scaling; the matrices are transposed." in said
+
+
+def stands_out(check: Check, code) -> bool:
+    """Whether these slips together make something wrong that no single mistake makes."""
+    cases = check.draw_cases(Draw(0))
+    made = [(case, engine._outcome(code, case), engine._outcome(check.oracle, case)) for case in cases]
+    wrong = not all(check._alike(got, wanted) for _, got, wanted in made)
+    return wrong and not any(check._made_by(mistake.code, made) for mistake in check.mistakes)
+
+
+@pytest.mark.parametrize("lesson", ["lesson02", "lesson03", "lesson04", "lesson08"])
+@pytest.mark.parametrize("at_most", [40, pytest.param(None, marks=pytest.mark.slow, id="all")])
+def test_two_slips_at_once_are_named(lesson: str, at_most: int | None):
+    those = [check for check in checks.EXERCISES.values() if check.lesson == lesson]
+    found = [(check, *pair) for check in those for pair in patches.pairs(check.mistakes)]
+    found = random.Random(0).sample(found, at_most or len(found))
+    unnamed, n = [], 0
+    for check, one, other, code in found:
+        text = check.examine(code, 0)[1]
+        if "never ends" not in text and stands_out(check, code):
+            n += 1
+            if f"two slips: {one.name}; {other.name}." not in text:
+                unnamed.append(f"{check.name}: {one.name}; {other.name}")
+    assert n >= len(found) / 2 and len(unnamed) <= 0.2 * n, f"{len(unnamed)} of {n}: {unnamed}"
+
+
+def test_a_missing_error_is_named_beside_a_wrong_value():
+    """The case that is printed has a wrong value, and the ValueError of another case is set aside only at first."""
+
+    def unsorted_and_silent(lengths, max_tokens):
+        batches = []
+        for i, length in enumerate(lengths):
+            if batches and (len(batches[-1]) + 1) * length <= max_tokens:
+                batches[-1].append(i)
+            else:
+                batches.append([i])
+        return batches
+
+    said = str(checks.lesson08.token_batches(unsorted_and_silent))
+    assert "two slips: a sentence that is too long gets a batch of its own; not sorted, though the newest" in said
 
 
 def test_slips_that_go_on_for_ever_together_are_cut_off(monkeypatch):

@@ -233,28 +233,31 @@ class Check:
         """The mistake whose outcomes equal the learner's, where they somewhere differ from the right ones.
 
         If the case that is printed, number `at`, has a wrong value, then a missing ValueError, and cases on which the
-        learner's function stops, are other mistakes: they are set aside. If no mistake fits, two at once are tried.
+        learner's function stops, are other mistakes: they are set aside, until one for the values is found. If no
+        mistake fits all there is, two at once are tried.
         """
         value = not isinstance(calls[at].outcome, Raised) and not isinstance(expected[at], Raised)
         triples = [(case, done.outcome, wanted) for case, done, wanted in zip(cases, calls, expected, strict=False)]
         triples = [triples[at], *triples[:at], *triples[at + 1 :]]  # where most mistakes are ruled out at once
-        if value:
-            triples = [t for t in triples if not isinstance(t[1], Raised) and not isinstance(t[2], Raised)]
+        values = [t for t in triples if not value or not isinstance(t[1], Raised) and not isinstance(t[2], Raised)]
 
-        def two_slips() -> str:
+        def two_slips(wanted: list[tuple], known: str = "") -> str:
             for one, other, code in patches.pairs(self.mistakes):
-                if self._made_by(code, triples):
+                if known in ("", one.name, other.name) and self._made_by(code, wanted):
                     return _two_told(one, other)
             return ""
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for mistake in self.mistakes:
-                if self._made_by(mistake.code, triples):
-                    return _told(mistake)
+            single = next((mistake for mistake in self.mistakes if self._made_by(mistake.code, values)), None)
+            if single and (len(values) == len(triples) or self._made_by(single.code, triples)):
+                return _told(single)
             # What two patches make together may go on for ever: it gets a thread and a limit, too.
-            found = call(two_slips, (), Allowance(TWO_SLIPS)).outcome
-        return "" if isinstance(found, Raised) else found
+            arguments = (triples, single.name) if single else (values,)
+            found = call(two_slips, arguments, Allowance(TWO_SLIPS)).outcome
+        if found and not isinstance(found, Raised):
+            return found
+        return _told(single) if single else ""
 
     def _made_by(self, code: Callable, triples: list[tuple]) -> bool:
         wrong = False

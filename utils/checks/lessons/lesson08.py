@@ -3,15 +3,12 @@
 import math
 import numbers
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
-from itertools import product
 
 import torch
 from torch import Tensor
 
-from utils.checks.engine import Draw, difference, exercise, show
-from utils.tokenizer import EOS
+from utils.checks.engine import Draw, difference, exercise, say, show
+from utils.tokenizer import EOS  # noqa: F401 (patches use it)
 
 # ---- token_batches -----------------------------------------------------------------------------------------
 
@@ -58,34 +55,37 @@ def _not_batches_of_indices(got, n: int) -> str:
         return difference([], got)
     for batch in got:
         if not isinstance(batch, (list, tuple)):
-            return f"a list of lists is wanted, one for each batch, and one of yours is {show(batch)}."
+            return say("a list of lists is wanted, one for each batch, and one of yours is {batch}.", batch=show(batch))
         if not batch:
-            return "one of the batches is empty."
+            return say("one of the batches is empty.")
         for i in batch:
             if not isinstance(i, numbers.Integral):
-                return f"the indices should be plain numbers (int), and one of yours is a {type(i).__name__}."
+                kind = type(i).__name__
+                return say("the indices should be plain numbers (int), and one of yours is a {kind}.", kind=kind)
             if not 0 <= i < n:
-                return f"there is no sentence {show(i)}: the indices of {n} sentences are 0 to {n - 1}."
+                there = {"i": show(i), "n": n, "last": n - 1}
+                return say("there is no sentence {i}: the indices of {n} sentences are 0 to {last}.", **there)
     return ""
 
 
 def _not_a_fair_deal(got, lengths, max_tokens) -> str:
     found = Counter(i for batch in got for i in batch)
     for i in range(len(lengths)):
-        if found[i] != 1:
-            return (
-                f"index {i} stands in {'no batch' if not found[i] else f'{found[i]} places'}; each should stand in one."
-            )
+        if not found[i]:
+            return say("index {i} stands in no batch; each should stand in one.", i=i)
+        if found[i] > 1:
+            return say("index {i} stands in {n} places; each should stand in one.", i=i, n=found[i])
     for batch in got:
-        longest = max(lengths[i] for i in batch)
-        if len(batch) * longest > max_tokens:
-            return (
-                f"batch {show(batch)} is too large: {len(batch)} rows, as wide as the longest, "
-                f"{len(batch)} * {longest} = {len(batch) * longest} > {max_tokens}."
+        rows, longest = len(batch), max(lengths[i] for i in batch)
+        if rows * longest > max_tokens:
+            return say(
+                "batch {batch} is too large: {rows} rows, as wide as the longest, {rows} * {longest} = {all} > {most}.",
+                **{"batch": show(batch), "rows": rows, "longest": longest, "all": rows * longest, "most": max_tokens},
             )
     fewest = token_batches.oracle(lengths, max_tokens)
     if len(got) > len(fewest):
-        return f"{len(got)} batches, and {len(fewest)} are enough, for example {show(fewest)}."
+        numbers_of = {"n": len(got), "fewest": len(fewest), "example": show(fewest)}
+        return say("{n} batches, and {fewest} are enough, for example {example}.", **numbers_of)
     return ""
 
 
@@ -94,138 +94,57 @@ def _(batches):
     return sorted(sorted(batch) for batch in batches)
 
 
-def _packed(lengths, fits: Callable[[list, int], bool], order=None) -> list[list[int]]:
-    """Indices in groups, a new group where fits(group, i) is false; no sentence is refused."""
-    batches = []
-    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]) if order is None else order:
-        if batches and fits(batches[-1], i):
-            batches[-1].append(i)
-        else:
-            batches.append([i])
-    return batches
-
-
-def _refuse(lengths, max_tokens):
-    if any(length > max_tokens for length in lengths):
-        raise ValueError("too long")
-
-
-@token_batches.mistake(
-    "a sentence that is too long gets a batch of its own",
-    "That batch is over the budget already. The lesson's own version does the same; "
-    "yours should raise a ValueError that says so.",
-)
+@token_batches.answer
 def _(lengths, max_tokens):
-    return _packed(lengths, lambda batch, i: (len(batch) + 1) * lengths[i] <= max_tokens)
+    batches, batch = [], []
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    for i in order:
+        if lengths[i] > max_tokens:
+            raise ValueError("this sentence fits in no batch")
+        rows = len(batch) + 1
+        width = lengths[i]
+        if batch and rows * width > max_tokens:
+            batches.append(batch)
+            batch = []
+        batch.append(i)
+    return [*batches, batch] if batch else batches
 
 
-@token_batches.mistake(
-    "a sentence that is too long is left out",
-    "A pair that disappears without a word is hard to find later: raise a ValueError that says so.",
-)
-def _(lengths, max_tokens):
-    batches = _packed(lengths, lambda batch, i: (len(batch) + 1) * lengths[i] <= max_tokens)
-    return [batch for batch in batches if lengths[batch[0]] <= max_tokens]
-
-
-@token_batches.mistake(
-    "the lengths are added up",
-    'A batch is a rectangle, padding included: rows times the longest. See the orange in "Batches by tokens".',
-)
-def _(lengths, max_tokens):
-    _refuse(lengths, max_tokens)
-    return _packed(lengths, lambda batch, i: sum(lengths[j] for j in batch) + lengths[i] <= max_tokens)
-
-
-@token_batches.mistake(
-    "not sorted",
-    "One long sentence makes every row of its batch long. Sort the indices by length first: neighbors are then alike.",
-)
-def _(lengths, max_tokens):
-    _refuse(lengths, max_tokens)
-    fits = lambda batch, i: (len(batch) + 1) * max(lengths[j] for j in [*batch, i]) <= max_tokens  # noqa: E731
-    return _packed(lengths, fits, order=range(len(lengths)))
-
-
-@token_batches.mistake(
-    "not sorted, though the newest counts as the longest",
-    "The newest sentence is the longest of its batch only if the indices were sorted by length before.",
-)
-def _(lengths, max_tokens):
-    _refuse(lengths, max_tokens)
-    fits = lambda batch, i: (len(batch) + 1) * lengths[i] <= max_tokens  # noqa: E731
-    return _packed(lengths, fits, order=range(len(lengths)))
-
-
-@token_batches.mistake("a full batch is refused", "Exactly max_tokens is still allowed: <=, not <.")
-def _(lengths, max_tokens):
-    _refuse(lengths, max_tokens)
-    return _packed(lengths, lambda batch, i: (len(batch) + 1) * lengths[i] < max_tokens)
-
-
-@token_batches.mistake(
-    "the newcomer is not counted", "Ask before it joins: the batch will have one row more than it has now."
-)
-def _(lengths, max_tokens):
-    _refuse(lengths, max_tokens)
-    return _packed(lengths, lambda batch, i: len(batch) * lengths[i] <= max_tokens)
-
-
-@token_batches.mistake(
-    "the newcomer's length is not counted",
-    "In sorted order the one that joins is the longest so far: the whole rectangle becomes as wide as it is.",
-)
-def _(lengths, max_tokens):
-    _refuse(lengths, max_tokens)
-    return _packed(lengths, lambda batch, i: (len(batch) + 1) * lengths[batch[-1]] <= max_tokens)
-
-
-@token_batches.mistake(
-    "the shortest counts for all", "The width of a batch is its longest row; in sorted order the first is the shortest."
-)
-def _(lengths, max_tokens):
-    _refuse(lengths, max_tokens)
-    return _packed(lengths, lambda batch, i: (len(batch) + 1) * lengths[batch[0]] <= max_tokens)
-
-
-@token_batches.mistake(
-    "the budget is counted in sentences",
-    'max_tokens limits rows times width, so that short sentences come many at a time. See "Batches by tokens".',
-)
-def _(lengths, max_tokens):
-    _refuse(lengths, max_tokens)
-    return _packed(lengths, lambda batch, i: len(batch) < max_tokens)
-
-
-@token_batches.mistake(
-    "as many sentences in every batch",
-    "It is safe, but it sizes all batches for the longest sentence of all: the short ones could come many at a time.",
-)
-def _(lengths, max_tokens):
-    _refuse(lengths, max_tokens)
-    return _packed(lengths, lambda batch, i: len(batch) < max_tokens // max(lengths))
-
-
-@token_batches.mistake(
-    "the last batch is missing", "The batch that is still being filled when the loop ends has to be added, too."
-)
-def _(lengths, max_tokens):
-    return token_batches.oracle(lengths, max_tokens)[:-1]
-
-
-@token_batches.mistake(
-    "lengths where indices belong", "A batch says which sentences it holds. Sort the indices, with the lengths as key."
-)
-def _(lengths, max_tokens):
-    return [[lengths[i] for i in batch] for batch in token_batches.oracle(lengths, max_tokens)]
-
-
-@token_batches.mistake(
-    "places in the sorted list",
-    "These count along the sorted lengths. The caller knows the sentences by their places in `lengths`.",
-)
-def _(lengths, max_tokens):
-    return token_batches.oracle(sorted(lengths), max_tokens)
+token_batches.patches("""
+a sentence that is too long gets a batch of its own: raise ValueError("this sentence fits in no batch") -> pass
+    That batch is over the budget already. The lesson's own version does the same; yours should raise a ValueError
+    that says so.
+a sentence that is too long is left out: raise ValueError("this sentence fits in no batch") -> continue
+    A pair that disappears without a word is hard to find later: raise a ValueError that says so.
+the lengths are added up: rows * width -> sum(lengths[j] for j in batch) + width
+    A batch is a rectangle, padding included: rows times the longest. See the orange in "Batches by tokens".
+not sorted:
+  | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
+  && width = lengths[i] -> width = max(lengths[j] for j in [*batch, i])
+    One long sentence makes every row of its batch long. Sort the indices by length first: neighbors are then alike.
+not sorted, though the newest counts as the longest:
+  | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
+    The newest sentence is the longest of its batch only if the indices were sorted by length before.
+a full batch is refused: width > max_tokens -> width >= max_tokens
+    Exactly max_tokens is still allowed: <=, not <.
+the newcomer is not counted: len(batch) + 1 -> len(batch)
+    Ask before it joins: the batch will have one row more than it has now.
+the newcomer's length is not counted: width = lengths[i] -> width = lengths[batch[-1] if batch else i]
+    In sorted order the one that joins is the longest so far: the whole rectangle becomes as wide as it is.
+the shortest counts for all: width = lengths[i] -> width = lengths[batch[0] if batch else i]
+    The width of a batch is its longest row; in sorted order the first is the shortest.
+the budget is counted in sentences: width = lengths[i] -> width = 1
+    max_tokens limits rows times width, so that short sentences come many at a time. See "Batches by tokens".
+as many sentences in every batch: width = lengths[i] -> width = max(lengths)
+    It is safe, but it sizes all batches for the longest sentence of all: the short ones could come many at a time.
+the last batch is missing: [*batches, batch] if batch else batches -> batches
+    The batch that is still being filled when the loop ends has to be added, too.
+lengths where indices belong:
+  | [*batches, batch] if batch else batches -> [[lengths[i] for i in group] for group in [*batches, batch] if group]
+    A batch says which sentences it holds. Sort the indices, with the lengths as key.
+places in the sorted list: batches, batch = [], [] -> batches, batch, lengths = [], [], sorted(lengths)
+    These count along the sorted lengths. The caller knows the sentences by their places in `lengths`.
+""")
 
 
 # ---- a language to search in -------------------------------------------------------------------------------
@@ -243,41 +162,49 @@ class Language:
     def __call__(self, prefix: Tensor) -> Tensor:
         """prefix (t,), from bos on -> the log-probabilities of the next id (V,)."""
         if not isinstance(prefix, Tensor):
-            raise TypeError(f"step_fn takes a tensor, torch.tensor([bos, ...]), and here a {type(prefix).__name__}")
+            kind = type(prefix).__name__
+            raise TypeError(say("step_fn takes a tensor, torch.tensor([bos, ...]), and here a {kind}", kind=kind))
         if prefix.dim() != 1:
-            raise TypeError(f"step_fn takes one prefix, a tensor (t,), and here one of shape {tuple(prefix.shape)}")
+            shape = tuple(prefix.shape)
+            raise TypeError(say("step_fn takes one prefix, a tensor (t,), and here one of shape {shape}", shape=shape))
         if len(prefix) == 0:
-            raise ValueError("step_fn was given an empty prefix: it begins with bos, torch.tensor([bos] + ids)")
+            raise ValueError(say("step_fn was given an empty prefix: it begins with bos, torch.tensor([bos] + ids)"))
         if prefix.dtype != torch.long:
-            raise TypeError(f"step_fn takes ids, whole numbers (torch.long), and here {prefix.dtype}")
+            raise TypeError(say("step_fn takes ids, whole numbers (torch.long), and here {dtype}", dtype=prefix.dtype))
         ids = tuple(prefix.tolist())
         if ids[:1] != (self.bos,):
-            raise ValueError(f"what step_fn is given should begin with bos = {self.bos}, and is {list(ids)}")
+            got = {"bos": self.bos, "ids": list(ids)}
+            raise ValueError(say("what step_fn is given should begin with bos = {bos}, and is {ids}", **got))
         beyond = dict.fromkeys(self.words, 1 / len(self.words))  # after the end a model babbles
         row = beyond if self.eos in ids else self.rows.get(ids, self.otherwise)
         return torch.tensor([row.get(i, 0.0) for i in range(self.size)], device=prefix.device).log()
 
     def __repr__(self) -> str:
-        named = {show(list(prefix)): row for prefix, row in self.rows.items()} | {"all others": self.otherwise}
+        named = {show(list(prefix)): row for prefix, row in self.rows.items()} | {say("all others"): self.otherwise}
         width = max(map(len, named))
-        head = f"the logarithms, shape ({self.size},), of these probabilities of the next id (0 for those not shown):"
-        return head + "".join(
-            f"\n      after {prefix:{width}s}  " + ", ".join(f"{i}: {show(row[i])}" for i in sorted(row))
-            for prefix, row in named.items()
+        head = say(
+            "the logarithms, shape ({n},), of these probabilities of the next id (0 for those not shown):", n=self.size
         )
+        for prefix, row in named.items():
+            after = say("after {prefix}", prefix=f"{prefix:{width}s}")
+            head += f"\n      {after}  " + ", ".join(f"{i}: {show(row[i])}" for i in sorted(row))
+        return head
 
 
-def _toy(draw: Draw, rows: dict[str, dict[str, float]], plain: bool = False) -> tuple[Language, int, int]:
-    """(language, bos, eos) from letters: "ab" is a prefix, "." the end, "*" stands for all other prefixes.
+def _toy(draw: Draw, rows: dict[str, tuple], plain: bool = False) -> tuple[Language, int, int]:
+    """(language, bos, eos). `rows`: prefix, "ab" say, or "*" for all others -> probabilities of a, b, ..., the end.
 
     The ids are random; `plain`: bos is 0, eos is 1, and only the words' are.
     """
-    words = sorted({letter for row in rows.values() for letter in row} - {"."})
+    words = "abcd"[: len(rows["*"]) - 1]
     order = torch.randperm(len(words), generator=draw.generator).tolist()
     names = ["", ".", *(words[i] for i in order)]
     order = range(len(names)) if plain else torch.randperm(len(names), generator=draw.generator).tolist()
     ids = dict(zip(names, order, strict=True))
-    numbered = {prefix: {ids[letter]: p for letter, p in row.items()} for prefix, row in rows.items()}
+    numbered = {
+        prefix: {ids[letter]: p for letter, p in zip(words + ".", row, strict=True) if p}
+        for prefix, row in rows.items()
+    }
     otherwise = numbered.pop("*")
     by_prefix = {(ids[""], *(ids[letter] for letter in prefix)): row for prefix, row in numbered.items()}
     return Language(ids[""], ids["."], by_prefix, otherwise), ids[""], ids["."]
@@ -288,8 +215,7 @@ def _any_toy(draw: Draw, words: str) -> tuple[Language, int, int]:
 
     def row():
         cuts = sorted((torch.randperm(99, generator=draw.generator)[: len(words)] + 1).tolist())
-        parts = [b - a for a, b in zip([0, *cuts], [*cuts, 100], strict=True)]
-        return {letter: part / 100 for letter, part in zip(words + ".", parts, strict=True)}
+        return tuple((b - a) / 100 for a, b in zip([0, *cuts], [*cuts, 100], strict=True))
 
     return _toy(draw, {prefix: row() for prefix in ["", *words, "*"]})
 
@@ -315,18 +241,13 @@ def greedy(step_fn, bos, eos, max_len):
 
 @greedy.cases
 def _(draw):
-    ends = {"": {"a": 0.6, "b": 0.3, ".": 0.1}, "a": {"a": 0.2, "b": 0.7, ".": 0.1}, "*": {"b": 0.3, ".": 0.7}}
-    tie = {"": {"a": 0.4, "b": 0.4, ".": 0.2}, "*": {"a": 0.1, "b": 0.2, ".": 0.7}}
-    empty = {"": {"a": 0.4, ".": 0.6}, "*": {"a": 0.7, ".": 0.3}}
-    endless = {"": {"a": 0.2, "b": 0.5, ".": 0.3}, "b": {"a": 0.6, "b": 0.3, ".": 0.1}, "*": {"b": 0.8, ".": 0.2}}
+    ends = {"": (0.6, 0.3, 0.1), "a": (0.2, 0.7, 0.1), "*": (0, 0.3, 0.7)}
+    tie = {"": (0.4, 0.4, 0.2), "*": (0.1, 0.2, 0.7)}
+    empty = {"": (0.4, 0.6), "*": (0.7, 0.3)}
+    endless = {"": (0.2, 0.5, 0.3), "b": (0.6, 0.3, 0.1), "*": (0, 0.8, 0.2)}
     # What follows c hangs on what came before it.
-    memory = {
-        "": {"a": 0.5, "b": 0.2, "c": 0.2, ".": 0.1},
-        "a": {"b": 0.1, "c": 0.8, ".": 0.1},
-        "ac": {"b": 0.6, "c": 0.1, ".": 0.3},
-        "c": {"a": 0.7, "b": 0.1, ".": 0.2},
-        "*": {"a": 0.2, "b": 0.2, "c": 0.1, ".": 0.5},
-    }
+    memory = {"": (0.5, 0.2, 0.2, 0.1), "a": (0, 0.1, 0.8, 0.1), "ac": (0, 0.6, 0.1, 0.3), "c": (0.7, 0.1, 0, 0.2)}
+    memory["*"] = (0.2, 0.2, 0.1, 0.5)
     return [
         (*_toy(draw, ends, plain=True), 5),
         (*_toy(draw, tie), 5),
@@ -337,101 +258,44 @@ def _(draw):
     ]
 
 
-def _most_probable(step_fn, bos, eos, max_len, choose=torch.argmax, look=lambda prefix: prefix, stop=None):
-    """Greedy search from bos on, the marks left in."""
-    prefix = [bos]
+@greedy.answer
+def _(step_fn, bos, eos, max_len):
+    ids = [bos]
     for _ in range(max_len):
-        prefix.append(int(choose(step_fn(torch.tensor(look(prefix))))))
-        if prefix[-1] == (eos if stop is None else stop):
+        logp = step_fn(torch.tensor(ids))
+        ids.append(int(logp.argmax()))
+        if ids[-1] == eos:
             break
-    return prefix
+    return [i for i in ids if i not in (bos, eos)]
 
 
-def _without(ids: list[int], *marks: int) -> list[int]:
-    return [i for i in ids if i not in marks]
-
-
-@greedy.mistake("bos is returned", "bos is where the prefix begins, not a word of the translation: leave it out.")
-def _(step_fn, bos, eos, max_len):
-    return _without(_most_probable(step_fn, bos, eos, max_len), eos)
-
-
-@greedy.mistake("eos is returned", "eos says that the sentence is over: look at the id first, then append it or stop.")
-def _(step_fn, bos, eos, max_len):
-    return _most_probable(step_fn, bos, eos, max_len)[1:]
-
-
-@greedy.mistake("bos and eos are returned", "Only the ids between the two marks are the translation.")
-def _(step_fn, bos, eos, max_len):
-    return _most_probable(step_fn, bos, eos, max_len)
-
-
-@greedy.mistake(
-    "it does not stop at eos", 'What comes after eos is babble: leave the loop there. See "Break it: never say stop".'
-)
-def _(step_fn, bos, eos, max_len):
-    return _most_probable(step_fn, bos, eos, max_len, stop=-1)[1:]
-
-
-@greedy.mistake(
-    "it goes on after eos", 'Only eos itself is left out, and what came after it stays. See "Break it: never say stop".'
-)
-def _(step_fn, bos, eos, max_len):
-    return _without(_most_probable(step_fn, bos, eos, max_len, stop=-1), bos, eos)
-
-
-@greedy.mistake(
-    "the lesson's EOS", "The languages here have marks of their own: compare with the argument `eos`, not with `EOS`."
-)
-def _(step_fn, bos, eos, max_len):
-    return _without(_most_probable(step_fn, bos, eos, max_len, stop=EOS)[1:], EOS)
-
-
-@greedy.mistake("one id too many", "At most max_len ids: the loop has max_len rounds.")
-def _(step_fn, bos, eos, max_len):
-    return greedy.oracle(step_fn, bos, eos, max_len + 1)
-
-
-@greedy.mistake(
-    "one id too few",
-    "max_len counts the ids that are returned: bos is none of them. "
-    "Or is the last id always cut off? Where max_len ends the search, there is no eos to remove.",
-)
-def _(step_fn, bos, eos, max_len):
-    return greedy.oracle(step_fn, bos, eos, max_len - 1)
-
-
-@greedy.mistake(
-    "the highest id of a tie",
-    "Where two are equally probable the lower id is asked for: replace the best only by one that is greater (>).",
-)
-def _(step_fn, bos, eos, max_len):
-    last = lambda logp: len(logp) - 1 - logp.flip(0).argmax()  # noqa: E731
-    return _without(_most_probable(step_fn, bos, eos, max_len, choose=last), bos, eos)
-
-
-@greedy.mistake(
-    "it remembers only the newest id",
-    "step_fn has no cache: give it the whole prefix, from bos on, at every step.",
-)
-def _(step_fn, bos, eos, max_len):
-    look = lambda prefix: prefix[:1] + prefix[1:][-1:]  # noqa: E731
-    return _without(_most_probable(step_fn, bos, eos, max_len, look=look), bos, eos)
-
-
-@greedy.mistake(
-    "the prefix does not grow", "step_fn is asked the same question at every step: append the new id to the prefix."
-)
-def _(step_fn, bos, eos, max_len):
-    return _without(_most_probable(step_fn, bos, eos, max_len, look=lambda prefix: prefix[:1]), bos, eos)
-
-
-@greedy.mistake(
-    "the least probable", "Logarithms of probabilities are negative: the one nearest to 0 is the most probable."
-)
-def _(step_fn, bos, eos, max_len):
-    least = lambda logp: torch.where(logp > -math.inf, logp, math.inf).argmin()  # noqa: E731
-    return _without(_most_probable(step_fn, bos, eos, max_len, choose=least), bos, eos)
+greedy.patches("""
+bos is returned: (bos, eos) -> (eos,)
+    bos is where the prefix begins, not a word of the translation: leave it out.
+eos is returned: (bos, eos) -> (bos,)
+    eos says that the sentence is over: look at the id first, then append it or stop.
+bos and eos are returned: [i for i in ids if i not in (bos, eos)] -> ids
+    Only the ids between the two marks are the translation.
+it does not stop at eos: if ids[-1] == eos -> if False && (bos, eos) -> (bos,)
+    What comes after eos is babble: leave the loop there. See "Break it: never say stop".
+it goes on after eos: if ids[-1] == eos -> if False
+    Only eos itself is left out, and what came after it stays. See "Break it: never say stop".
+the lesson's EOS: == eos -> == EOS && (bos, eos) -> (bos, EOS)
+    The languages here have marks of their own: compare with the argument `eos`, not with `EOS`.
+one id too many: range(max_len) -> range(max_len + 1)
+    At most max_len ids: the loop has max_len rounds.
+one id too few: range(max_len) -> range(max_len - 1)
+    max_len counts the ids that are returned: bos is none of them. Or is the last id always cut off? Where max_len
+    ends the search, there is no eos to remove.
+the highest id of a tie: logp.argmax() -> len(logp) - 1 - logp.flip(0).argmax()
+    Where two are equally probable the lower id is asked for: replace the best only by one that is greater (>).
+it remembers only the newest id: torch.tensor(ids) -> torch.tensor([bos] + ids[1:][-1:])
+    step_fn has no cache: give it the whole prefix, from bos on, at every step.
+the prefix does not grow: torch.tensor(ids) -> torch.tensor([bos])
+    step_fn is asked the same question at every step: append the new id to the prefix.
+the least probable: logp.argmax() -> logp.where(logp > -math.inf, math.inf).argmin()
+    Logarithms of probabilities are negative: the one nearest to 0 is the most probable.
+""")
 
 
 # ---- beam --------------------------------------------------------------------------------------------------
@@ -470,52 +334,21 @@ def _(draw):
                 return *language, max_len, beam_size
 
     # As in the lesson: the best first word does not begin the best sentence.
-    first = {
-        "": {"a": 0.5, "b": 0.4, ".": 0.1},
-        "a": {"a": 0.4, "b": 0.35, ".": 0.25},
-        "b": {"a": 0.8, "b": 0.05, ".": 0.15},
-        "*": {".": 1.0},
-    }
+    first = {"": (0.5, 0.4, 0.1), "a": (0.4, 0.35, 0.25), "b": (0.8, 0.05, 0.15), "*": (0, 0, 1)}
     # None is finished in time.
-    live = {
-        "": {"a": 0.5, "b": 0.4, ".": 0.1},
-        "b": {"a": 0.7, "b": 0.1, ".": 0.2},
-        "*": {"a": 0.4, "b": 0.5, ".": 0.1},
-    }
+    live = {"": (0.5, 0.4, 0.1), "b": (0.7, 0.1, 0.2), "*": (0.4, 0.5, 0.1)}
     # "aa" is the most probable, and not finished.
-    ahead = {
-        "": {"a": 0.6, "b": 0.1, ".": 0.3},
-        "b": {"a": 0.5, "b": 0.1, ".": 0.4},
-        "*": {"a": 0.7, "b": 0.1, ".": 0.2},
-    }
+    ahead = {"": (0.6, 0.1, 0.3), "b": (0.5, 0.1, 0.4), "*": (0.7, 0.1, 0.2)}
     # "." is overtaken by "bb.", ...
-    overtaken = {
-        "": {"a": 0.1, "b": 0.7, ".": 0.2},
-        "b": {"a": 0.1, "b": 0.7, ".": 0.2},
-        "*": {"a": 0.4, "b": 0.1, ".": 0.5},
-    }
+    overtaken = {"": (0.1, 0.7, 0.2), "b": (0.1, 0.7, 0.2), "*": (0.4, 0.1, 0.5)}
     # ... here it is pushed out by two that live on, ...
-    pushed_out = {
-        "": {"a": 0.7, "b": 0.1, ".": 0.2},
-        "a": {"a": 0.5, "b": 0.4, ".": 0.1},
-        "*": {"a": 0.3, "b": 0.5, ".": 0.2},
-    }
+    pushed_out = {"": (0.7, 0.1, 0.2), "a": (0.5, 0.4, 0.1), "*": (0.3, 0.5, 0.2)}
     # ... and here by "b.", which stays the best while "bb" is finished.
-    stays = {
-        "": {"a": 0.1, "b": 0.7, ".": 0.2},
-        "a": {"a": 0.5, "b": 0.3, ".": 0.2},
-        "b": {"a": 0.1, "b": 0.5, ".": 0.4},
-        "*": {"a": 0.2, "b": 0.1, ".": 0.7},
-    }
+    stays = {"": (0.1, 0.7, 0.2), "a": (0.5, 0.3, 0.2), "b": (0.1, 0.5, 0.4), "*": (0.2, 0.1, 0.7)}
     # A division by the length would let "a." overtake ".".
-    short = {"": {"a": 0.6, ".": 0.4}, "*": {"a": 0.45, ".": 0.55}}
+    short = {"": (0.6, 0.4), "*": (0.45, 0.55)}
     # "abbb" lives on and leaves one place to the finished.
-    one_place = {
-        "": {"a": 0.7, "b": 0.2, ".": 0.1},
-        "b": {"a": 0.8, "b": 0.15, ".": 0.05},
-        "ba": {"a": 0.3, "b": 0.2, ".": 0.5},
-        "*": {"a": 0.1, "b": 0.7, ".": 0.2},
-    }
+    one_place = {"": (0.7, 0.2, 0.1), "b": (0.8, 0.15, 0.05), "ba": (0.3, 0.2, 0.5), "*": (0.1, 0.7, 0.2)}
     return [
         (*_toy(draw, first, plain=True), 4, 2),
         (*_toy(draw, live), 2, 2),
@@ -532,317 +365,124 @@ def _(draw):
 
 def _gap(step_fn, bos, eos, max_len, beam_size) -> float:
     """How close a choice of the search is: the least difference between neighbors among the kept and the next."""
-    kept, gap = [((), 0.0)], math.inf
+    kept, gap = [((bos,), 0.0)], math.inf
     for _ in range(max_len):
-        grown = [new for old in kept for new in _grow(step_fn, bos, eos, old)]
-        best = sorted((total for _, total in grown if total > -math.inf), reverse=True)[: beam_size + 1]
-        gap = min([gap, *(a - b for a, b in zip(best, best[1:], strict=False))])
-        kept = _prune([grown], beam_size)
+        grown = [old for old in kept if old[0][-1] == eos]
+        for ids, total in kept:
+            if ids[-1] != eos:
+                grown += [((*ids, i), total + logp) for i, logp in enumerate(step_fn(torch.tensor(ids)).tolist())]
+        grown = sorted((new for new in grown if new[1] > -math.inf), key=lambda new: -new[1])[: beam_size + 1]
+        gap = min([gap, *(one[1] - next_one[1] for one, next_one in zip(grown, grown[1:], strict=False))])
+        kept = grown[:beam_size]
     return gap
 
 
-def _continued(step_fn, bos, old):
-    """The V hypotheses (ids, total) that one becomes."""
-    ids, total = old
-    return [((*ids, i), total + logp) for i, logp in enumerate(step_fn(torch.tensor([bos, *ids])).tolist())]
-
-
-def _grow(step_fn, bos, eos, old):
-    return [old] if old[0][-1:] == (eos,) else _continued(step_fn, bos, old)
-
-
-def _total(hypothesis) -> float:
-    return hypothesis[1]
-
-
-def _per_token(hypothesis, eos, bos_counts, eos_counts) -> float:
-    ids, total = hypothesis
-    return total / max(len(ids) + bos_counts - (eos in ids and not eos_counts), 1)
-
-
-def _prune(groups, beam_size, score=_total):
-    return sorted((new for group in groups for new in group), key=score, reverse=True)[:beam_size]
-
-
-def _searched(step_fn, bos, eos, max_len, beam_size, grow=_grow, prune=_prune, stop=all):
-    """The hypotheses that are left, with their eos, searched for in one way or another."""
-    kept = [((), 0.0)]
-    for _ in range(max_len):
-        groups = [grow(step_fn, bos, eos, old) for old in kept]
-        if not any(groups):
-            break
-        kept = prune(groups, beam_size)
-        if stop(eos in ids for ids, _ in kept):
-            break
-    return kept
-
-
-def _best(kept, eos, score=_total) -> list[int]:
-    """The ids of the best finished one, or else of the best live one, up to eos."""
-    ids, _ = max([new for new in kept if eos in new[0]] or kept, key=score)
-    return list(ids[: ids.index(eos)] if eos in ids else ids)
-
-
-@beam.mistake("bos is returned", "bos is where every prefix begins, not a word of the translation: leave it out.")
+@beam.answer
 def _(step_fn, bos, eos, max_len, beam_size):
-    return [bos, *beam.oracle(step_fn, bos, eos, max_len, beam_size)]
+    def score(hypothesis):
+        return hypothesis[1]
 
-
-@beam.mistake("eos is returned", "eos marks a hypothesis as finished. Take it off before you return the ids.")
-def _(step_fn, bos, eos, max_len, beam_size):
-    kept = _searched(step_fn, bos, eos, max_len, beam_size)
-    return list(max([new for new in kept if eos in new[0]] or kept, key=_total)[0])
-
-
-@beam.mistake("bos and eos are returned", "Only the ids between the two marks are the translation.")
-def _(step_fn, bos, eos, max_len, beam_size):
-    kept = _searched(step_fn, bos, eos, max_len, beam_size)
-    return [bos, *max([new for new in kept if eos in new[0]] or kept, key=_total)[0]]
-
-
-@beam.mistake(
-    "the last id is cut off",
-    "That removes eos where there is one. A hypothesis that is still live has none, and loses a word.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    kept = _searched(step_fn, bos, eos, max_len, beam_size)
-    return list(max([new for new in kept if eos in new[0]] or kept, key=_total)[0][:-1])
-
-
-@beam.mistake("one step too many", "The loop has max_len rounds, and each adds one id to the live ones.")
-def _(step_fn, bos, eos, max_len, beam_size):
-    return beam.oracle(step_fn, bos, eos, max_len + 1, beam_size)
-
-
-@beam.mistake("one step too few", "The loop has max_len rounds; bos does not count, and an eos has a round of its own.")
-def _(step_fn, bos, eos, max_len, beam_size):
-    return beam.oracle(step_fn, bos, eos, max_len - 1, beam_size)
-
-
-@beam.mistake(
-    "finished hypotheses are forgotten",
-    "Only the live ones come into the next round. A finished one waits, unchanged, and competes with them.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    grow = lambda step_fn, bos, eos, old: [] if eos in old[0] else _continued(step_fn, bos, old)  # noqa: E731
-    return _best(_searched(step_fn, bos, eos, max_len, beam_size, grow), eos)
-
-
-@beam.mistake(
-    "finished hypotheses are extended",
-    "After eos nothing follows: a finished one goes into the next round as it is, and its total stays the same.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    grow = lambda step_fn, bos, eos, old: _continued(step_fn, bos, old)  # noqa: E731
-    return _best(_searched(step_fn, bos, eos, max_len, beam_size, grow), eos)
-
-
-@beam.mistake(
-    "finished hypotheses are kept apart",
-    "Many programs search like this. Here a finished one takes one of the beam_size places, "
-    "and better ones can push it out.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    return _apart(step_fn, bos, eos, max_len, beam_size, places=lambda done: beam_size)
-
-
-@beam.mistake(
-    "it stops when beam_size are finished",
-    "They were kept apart and counted. Here finished ones compete for the beam_size places with the live ones, "
-    "which may still push them out.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    return _apart(step_fn, bos, eos, max_len, beam_size, lambda done: beam_size if len(done) < beam_size else 0)
-
-
-@beam.mistake(
-    "a finished hypothesis cannot be pushed out",
-    "It takes a place, as it should, but it has to compete for it in every round, like the live ones.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    return _apart(step_fn, bos, eos, max_len, beam_size, places=lambda done: beam_size - len(done))
-
-
-def _apart(step_fn, bos, eos, max_len, beam_size, places):
-    """Finished ones go to a list of their own."""
-    live, done = [((), 0.0)], []
-    for _ in range(max_len):
-        kept = _prune([_continued(step_fn, bos, old) for old in live], places(done))
-        done += [new for new in kept if eos in new[0]]
-        live = [new for new in kept if eos not in new[0]]
-        if not live:
-            break
-    return _best(done or live, eos)
-
-
-@beam.mistake(
-    "it stops when the first is finished",
-    "A live one with a larger total may still finish better. Go on until all that are kept are finished.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    return _best(_searched(step_fn, bos, eos, max_len, beam_size, stop=any), eos)
-
-
-for _bos, _eos in product((0, 1), repeat=2):  # which marks are counted
-
-    @beam.mistake(
-        "totals divided by the length",
-        "The lesson's beam does that. This exercise asks for the plain sum: the exponent is 0.",
-    )
-    def _(step_fn, bos, eos, max_len, beam_size, counts=(_bos, _eos)):
-        score = lambda hypothesis: _per_token(hypothesis, eos, *counts)  # noqa: E731
-        prune = lambda groups, beam_size: _prune(groups, beam_size, score)  # noqa: E731
-        return _best(_searched(step_fn, bos, eos, max_len, beam_size, prune=prune), eos, score)
-
-    @beam.mistake(
-        "divided by the length at the end",
-        "The winner, too, is the one with the largest plain sum: this exercise has no length penalty.",
-    )
-    def _(step_fn, bos, eos, max_len, beam_size, counts=(_bos, _eos)):
-        score = lambda hypothesis: _per_token(hypothesis, eos, *counts)  # noqa: E731
-        return _best(_searched(step_fn, bos, eos, max_len, beam_size), eos, score)
-
-
-@beam.mistake(
-    "every parent keeps beam_size children",
-    "The beam doubles and redoubles that way. All candidates compete with one another, and beam_size are left in all.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    prune = lambda groups, beam_size: _prune([_prune([g], beam_size) for g in groups], 10**6)  # noqa: E731
-    return _best(_searched(step_fn, bos, eos, max_len, beam_size, prune=prune), eos)
-
-
-@beam.mistake(
-    "every parent keeps its best child",
-    "These are beam_size greedy searches side by side. All candidates compete: two may come from one parent.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    prune = lambda groups, k: _prune([_prune([g], 1 if len(groups) > 1 else k) for g in groups], k)  # noqa: E731
-    return _best(_searched(step_fn, bos, eos, max_len, beam_size, prune=prune), eos)
-
-
-@beam.mistake(
-    "what greedy search finds",
-    "Either one hypothesis only is kept, or the search begins with beam_size equal ones, which stay equal. "
-    "Begin with one, and keep beam_size of all candidates.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    return beam.oracle(step_fn, bos, eos, max_len, 1)
-
-
-@beam.mistake(
-    "a live one wins over a finished one",
-    "A live one has not paid for its ending yet. If any that is left is finished, the best of these is the answer.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    ids, _ = _searched(step_fn, bos, eos, max_len, beam_size)[0]
-    return _without(ids, eos)
-
-
-@beam.mistake(
-    "nothing if none is finished",
-    "When max_len comes first, return the best live one: half a sentence is better than none.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    kept = _searched(step_fn, bos, eos, max_len, beam_size)
-    return _best(kept, eos) if any(eos in ids for ids, _ in kept) else []
-
-
-@beam.mistake(
-    "eos costs nothing",
-    "Its log-probability counts like that of every other id: how probable is it that this ends here?",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    def grow(step_fn, bos, eos, old):
-        return [(ids, old[1] if ids[-1] == eos else total) for ids, total in _grow(step_fn, bos, eos, old)]
-
-    return _best(_searched(step_fn, bos, eos, max_len, beam_size, grow), eos)
-
-
-# Equals are many here: finished ones in their place or first. And a bos, once in, can be among the best.
-for _order, _marks in product((lambda group: 0, len), (False, True)):
-
-    @beam.mistake(
-        "only the newest log-probability counts",
-        "A hypothesis is as probable as all its steps together: add each step's log-probability to the total so far.",
-    )
-    def _(step_fn, bos, eos, max_len, beam_size, order=_order, marks=_marks):
-        def grow(step_fn, bos, eos, old):
-            return _grow(step_fn, bos, eos, old if old[0][-1:] == (eos,) else (old[0], 0.0))
-
-        prune = lambda groups, beam_size: _prune(sorted(groups, key=order), beam_size)  # noqa: E731
-        ids = _best(_searched(step_fn, bos, eos, max_len, beam_size, grow, prune), eos)
-        return ids if marks else _without(ids, bos)
-
-
-def _sharing(step_fn, bos, eos, max_len, beam_size, with_eos):
-    """All children of a hypothesis have its list, to which each has been appended; `with_eos`: so has eos."""
-    kept = [([], 0.0, False)]
+    kept, finished = [([bos], 0.0, False)], []
     for _ in range(max_len):
         candidates = []
-        for ids, total, finished in kept:
-            if finished:
+        for ids, total, done in kept:
+            if done:
                 candidates.append((ids, total, True))
                 continue
-            for i, logp in enumerate(step_fn(torch.tensor([bos, *ids])).tolist()):
-                ids += [i] if with_eos or i != eos else []
-                candidates.append((ids, total + logp, i == eos))
-        kept = _prune([candidates], beam_size)
-        if all(finished for _, _, finished in kept):
+            logp = step_fn(torch.tensor(ids)).tolist()
+            children = [(ids + [i], total + logp[i], i == eos) for i in range(len(logp))]
+            candidates += children
+        ranked = sorted(candidates, key=score, reverse=True)
+        kept = ranked[:beam_size]
+        finished = [old for old in kept if old[2]]
+        if len(finished) == len(kept):
             break
-    ids, *_ = max([old for old in kept if old[2]] or kept, key=_total)
-    return _without(ids, bos, eos) if with_eos else list(ids)
+    ids, *_ = max(finished or kept, key=score)
+    ids = ids[1:]
+    return ids[: ids.index(eos)] if eos in ids else ids
 
 
-def _sharing_late(step_fn, bos, eos, max_len, beam_size):
-    """Children that are kept append themselves to the list of their parent, which brothers and sisters have, too."""
-    kept = [([], 0.0, False)]
-    for _ in range(max_len):
-        candidates = [(ids, total, eos) for ids, total, finished in kept if finished]
-        for ids, total, _ in (old for old in kept if not old[2]):
-            logp = step_fn(torch.tensor([bos, *ids])).tolist()
-            candidates += [(ids, total + logp[i], i) for i in range(len(logp))]
-        kept = []
-        for ids, total, i in _prune([candidates], beam_size):
-            ids += [i] if i != eos else []
-            kept.append((ids, total, i == eos))
-        if all(finished for _, _, finished in kept):
-            break
-    ids, *_ = max([old for old in kept if old[2]] or kept, key=_total)
-    return ids
-
-
-for _shared in (partial(_sharing, with_eos=False), partial(_sharing, with_eos=True), _sharing_late):
-    beam.mistake(
-        "one list in the hands of several hypotheses",
-        "ids.append(i) and ids += [i] change the list itself, and all hypotheses that hold it. "
-        "ids + [i] makes a new list for each.",
-    )(_shared)
-
-
-@beam.mistake(
-    "the least probable are kept",
-    "sorted() begins with the smallest; the best have the largest totals, nearest to 0: reverse=True.",
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    worst = lambda new: -new[1] if new[1] > -math.inf else -math.inf  # noqa: E731
-    prune = lambda groups, beam_size: _prune(groups, beam_size, worst)  # noqa: E731
-    return _best(_searched(step_fn, bos, eos, max_len, beam_size, prune=prune), eos, worst)
-
-
-@beam.mistake(
-    "it remembers only the newest id", "step_fn has no cache: give it the whole prefix, from bos on, at every step."
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    look = lambda prefix: step_fn(prefix[[0, -1]] if len(prefix) > 1 else prefix)  # noqa: E731
-    return beam.oracle(look, bos, eos, max_len, beam_size)
-
-
-@beam.mistake(
-    "the lesson's EOS", "The languages here have marks of their own: compare with the argument `eos`, not with `EOS`."
-)
-def _(step_fn, bos, eos, max_len, beam_size):
-    return beam.oracle(step_fn, bos, EOS, max_len, beam_size)
+# Those that divide by the length count both marks, eos only, bos only, or neither.
+# Where only the newest counts, equals are many: finished ones in their place or first; and a bos can be among the best.
+beam.patches("""
+bos is returned: ids[1:] -> ids
+    bos is where every prefix begins, not a word of the translation: leave it out.
+eos is returned: ids[: ids.index(eos)] if eos in ids else ids -> ids
+    eos marks a hypothesis as finished. Take it off before you return the ids.
+bos and eos are returned: ids[1:] -> ids && ids[: ids.index(eos)] if eos in ids else ids -> ids
+    Only the ids between the two marks are the translation.
+the last id is cut off: ids[: ids.index(eos)] if eos in ids else ids -> ids[:-1]
+    That removes eos where there is one. A hypothesis that is still live has none, and loses a word.
+one step too many: range(max_len) -> range(max_len + 1)
+    The loop has max_len rounds, and each adds one id to the live ones.
+one step too few: range(max_len) -> range(max_len - 1)
+    The loop has max_len rounds; bos does not count, and an eos has a round of its own.
+finished hypotheses are forgotten: candidates.append((ids, total, True)) -> pass
+    Only the live ones come into the next round. A finished one waits, unchanged, and competes with them.
+finished hypotheses are extended: if done: -> if False: && i == eos -> done or i == eos
+    After eos nothing follows: a finished one goes into the next round as it is, and its total stays the same.
+finished hypotheses are kept apart:
+  | candidates.append((ids, total, True)) -> pass && kept = ranked -> kept = finished + ranked
+    Many programs search like this. Here a finished one takes one of the beam_size places, and better ones can push
+    it out.
+it stops when beam_size are finished:
+  | candidates.append((ids, total, True)) -> pass
+  && kept = ranked[:beam_size] -> kept = finished + (ranked[:beam_size] if len(finished) < beam_size else [])
+    They were kept apart and counted. Here finished ones compete for the beam_size places with the live ones, which
+    may still push them out.
+a finished hypothesis cannot be pushed out:
+  | candidates.append((ids, total, True)) -> pass
+  && kept = ranked[:beam_size] -> kept = finished + ranked[: beam_size - len(finished)]
+    It takes a place, as it should, but it has to compete for it in every round, like the live ones.
+it stops when the first is finished: len(finished) == len(kept) -> finished
+    A live one with a larger total may still finish better. Go on until all that are kept are finished.
+totals divided by the length: return hypothesis[1] -> return hypothesis[1] / len(hypothesis[0])
+  | return hypothesis[1] -> return hypothesis[1] / (len(hypothesis[0]) - 1)
+  | return hypothesis[1] -> return hypothesis[1] / (len(hypothesis[0]) - hypothesis[2])
+  | return hypothesis[1] -> return hypothesis[1] / max(len(hypothesis[0]) - 1 - hypothesis[2], 1)
+    The lesson's beam does that. This exercise asks for the plain sum: the exponent is 0.
+divided by the length at the end: kept, key=score -> kept, key=lambda old: old[1] / len(old[0])
+  | kept, key=score -> kept, key=lambda old: old[1] / (len(old[0]) - 1)
+  | kept, key=score -> kept, key=lambda old: old[1] / (len(old[0]) - old[2])
+  | kept, key=score -> kept, key=lambda old: old[1] / max(len(old[0]) - 1 - old[2], 1)
+    The winner, too, is the one with the largest plain sum: this exercise has no length penalty.
+every parent keeps beam_size children:
+  | += children -> += sorted(children, key=score, reverse=True)[:beam_size] && ranked[:beam_size] -> ranked
+    The beam doubles and redoubles that way. All candidates compete with one another, and beam_size are left in all.
+every parent keeps its best child:
+  | += children -> += sorted(children, key=score, reverse=True)[: 1 if len(kept) > 1 else beam_size]
+    These are beam_size greedy searches side by side. All candidates compete: two may come from one parent.
+what greedy search finds: ranked[:beam_size] -> ranked[:1]
+    Either one hypothesis only is kept, or the search begins with beam_size equal ones, which stay equal. Begin with
+    one, and keep beam_size of all candidates.
+a live one wins over a finished one: finished or kept -> kept
+    A live one has not paid for its ending yet. If any that is left is finished, the best of these is the answer.
+nothing if none is finished: finished or kept -> finished or [([bos], 0.0, False)]
+    When max_len comes first, return the best live one: half a sentence is better than none.
+eos costs nothing: total + logp[i] -> total + (0 if i == eos else logp[i])
+    Its log-probability counts like that of every other id: how probable is it that this ends here?
+only the newest log-probability counts: total + logp[i] -> logp[i]
+  | total + logp[i] -> logp[i] && done in kept -> done in sorted(kept, key=lambda old: not old[2])
+  | total + logp[i] -> logp[i]
+  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+  | total + logp[i] -> logp[i] && done in kept -> done in sorted(kept, key=lambda old: not old[2])
+  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+    A hypothesis is as probable as all its steps together: add each step's log-probability to the total so far.
+one list in the hands of several hypotheses: (ids + [i], -> (ids if i == eos else ids.append(i) or ids,
+  | (ids + [i], -> (ids.append(i) or ids,
+  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+  | (ids + [i], -> ((ids, [i][i == eos :]), && append((ids, -> append(((ids, []),
+  && ranked[:beam_size] -> [(ids.extend(new) or ids, total, done) for (ids, new), total, done in ranked[:beam_size]]
+    ids.append(i) and ids += [i] change the list itself, and all hypotheses that hold it. ids + [i] makes a new list
+    for each.
+the least probable are kept:
+  | return hypothesis[1] -> return -hypothesis[1] if hypothesis[1] > -math.inf else -math.inf
+    sorted() begins with the smallest; the best have the largest totals, nearest to 0: reverse=True.
+it remembers only the newest id: torch.tensor(ids) -> torch.tensor([bos] + ids[1:][-1:])
+    step_fn has no cache: give it the whole prefix, from bos on, at every step.
+the lesson's EOS: i == eos -> i == EOS && index(eos)] if eos in -> index(EOS)] if EOS in
+    The languages here have marks of their own: compare with the argument `eos`, not with `EOS`.
+""")
 
 
 # ---- ngram_precision ---------------------------------------------------------------------------------------
@@ -878,143 +518,48 @@ def _(draw):
     ]
 
 
-def _ngrams(words, n: int) -> list[tuple]:
-    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-
-
-def _clipped(ours: list, theirs: list) -> int:
-    return (Counter(ours) & Counter(theirs)).total()
-
-
-@ngram_precision.mistake(
-    "not clipped",
-    'Each n-gram counts at most as often as the reference has it; otherwise "the the the" is a perfect translation. '
-    'See "BLEU, by hand".',
-)
+@ngram_precision.answer
 def _(candidate, reference, n):
-    ours, theirs = _ngrams(candidate, n), _ngrams(reference, n)
-    return sum(ngram in theirs for ngram in ours) / len(ours) if ours else 0.0
+    both = (candidate, reference)
+    ours, theirs = ([tuple(words[i : i + n]) for i in range(len(words) - n + 1)] for words in both)
+    right = (Counter(ours) & Counter(theirs)).total()
+    return right / len(ours) if len(candidate) >= n else 0.0
 
 
-ONCE = (
-    "each n-gram counted once",
-    "A set forgets how often. An n-gram that the reference has twice may count twice: "
-    "compare numbers, as a Counter does.",
-)
-
-
-@ngram_precision.mistake(*ONCE)
-def _(candidate, reference, n):
-    ours, theirs = set(_ngrams(candidate, n)), set(_ngrams(reference, n))
-    return len(ours & theirs) / len(ours) if ours else 0.0
-
-
-@ngram_precision.mistake(*ONCE)
-def _(candidate, reference, n):
-    ours, theirs = _ngrams(candidate, n), _ngrams(reference, n)
-    return len(set(ours) & set(theirs)) / len(ours) if ours else 0.0
-
-
-@ngram_precision.mistake(
-    "divided by the number of different n-grams",
-    "The share is one of all n-grams of the candidate, repeated ones as often as they stand there: m - n + 1 of them.",
-)
-def _(candidate, reference, n):
-    ours, theirs = _ngrams(candidate, n), _ngrams(reference, n)
-    return _clipped(ours, theirs) / len(set(ours)) if ours else 0.0
-
-
-@ngram_precision.mistake(
-    "the recall",
-    "Precision asks which share of *ours* is right: divide by the number of the candidate's n-grams, "
-    "not by the reference's.",
-)
-def _(candidate, reference, n):
-    ours, theirs = _ngrams(candidate, n), _ngrams(reference, n)
-    return _clipped(ours, theirs) / len(theirs) if ours and theirs else 0.0
-
-
-@ngram_precision.mistake(
-    "divided by the number of words",
-    "m words have m - n + 1 n-grams, and the share is one of n-grams: divide by their number.",
-)
-def _(candidate, reference, n):
-    ours, theirs = _ngrams(candidate, n), _ngrams(reference, n)
-    return _clipped(ours, theirs) / len(candidate) if ours else 0.0
-
-
-@ngram_precision.mistake("the last n-gram is missing", "m words have m - n + 1 n-grams: the last begins at m - n.")
-def _(candidate, reference, n):
-    ours, theirs = _ngrams(candidate, n)[:-1], _ngrams(reference, n)[:-1]
-    return _clipped(ours, theirs) / len(ours) if ours else 0.0
-
-
-@ngram_precision.mistake(
-    "shorter ones at the end", "Slices at the end are shorter than n, and Python does not complain: stop at m - n."
-)
-def _(candidate, reference, n):
-    ours, theirs = ([tuple(words[i : i + n]) for i in range(len(words))] for words in (candidate, reference))
-    return _clipped(ours, theirs) / len(ours) if len(candidate) >= n else 0.0
-
-
-@ngram_precision.mistake("single words only", "It does not look at n: compare runs of n neighbors.")
-def _(candidate, reference, n):
-    return _clipped(candidate, reference) / len(candidate) if len(candidate) >= n else 0.0
-
-
-@ngram_precision.mistake(
-    "n-grams that do not overlap", "A new n-gram begins at every word, not at every n-th: words 1 to n, 2 to n + 1, ..."
-)
-def _(candidate, reference, n):
-    ours, theirs = _ngrams(candidate, n)[::n], _ngrams(reference, n)[::n]
-    return _clipped(ours, theirs) / len(ours) if ours else 0.0
-
-
-@ngram_precision.mistake(
-    "the order is lost", "In an n-gram the order counts: a tuple keeps it, a set or sorting does not."
-)
-def _(candidate, reference, n):
-    ours, theirs = ([tuple(sorted(ngram)) for ngram in _ngrams(words, n)] for words in (candidate, reference))
-    return _clipped(ours, theirs) / len(ours) if ours else 0.0
-
-
-@ngram_precision.mistake(
-    "words glued together", 'Joined without a gap, "the can" and "th ecan" are the same letters: use tuples of words.'
-)
-def _(candidate, reference, n):
-    ours, theirs = (["".join(ngram) for ngram in _ngrams(words, n)] for words in (candidate, reference))
-    return _clipped(ours, theirs) / len(ours) if ours else 0.0
-
-
-@ngram_precision.mistake(
-    "place by place", "An n-gram is right wherever in the reference it stands, not only at the same place."
-)
-def _(candidate, reference, n):
-    ours, theirs = _ngrams(candidate, n), _ngrams(reference, n)
-    return sum(x == y for x, y in zip(ours, theirs, strict=False)) / len(ours) if ours else 0.0
-
-
-@ngram_precision.mistake("in percent", "BLEU is quoted from 0 to 100; a precision is asked for, from 0 to 1.")
-def _(candidate, reference, n):
-    return 100 * ngram_precision.oracle(candidate, reference, n)
-
-
-@ngram_precision.mistake(
-    "short candidates punished",
-    "The brevity penalty is another part of BLEU; here only one of its four shares is asked for.",
-)
-def _(candidate, reference, n):
-    if len(candidate) < n:
-        return 0.0
-    brevity = min(1.0, math.exp(1 - len(reference) / len(candidate)))
-    return brevity * ngram_precision.oracle(candidate, reference, n)
-
-
-@ngram_precision.mistake(
-    "the mean of 1 to n",
-    "BLEU multiplies the shares of all four lengths later; here only the n-grams of length n count.",
-)
-def _(candidate, reference, n):
-    if len(candidate) < n:
-        return 0.0
-    return math.prod(ngram_precision.oracle(candidate, reference, k) for k in range(1, n + 1)) ** (1 / n)
+ngram_precision.patches("""
+not clipped: (Counter(ours) & Counter(theirs)).total() -> sum(ngram in theirs for ngram in ours)
+    Each n-gram counts at most as often as the reference has it; otherwise "the the the" is a perfect translation.
+    See "BLEU, by hand".
+each n-gram counted once: (Counter(ours) & Counter(theirs)).total() -> len(set(ours) & set(theirs))
+  | (Counter(ours) & Counter(theirs)).total() -> len(set(ours) & set(theirs)) && len(ours) -> len(set(ours))
+    A set forgets how often. An n-gram that the reference has twice may count twice: compare numbers, as a Counter
+    does.
+divided by the number of different n-grams: len(ours) -> len(set(ours))
+    The share is one of all n-grams of the candidate, repeated ones as often as they stand there: m - n + 1 of them.
+the recall: len(ours) -> max(len(theirs), 1)
+    Precision asks which share of *ours* is right: divide by the number of the candidate's n-grams, not by the
+    reference's.
+divided by the number of words: len(ours) -> len(candidate)
+    m words have m - n + 1 n-grams, and the share is one of n-grams: divide by their number.
+the last n-gram is missing: - n + 1 -> - n
+    m words have m - n + 1 n-grams: the last begins at m - n.
+shorter ones at the end: - n + 1 ->
+    Slices at the end are shorter than n, and Python does not complain: stop at m - n.
+single words only: tuple(words[i : i + n]) for i in range(len(words) - n + 1) -> word for word in words
+    It does not look at n: compare runs of n neighbors.
+n-grams that do not overlap: range(len(words) - n + 1) -> range(0, len(words) - n + 1, n)
+    A new n-gram begins at every word, not at every n-th: words 1 to n, 2 to n + 1, ...
+the order is lost: tuple(words[i : i + n]) -> tuple(sorted(words[i : i + n]))
+    In an n-gram the order counts: a tuple keeps it, a set or sorting does not.
+words glued together: tuple(words[i : i + n]) -> "".join(words[i : i + n])
+    Joined without a gap, "the can" and "th ecan" are the same letters: use tuples of words.
+place by place: (Counter(ours) & Counter(theirs)).total() -> sum(x == y for x, y in zip(ours, theirs))
+    An n-gram is right wherever in the reference it stands, not only at the same place.
+in percent: return right -> return 100 * right
+    BLEU is quoted from 0 to 100; a precision is asked for, from 0 to 1.
+short candidates punished: right / -> right * min(1, math.exp(1 - len(reference) / len(candidate))) /
+    The brevity penalty is another part of BLEU; here only one of its four shares is asked for.
+the mean of 1 to n:
+  | = math.prod(ngram_precision.oracle(candidate, reference, k) for k in range(1, n + 1)) ** (1 / n)
+    BLEU multiplies the shares of all four lengths later; here only the n-grams of length n count.
+""")
