@@ -24,6 +24,8 @@ def main() -> None:
     sys.path = [str(ROOT), *sys.path[1:], ""]  # "" is the notebook's folder; IPython adds none where it finds one
     from ipykernel.kernelapp import IPKernelApp
 
+    import utils  # noqa: F401 - before a lesson loads torch: it says how torch's threads wait
+
     app = IPKernelApp.instance()
     app.initialize()
     app.shell.events.register("pre_run_cell", tell)

@@ -106,15 +106,10 @@ def is_module(name: str) -> bool:
 def environment(environ: dict[str, str]) -> dict[str, str]:
     """What JupyterLab and its kernels are told."""
     # In tools/jupyter/: labconfig/ switches off the news pop-up, an extension of JupyterLab's own; kernels/ is ours.
-    ours = str(ROOT / "tools" / "jupyter")
-    told = {
-        name: os.pathsep.join(filter(None, [ours, environ.get(name)]))
-        for name in ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
+    ours, paths = str(ROOT / "tools" / "jupyter"), ("JUPYTER_CONFIG_PATH", "JUPYTER_PATH")
+    return {name: os.pathsep.join(filter(None, [ours, environ.get(name)])) for name in paths} | {
+        "JUPYTER_PREFER_ENV_PATH": "1"  # this environment's kernel before the user's own
     }
-    told["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel before the user's own
-    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & environ.keys():
-        told["GOMP_SPINCOUNT"] = "10000"  # threads that spin for long slow down whatever else is running
-    return told
 
 
 def lab_arguments(work: Path, first: str | None) -> list[str]:
