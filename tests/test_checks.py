@@ -596,6 +596,8 @@ def test_the_courses_own_answers_can_be_read(capsys):
     checks.show(attend)
     shown = capsys.readouterr().out
     assert shown.startswith("def attend(q, K, V):\n") and "return shares @ V\n" in shown and "@attend" not in shown
+    checks.show(checks.lesson07.noam_lr)  # its oracle is the answer, too
+    assert capsys.readouterr().out.count("def ") == 1
 
 
 # ---- the machinery, continued ------------------------------------------------------------------------------
@@ -833,6 +835,7 @@ def test_a_result_renders_itself():
     result = checks.EXERCISES["lesson02.scores"](lambda q, K: q < 1)
     assert "✗ scores: " in result._repr_html_()
     assert "a &lt; b" in Result(False, "a < b")._repr_html_()
+    assert "word-break: normal; overflow-wrap: anywhere" in Result(False, "a")._repr_html_()
     assert repr(result) == str(result) and str(result).startswith("✗ scores: ")
 
 

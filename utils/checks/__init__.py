@@ -27,7 +27,7 @@ EXERCISES = {
 
 def show(check: Check) -> None:
     """Print the course's own answers: the specification as a loop, then as learners often write it."""
-    for function in (check.oracle, *(answer.function for answer in check.answers)):
+    for function in dict.fromkeys([check.oracle, *(answer.function for answer in check.answers)]):
         source = textwrap.dedent(inspect.getsource(function))
         print(source[source.index("def ") :])
 

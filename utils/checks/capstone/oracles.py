@@ -5,27 +5,19 @@ import math
 import torch
 from torch import Tensor, nn
 
-from utils.checks.engine import COURSE, SDPA, exercise, show
+from utils.checks.engine import COURSE, SDPA, exercise, say, show
+from utils.checks.lessons import lesson03, lesson05, lesson07, lesson08
 
 FORBIDDEN = COURSE | SDPA | {"layer_norm", "native_layer_norm", "_transformer_encoder_layer_fwd"}
-
-
-# ---- attention ---------------------------------------------------------------------------------------------
 
 
 @exercise(stars=2, forbidden=SDPA)
 def attention(q, k, v, mask=None):
     """softmax(q k^T / sqrt(d)) v: q (..., T, d), k (..., S, d), v (..., S, d_v) -> (..., T, d_v)."""
-    if q.dim() > 2:  # one matrix of the batch after the other
-        masks = [None] * len(q) if mask is None else mask.expand(*q.shape[:-1], k.shape[-2])
-        return torch.stack([attention.oracle(*one) for one in zip(q, k, v, masks, strict=True)])
-    rows = []
-    for i, query in enumerate(q):
-        scores = torch.stack([query @ key / math.sqrt(len(query)) for key in k])
-        if mask is not None:
-            scores = torch.where(mask[i], scores, torch.full_like(scores, -math.inf))
-        rows.append(sum(share * value for share, value in zip(scores.softmax(0), v, strict=True)))
-    return torch.stack(rows)
+    mask = (q.new_ones(1).bool() if mask is None else mask).expand(*q.shape[:-1], k.shape[-2])
+    if q.dim() == 2:
+        return lesson03.masked_attention.oracle(q, k, v, mask)
+    return torch.stack([attention.oracle(*one) for one in zip(q, k, v, mask, strict=True)])
 
 
 @attention.cases
@@ -84,21 +76,11 @@ keys where values belong: @ v -> @ k
 """)
 
 
-# ---- MultiHeadAttention ------------------------------------------------------------------------------------
-
-
 @exercise(stars=2)
 def identity_heads(x, memory, mask):
     """MultiHeadAttention(4, 2) whose matrices are all the identity: head h is attention on its two columns."""
-    heads = [attention.oracle(x[..., h], memory[..., h], memory[..., h], _rows(mask)) for h in _HEADS]
-    return torch.cat(heads, dim=-1)
-
-
-_HEADS = (slice(0, 2), slice(2, 4))
-
-
-def _rows(mask: Tensor | None) -> Tensor | None:
-    return mask[:, 0] if mask is not None and mask.dim() == 4 else mask  # (B, 1, 1, S) -> (B, 1, S)
+    q, k = (torch.stack(z.chunk(2, dim=-1), dim=1) for z in (x, memory))
+    return torch.cat(attention.oracle(q, k, k, mask).unbind(1), dim=-1)
 
 
 @identity_heads.cases
@@ -107,12 +89,8 @@ def _(draw):
     x[0, 0], memory[0, 0] = torch.tensor([1.0, 2, -1, 1]), torch.tensor([2.0, 0, 1, -2])
     memory[0, 1] = torch.tensor([-1.0, 1, 2, 2])
     padding = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]).bool()[:, None, None, :]
-    return [
-        (x, memory, None),
-        (x, memory, torch.tensor([[[[True, True, False]]]])),
-        (draw.normal(2, 3, 4), draw.normal(2, 4, 4), None),
-        (draw.normal(2, 3, 4), draw.normal(2, 4, 4), padding),
-    ]
+    large = draw.normal(2, 3, 4), draw.normal(2, 4, 4)
+    return [(x, memory, None), (x, memory, torch.tensor([[[[True, True, False]]]])), (*large, None), (*large, padding)]
 
 
 SPLIT = (
@@ -142,7 +120,7 @@ view without transpose:
     {SPLIT[0].upper()}{SPLIT[1:]}
 heads joined without transpose: heads.transpose(1, 2).flatten(-2) -> heads.reshape(len(x), -1, 4)
     {SPLIT[0].upper()}{SPLIT[1:]}
-heads not split: = attention.oracle(x, memory, memory, _rows(mask))
+heads not split: = attention.oracle(x, memory, memory, None if mask is None else mask[:, 0])
     n_heads changes nothing: this is one head of full size. See lesson 04, "Smaller heads, same price".
 no scaling: / math.sqrt(2) ->
     Use your attention: it divides by sqrt(d), where d is the size of a head.
@@ -160,19 +138,13 @@ softmax over the queries: softmax(-1) -> softmax(-2)
 """)
 
 
-# ---- sinusoidal --------------------------------------------------------------------------------------------
-
-
 @exercise(stars=2, differentiable=False)
 def sinusoidal(n, d):
     """Row p: sin(p / 10000^(2i/d)) in column 2i, cos of the same in column 2i + 1: (n, d), positions from 0."""
-    rows = [[p / 10000 ** (2 * (j // 2) / d) for j in range(d)] for p in range(n)]
-    return torch.tensor([[math.cos(a) if j % 2 else math.sin(a) for j, a in enumerate(row)] for row in rows])
+    return lesson05.sinusoidal.oracle(n, d)
 
 
-@sinusoidal.cases
-def _(draw):
-    return [(3, 4), (1, 2), (draw.integer(5, 9), 6), (40, 8)]
+sinusoidal.cases(lambda draw: [(3, 4), (1, 2), (draw.integer(5, 9), 6), (40, 8)])
 
 
 @sinusoidal.answer
@@ -205,16 +177,10 @@ rows and columns exchanged: .flatten(1) -> .flatten(1).T
 """)
 
 
-# ---- LayerNorm ---------------------------------------------------------------------------------------------
-
-
 @exercise(stars=1, forbidden=FORBIDDEN)
 def layer_norm(x):
     """A fresh LayerNorm(d): (x - mean) / sqrt(variance + 1e-5) along the last axis, gamma = 1 and beta = 0."""
-    if x.dim() > 1:
-        return torch.stack([layer_norm.oracle(row) for row in x])
-    centered = x - sum(x) / len(x)
-    return centered / torch.sqrt(sum(c * c for c in centered) / len(x) + 1e-5)
+    return lesson07.layer_norm.oracle(x, x.new_ones(x.shape[-1]), x.new_zeros(x.shape[-1]))
 
 
 @layer_norm.cases
@@ -266,9 +232,6 @@ another eps: 1e-5 -> 1e-3
 """)
 
 
-# ---- greedy ------------------------------------------------------------------------------------------------
-
-
 class Scripted(nn.Module):
     """A stand-in for a model: it knows what to say for each source, by its first word, and after that babbles 9."""
 
@@ -286,22 +249,15 @@ class Scripted(nn.Module):
         return logits.to(src.device)
 
     def __repr__(self) -> str:
-        return "a model that answers " + ", ".join(f"{src} with {show(plan)}" for src, plan in self.plans.items())
+        plans = (say("{word} with {words}", word=src, words=show(plan)) for src, plan in self.plans.items())
+        return say("a model that answers {plans}", plans=", ".join(plans))
 
 
 @exercise(stars=2, differentiable=False)
 def greedy(model, src, bos, eos, max_len):
     """For each row of src the most probable token, again and again, until eos or max_len tokens: a list of lists."""
-    rows = []
-    for words in src:
-        said = []
-        while len(said) < max_len:
-            best = model(words[None], torch.tensor([[bos, *said]]))[0, -1].argmax().item()
-            if best == eos:
-                break
-            said.append(best)
-        rows.append(said)
-    return rows
+    steps = (lambda prefix, words=words: model(words[None], prefix[None])[0, -1] for words in src)
+    return [lesson08.greedy.oracle(step, bos, eos, max_len) for step in steps]
 
 
 @greedy.cases

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from utils.checks.capstone.oracles import greedy
 from utils.checks.capstone.parts import Mine, Missing, Wrong, plain
-from utils.checks.engine import difference, show
+from utils.checks.engine import difference, say, show
 from utils.checks.engine.running import Allowance
 
 STEPS = 2000  # at most: training ends as soon as the task is learned
@@ -57,14 +57,16 @@ def examine_training(mine: Mine, seed: int) -> None:
     torch.manual_seed(0)  # every check trains the same model on the same numbers
     mine.allowance = Allowance(SECONDS, WALL)
     model = mine.make("Transformer", DIGITS[-1] + 1, DIGITS[-1] + 1, 32, 4, 2, 64).train()
-    what = "the training run"
+    what = say("the training run")
     loss = mine.run(lambda: train(model, mine.steps), what=what, forbidden=frozenset())
     share = mine.run(lambda: right(model.eval(), 500), what=what, forbidden=frozenset())
     if not share >= ENOUGH:
         raise Wrong(
-            f"it does not learn to write numbers backwards. After the training run {share:.0%} of new numbers are "
-            f"right under teacher forcing, and the loss is {loss:.2f}; guessing costs about 2.1. Each part is right by "
-            "itself, so look at sizes: how large are the embeddings at first?"
+            "it does not learn to write numbers backwards. After the training run {share:.0%} of new numbers are "
+            "right under teacher forcing, and the loss is {loss:.2f}; guessing costs about 2.1. Each part is right by "
+            "itself, so look at sizes: how large are the embeddings at first?",
+            share=share,
+            loss=loss,
         )
     mine.model = model
 
@@ -73,17 +75,21 @@ def examine_generation(mine: Mine, seed: int) -> None:
     src, _, labels = numbers(25)
     arguments = (mine.model, src, BOS, EOS, LONGEST + 3)
     said = plain(mine.run(lambda: mine.get("greedy")(*arguments), what="greedy", forbidden=frozenset()))
-    best = mine.run(lambda: torch.no_grad()(greedy.oracle)(*arguments), what="your model", forbidden=frozenset())
+    best = mine.run(lambda: torch.no_grad()(greedy.oracle)(*arguments), what=say("your model"), forbidden=frozenset())
     for row, (words, wanted) in enumerate(zip(src.tolist(), best, strict=True)):
         if problem := difference(wanted, said[row] if isinstance(said, list) and row < len(said) else None):
             raise Wrong(
                 "greedy says something else than the most probable token at every step, one sentence at a time: "
-                f"{problem}\nfor\n  src[{row}] = {show(words)}"
+                "{problem}\nfor\n  src[{row}] = {words}",
+                problem=problem,
+                row=row,
+                words=show(words),
             )
     answers = [[i for i in row if i not in (PAD, EOS)] for row in labels.tolist()]
     share = sum(one == other for one, other in zip(said, answers, strict=True)) / len(answers)
     if share < ENOUGH - 0.1:
         raise Wrong(
-            f"with the right beginning before it the model is right; alone, only {share:.0%} of its numbers are. It "
-            "has heard something in training that it does not hear now."
+            "with the right beginning before it the model is right; alone, only {share:.0%} of its numbers are. It has "
+            "heard something in training that it does not hear now.",
+            share=share,
         )

@@ -10,7 +10,7 @@ A lesson's module describes an exercise like this:
     def _(draw):
         return [(draw.small(2), draw.small(3, 2)), (draw.normal(5), draw.normal(4, 5))]
 
-    @scores.answer                          # as learners write it; there may be several
+    @scores.answer                          # as learners write it (may be the oracle); there may be several
     def _(q, K):
         return K @ q / math.sqrt(len(q))
 

@@ -42,10 +42,8 @@ def _described(wanted) -> str:
     if len(kinds) != 1:
         return say(name)
     several = say(TYPES[kinds.pop()][1])
-    if isinstance(wanted, tuple) and len(wanted) == 2:
-        return say("a tuple of two {things}", things=several)
-    if isinstance(wanted, tuple) and len(wanted) == 3:
-        return say("a tuple of three {things}", things=several)
+    if isinstance(wanted, tuple) and len(wanted) in (2, 3):
+        return say("a tuple of {n} {things}", n=say("two") if len(wanted) == 2 else say("three"), things=several)
     return say("{a_list} of {things}", a_list=say(name), things=several)
 
 
@@ -58,29 +56,20 @@ def _type_problem(wanted, got) -> str:
     asked = _described(wanted)
     if got is None:
         return say("it returns None where {wanted} is wanted: is a `return` missing?", wanted=asked)
-    plain = not tensors_in(wanted)
+    plain, tensor_hint = not tensors_in(wanted), say(": x.item() or x.tolist() makes plain numbers of a tensor")
     if not _fits(wanted, got):
         found = f"{type(got).__module__}.{type(got).__name__}".removeprefix("builtins.")
-        if plain and isinstance(got, Tensor):
-            return say(
-                "wrong type: {wanted} is wanted, and yours is a {got}: x.item() or x.tolist() makes plain numbers of "
-                "a tensor.",
-                wanted=asked,
-                got=found,
-            )
-        return say("wrong type: {wanted} is wanted, and yours is a {got}.", wanted=asked, got=found)
+        hint = tensor_hint if plain and isinstance(got, Tensor) else ""
+        return say("wrong type: {wanted} is wanted, and yours is a {got}{hint}.", wanted=asked, got=found, hint=hint)
     if isinstance(wanted, list) or isinstance(wanted, tuple) and len(wanted) == len(got):
         items = [*wanted, *wanted[-1:] * len(got)]  # a list that is too long holds more of the same
         for one, other in zip(items, got, strict=False):
-            if plain and isinstance(other, Tensor) and not _fits(one, other):
-                return say(
-                    "wrong type: {wanted} is wanted, and yours holds tensors: x.item() or x.tolist() makes plain "
-                    "numbers of a tensor.",
-                    wanted=asked,
-                )
             if not _fits(one, other):
-                held = {type(None): "None", Tensor: "tensors"}.get(type(other), f"a {type(other).__name__}")
-                return say("wrong type: {wanted} is wanted, and yours holds {got}.", wanted=asked, got=held)
+                held = {type(None): "None", Tensor: say("tensors")}.get(type(other), f"a {type(other).__name__}")
+                hint = tensor_hint if plain and isinstance(other, Tensor) else ""
+                return say(
+                    "wrong type: {wanted} is wanted, and yours holds {got}{hint}.", wanted=asked, got=held, hint=hint
+                )
             if problem := _type_problem(one, other):
                 return problem
     return ""

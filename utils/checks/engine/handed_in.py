@@ -10,28 +10,15 @@ from torch import Tensor
 from utils.checks.engine.cases import show
 from utils.checks.engine.messages import say
 
+NOTHING = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}  # the steps of a body that does nothing
+
 
 def is_stub(answer: Callable) -> bool:
     """A function that does nothing: its body is `...`, `pass` or a docstring."""
     code = getattr(inspect.unwrap(answer), "__code__", None)
     if code is None or set(code.co_consts) - {None, answer.__doc__}:
         return False
-    return code.co_code in {stub.__code__.co_code for stub in _STUBS}
-
-
-def _dots(): ...
-
-
-def _documented():
-    """Only words."""
-
-
-def _empty_with_words():
-    """Words, then nothing."""
-    ...
-
-
-_STUBS = (_dots, _documented, _empty_with_words)
+    return all(step.opname in NOTHING for step in dis.get_instructions(code))
 
 
 def read_from_outside(answer: Callable) -> str:
@@ -46,22 +33,12 @@ def read_from_outside(answer: Callable) -> str:
             read.append(say("{name} (here {value})", name=name, value=show(x)))
     if not read:
         return ""
-    names = read[0]
-    for name in read[1:]:
-        names = say("{names} and {name}", names=names, name=name)
-    if outside.get("__name__") == "__main__":
-        said = say(
-            "Your function reads {names}, which it does not get, from elsewhere in this notebook. "
-            "Take what it needs from its inputs.",
-            names=names,
-        )
-    else:
-        said = say(
-            "Your function reads {names}, which it does not get, from elsewhere in this file. "
-            "Take what it needs from its inputs.",
-            names=names,
-        )
-    return f"\n{said}"
+    return "\n" + say(
+        "Your function reads {names}, which it does not get, from elsewhere in {place}. Take what it needs from its "
+        "inputs.",
+        names=say(" and ").join(read),
+        place=say("this notebook") if outside.get("__name__") == "__main__" else say("this file"),
+    )
 
 
 def _globals_of(code: types.CodeType | None) -> list[str]:

@@ -35,7 +35,8 @@ class Answer:
         self.source = textwrap.dedent(inspect.getsource(function))
         node = ast.parse(self.source).body[0]
         self.parameters = tuple(inspect.signature(function).parameters)
-        self.body = "\n".join(self.source.split("\n")[node.body[0].lineno - 1 :]).rstrip()
+        begin = node.body[1 if ast.get_docstring(node) else 0].lineno - 1
+        self.body = "\n".join(self.source.split("\n")[begin:]).rstrip()
         self.source = "\n".join(self.source.split("\n")[node.lineno - 1 :])  # without the decorator
         self.made: dict[tuple, Callable | None] = {}
 

@@ -6,7 +6,7 @@ The environment variable TRANSFORMER_COURSE_PROGRESS names another file.
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from utils.checks.engine.messages import say
@@ -35,10 +35,8 @@ def alone() -> Iterator[None]:
     from filelock import FileLock
 
     lock = FileLock(f"{path()}.lock", timeout=PATIENCE)
-    try:
+    with suppress(OSError, NotImplementedError):
         lock.acquire()
-    except (OSError, NotImplementedError):
-        pass
     try:
         yield
     finally:

@@ -17,6 +17,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from utils.checks.engine.messages import say
+
 WALL = 20.0  # seconds on the wall, for what sleeps or waits; without a clock per thread, for everything
 CLOCK_PER_THREAD = hasattr(time, "pthread_getcpuclockid")
 
@@ -58,7 +60,7 @@ class Raised:
 
     def with_line(self) -> str:
         """The error, and below it the line of the learner's code."""
-        return f"{self}\nin the line: {self.where}" if self.where else str(self)
+        return say("{error}\nin the line: {line}", error=self, line=self.where) if self.where else str(self)
 
 
 @dataclass

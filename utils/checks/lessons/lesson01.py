@@ -4,16 +4,11 @@ import math
 
 import torch
 
-from utils.checks.engine import exercise
+from utils.checks.engine import exercise, say
 
 RNN = frozenset({"rnn_tanh", "rnn_relu", "rnn_tanh_cell", "rnn_relu_cell"})
-CONVOLUTIONS = frozenset(
-    {f"conv{transposed}{axes}d" for transposed in ("", "_transpose") for axes in (1, 2, 3)}
-    | {"convolution", "_convolution", "conv_tbc"}
-)
-
-
-# ---- rnn_step ----------------------------------------------------------------------------------------------
+CONVOLUTIONS = frozenset({"convolution", "_convolution", "conv_tbc"})
+CONVOLUTIONS |= {f"conv{transposed}{axes}d" for transposed in ("", "_transpose") for axes in (1, 2, 3)}
 
 
 @exercise(stars=1, forbidden=RNN)
@@ -78,15 +73,12 @@ a ReLU instead of tanh: torch.tanh -> torch.relu
 """)
 
 
-# ---- conv_layer --------------------------------------------------------------------------------------------
-
-
 @exercise(stars=1, forbidden=CONVOLUTIONS)
 def conv_layer(X, F):
     """number_i = sum over the window X[i], ..., X[i + k - 1] of filter times entry: X (n, d), F (k, d) -> (n-k+1,)."""
     n, k, d = len(X), len(F), X.shape[1]
     if k > n:
-        raise ValueError(f"a filter of width {k} does not fit into {n} words")
+        raise ValueError(say("a filter of width {k} does not fit into {n} words", k=k, n=n))
     return torch.stack([sum(F[j, c] * X[i + j, c] for j in range(k) for c in range(d)) for i in range(n - k + 1)])
 
 
@@ -158,9 +150,6 @@ an empty answer where the filter does not fit: raise ValueError("the filter does
 """)
 
 
-# ---- receptive_field ---------------------------------------------------------------------------------------
-
-
 @exercise(stars=1)
 def receptive_field(n_layers, kernel):
     """1 + L (k - 1): one position, and k - 1 more with every layer."""
@@ -170,15 +159,7 @@ def receptive_field(n_layers, kernel):
     return seen
 
 
-@receptive_field.cases
-def _(draw):
-    return [
-        (2, 3),
-        (1, 4),
-        (0, 5),
-        (3, 1),
-        (draw.integer(4, 9), draw.integer(5, 9)),
-    ]
+receptive_field.cases(lambda draw: [(2, 3), (1, 4), (0, 5), (3, 1), (draw.integer(4, 9), draw.integer(5, 9))])
 
 
 @receptive_field.answer
@@ -212,14 +193,11 @@ gaps that double: n_layers * -> (2**n_layers - 1) *
 """)
 
 
-# ---- layers_needed -----------------------------------------------------------------------------------------
-
-
 @exercise(stars=2)
 def layers_needed(n, kernel):
     """The least L >= 0 with 1 + L (k - 1) >= n."""
     if kernel == 1 and n > 1:
-        raise ValueError("layers of width 1 never see a second position, however many there are")
+        raise ValueError(say("layers of width 1 never see a second position, however many there are"))
     layers = 0
     while 1 + layers * (kernel - 1) < n:
         layers += 1
@@ -229,15 +207,8 @@ def layers_needed(n, kernel):
 @layers_needed.cases
 def _(draw):
     kernel, layers = draw.integer(4, 7), draw.integer(4, 6)
-    return [
-        (4, 3),
-        (3, 3),  # it just fits
-        (9, 3),
-        (1, 3),
-        (2 + layers * (kernel - 1), kernel),  # one position more than fits
-        (1, 1),
-        (draw.integer(2, 9), 1),
-    ]
+    one_too_many = 2 + layers * (kernel - 1), kernel  # one position more than fits; with (3, 3) it just fits
+    return [(4, 3), (3, 3), (9, 3), (1, 3), one_too_many, (1, 1), (draw.integer(2, 9), 1)]
 
 
 @layers_needed.answer

@@ -9,9 +9,6 @@ from utils.checks.engine import SDPA, exercise
 INFINITY = float("inf")
 
 
-# ---- scores ------------------------------------------------------------------------------------------------
-
-
 @exercise(stars=1, forbidden=SDPA)
 def scores(q, K):
     """score_i = k_i . q / sqrt(d): q (d,), K (n, d) -> (n,)."""
@@ -53,9 +50,6 @@ one number for all keys: K @ q -> (K * q).sum()
 q from the left: K @ q -> q @ K
     q @ K adds up the rows of K, each times an entry of q. K @ q is the dot product of each row, a key, with q.
 """)
-
-
-# ---- softmax -----------------------------------------------------------------------------------------------
 
 
 @exercise(stars=1, forbidden=frozenset({"softmax", "log_softmax", "special_softmax", "special_log_softmax"}))
@@ -102,9 +96,6 @@ powers of 2: exp -> exp2
 """)
 
 
-# ---- attend ------------------------------------------------------------------------------------------------
-
-
 @exercise(stars=2, forbidden=SDPA)
 def attend(q, K, V):
     """b = sum_i softmax(scores)_i v_i: q (d,), K (n, d), V (n, d_v) -> (d_v,)."""
@@ -115,12 +106,7 @@ def attend(q, K, V):
 @attend.cases
 def _(draw):
     q, K, V = torch.tensor([1.0, 2.0]), draw.small(3, 2), draw.small(3, 2)
-    K[0], K[1], V[0], V[1] = (
-        torch.tensor([2.0, 0]),
-        torch.tensor([0.0, 2]),
-        torch.tensor([1.0, 0]),
-        torch.tensor([-1.0, 2]),
-    )
+    K[:2], V[:2] = torch.tensor([[2.0, 0], [0, 2]]), torch.tensor([[1.0, 0], [-1, 2]])
     return [
         (q, K, V),
         (draw.normal(4), draw.normal(3, 4), draw.normal(3, 3)),
@@ -159,9 +145,6 @@ the shares lie across the values: shares @ V -> V * shares
 the values are not added up: shares @ V -> shares[:, None] * V
     Each value times its share is not the output yet: add them up, .sum(0).
 """)
-
-
-# ---- self_attention_loop -----------------------------------------------------------------------------------
 
 
 @exercise(stars=2, forbidden=SDPA)

@@ -9,15 +9,14 @@ from utils.checks.engine import SDPA, exercise
 INFINITY = float("inf")
 
 
-# ---- self_attention ----------------------------------------------------------------------------------------
-
-
 @exercise(stars=1, forbidden=SDPA)
 def self_attention(X, Wq, Wk, Wv):
     """Q = X Wq and so on, softmax(Q K^T / sqrt(d)) along each row, times V: X (n, d_in), W (d_in, d) -> (n, d)."""
-    Q, K, V = X @ Wq, X @ Wk, X @ Wv
-    A = Q @ K.T / math.sqrt(Wq.shape[1])
-    return A.softmax(dim=1) @ V
+    Q, K, V = (X @ W for W in (Wq, Wk, Wv))
+    scores = Q @ K.T / math.sqrt(Q.shape[1])
+    shares = scores.softmax(1)
+    outputs = shares @ V
+    return outputs
 
 
 @self_attention.cases
@@ -35,23 +34,11 @@ def _(draw):
 
 @self_attention.cost
 def _(draw):
-    return (draw.normal(60, 3), *[draw.normal(3, 2) for _ in range(3)]), [
-        (
-            lambda spent: spent.calls < 60,
-            "a Python loop goes over the words: 60 of them take 60 calls or more. A few matrix products do it all.",
-        )
-    ]
+    loop = "a Python loop goes over the words: 60 of them take 60 calls or more. A few matrix products do it all."
+    return (draw.normal(60, 3), *[draw.normal(3, 2) for _ in range(3)]), [(lambda spent: spent.calls < 60, loop)]
 
 
-@self_attention.answer
-def _(X, Wq, Wk, Wv):
-    Q, K, V = (X @ W for W in (Wq, Wk, Wv))
-    scores = Q @ K.T / math.sqrt(Q.shape[1])
-    shares = scores.softmax(1)
-    outputs = shares @ V
-    return outputs
-
-
+self_attention.answer(self_attention.oracle)
 # By hand, what is subtracted before the powers: nothing, the row's largest score, or, wrongly, that of another row.
 self_attention.patches("""
 a loop over the words: = torch.stack([(X @ Wk @ q / math.sqrt(len(q))).softmax(0) @ (X @ Wv) for q in X @ Wq])
@@ -87,9 +74,6 @@ inputs where values belong: @ V -> @ X
 the output in columns: return outputs -> return outputs.T
     One output per row, (n, d), as the inputs are given: leave out the last transpose.
 """)
-
-
-# ---- masked_attention --------------------------------------------------------------------------------------
 
 
 @exercise(stars=2, forbidden=SDPA)
@@ -222,9 +206,6 @@ powers that are infinite, or all 0: allowed - allowed.amax(1, keepdim=True) -> s
 """)
 
 
-# ---- batched_self_attention --------------------------------------------------------------------------------
-
-
 @exercise(stars=2, forbidden=SDPA)
 def batched_self_attention(X, Wq, Wk, Wv):
     """Each sentence as if it were alone: X (B, n, d_in), W (d_in, d) -> (B, n, d)."""
@@ -235,12 +216,10 @@ def batched_self_attention(X, Wq, Wk, Wv):
 def _(draw):
     X = torch.tensor([[[1.0, 0], [1, 2], [0, 1]], [[0, 2], [2, 0], [1, -1]]])
     W = [torch.tensor(rows) for rows in ([[2.0, 1], [1, 0]], [[1.0, 0], [0, 1]], [[1.0, -1], [2, 1]])]
+    narrow = [torch.tensor([row]) for row in ([1.0, 1, 0, 0], [1.0, 0, 1, 0], [1.0, 2, 0, -1])]
     return [
         (X, *W),
-        (
-            torch.tensor([[[1.0], [2]]]),
-            *[torch.tensor([row]) for row in ([1.0, 1, 0, 0], [1.0, 0, 1, 0], [1.0, 2, 0, -1])],
-        ),
+        (torch.tensor([[[1.0], [2]]]), *narrow),
         (draw.normal(2, 4, 3), *[draw.normal(3, 3) for _ in range(3)]),
         (draw.normal(2, 2, 3), *[draw.normal(3, 2) for _ in range(3)]),  # B = n = d: here even K.T fits
         (draw.normal(3, 3, 2), *[draw.normal(2, 5) for _ in range(3)]),
@@ -300,9 +279,6 @@ no softmax: .softmax(-1) ->
 """)
 
 
-# ---- online_attention --------------------------------------------------------------------------------------
-
-
 @exercise(stars=3, forbidden=SDPA)
 def online_attention(q, K, V, block):
     """softmax(K q / sqrt(d)) V, read `block` keys at a time: q (d,), K (n, d), V (n, d_v) -> (d_v,)."""
@@ -334,17 +310,11 @@ def _(draw):
 
 @online_attention.cost
 def _(draw):
-    return (draw.normal(3), draw.normal(101, 3), draw.normal(101, 2), 2), [
-        (
-            lambda spent: spent.largest < 101,
-            "with n = 101 keys and block = 2, it makes a tensor of 101 numbers or more. No tensor should grow with n.",
-        ),
-        (
-            lambda spent: spent.calls > 50,
-            "with n = 101 keys and block = 2, it takes fewer steps than there are blocks: it reads more than `block` "
-            "keys at a time.",
-        ),
-    ]
+    grows = "with n = 101 keys and block = 2, it makes a tensor of 101 numbers or more. No tensor should grow with n."
+    skips = "with n = 101 keys and block = 2, it takes fewer steps than there are blocks: it reads more than `block` "
+    skips += "keys at a time."
+    rules = [(lambda spent: spent.largest < 101, grows), (lambda spent: spent.calls > 50, skips)]
+    return (draw.normal(3), draw.normal(101, 3), draw.normal(101, 2), 2), rules
 
 
 @online_attention.answer

@@ -5,15 +5,13 @@ import math
 import torch
 
 from utils.checks.engine import SDPA, exercise, say
+from utils.checks.lessons.lesson03 import batched_self_attention
 
 
 def _named(*shape: int) -> torch.Tensor:
     """Entries that carry their names, one digit for each dimension: 112 is the entry (1, 1, 2)."""
     index = torch.cartesian_prod(*[torch.arange(n) for n in shape])
     return (index * 10 ** torch.arange(len(shape)).flip(0)).sum(1).reshape(shape).float()
-
-
-# ---- split_heads -------------------------------------------------------------------------------------------
 
 
 @exercise(stars=1)
@@ -28,14 +26,9 @@ def split_heads(X, n_heads):
 @split_heads.cases
 def _(draw):
     # The first is a sentence of two words: word 1 has the columns 10 ... 15, word 2 has 20 ... 25.
-    return [
-        (_named(1, 3, 6)[:, 1:], 2),
-        (draw.normal(2, 3, 4), 1),
-        (draw.normal(2, 3, 6), 3),
-        (draw.normal(2, 5, 8), 4),
-        (_named(1, 3, 5)[:, 1:], 2),
-        (draw.normal(3, 4, 6), 6),
-    ]
+    small, odd = _named(1, 3, 6)[:, 1:], _named(1, 3, 5)[:, 1:]
+    large = [(draw.normal(*shape), heads) for *shape, heads in ((2, 3, 4, 1), (2, 3, 6, 3), (2, 5, 8, 4), (3, 4, 6, 6))]
+    return [(small, 2), *large, (odd, 2)]
 
 
 @split_heads.answer
@@ -52,8 +45,7 @@ one reshape, and no swap: T, n_heads, D // n_heads -> n_heads, T, D // n_heads &
     It has the right shape and cuts the sentence, not the columns: memory lies word by word. Split the last dimension
     in two first, then swap. See "A view is not a split".
 heads interleaved: n_heads, D // n_heads -> D // n_heads, n_heads && transpose(1, 2) -> permute(0, 3, 1, 2)
-    Head h owns D/H neighboring columns, not every H-th one. In the reshape, n_heads comes before the columns of a
-    head.
+    Head h owns D/H neighboring columns, not every H-th one. In the reshape, n_heads comes before the columns of a head.
 heads not moved to the front: .transpose(1, 2) ->
     The columns are split as they should be. Now swap words and heads: a head becomes a dimension in front, like the
     batch.
@@ -78,9 +70,6 @@ columns that are left over are dropped:
 """)
 
 
-# ---- merge_heads -------------------------------------------------------------------------------------------
-
-
 @exercise(stars=1)
 def merge_heads(X):
     """What the heads have of a word, side by side: X (B, H, T, D/H) -> (B, T, D)."""
@@ -90,13 +79,8 @@ def merge_heads(X):
 @merge_heads.cases
 def _(draw):
     # The first: two heads of two columns, three words. 132 is head 1, word 3, column 2.
-    return [
-        (_named(1, 3, 4, 3)[:, 1:, 1:, 1:],),
-        (draw.normal(2, 1, 3, 4),),
-        (draw.normal(2, 4, 3, 1),),
-        (draw.normal(3, 3, 3, 3),),
-        (draw.normal(2, 3, 5, 2),),
-    ]
+    shapes = (2, 1, 3, 4), (2, 4, 3, 1), (3, 3, 3, 3), (2, 3, 5, 2)
+    return [(_named(1, 3, 4, 3)[:, 1:, 1:, 1:],), *[(draw.normal(*shape),) for shape in shapes]]
 
 
 @merge_heads.answer
@@ -127,28 +111,16 @@ the wrong two dimensions swapped: transpose(1, 2) -> transpose(2, 3)
 """)
 
 
-# ---- multi_head_attention ----------------------------------------------------------------------------------
-
-
-def _attend(q, K, V):
-    """One query: softmax(k_i . q / sqrt(d)) over i, and the values weighted by it."""
-    return (torch.stack([k @ q for k in K]) / math.sqrt(len(q))).softmax(0) @ V
-
-
-def _heads_by_loops(X, Wq, Wk, Wv, n_heads):
-    """What each head hears: a list of H tensors (B, T, D/H)."""
-    size, heads = X.shape[2] // n_heads, []
-    for h in range(n_heads):
-        mine = slice(h * size, (h + 1) * size)
-        sentences = [(x @ Wq[:, mine], x @ Wk[:, mine], x @ Wv[:, mine]) for x in X]
-        heads.append(torch.stack([torch.stack([_attend(q, K, V) for q in Q]) for Q, K, V in sentences]))
-    return heads
+def _heads(X, Wq, Wk, Wv, n_heads):
+    """What each head hears, with columns of its own of each matrix: a list of H tensors (B, T, D/H)."""
+    columns = zip(*(W.chunk(n_heads, dim=1) for W in (Wq, Wk, Wv)), strict=True)
+    return [batched_self_attention.oracle(X, *matrices) for matrices in columns]
 
 
 @exercise(stars=2, forbidden=SDPA)
 def multi_head_attention(X, Wq, Wk, Wv, Wo, n_heads):
     """Attention with each head's columns of X Wq, X Wk, X Wv, joined, times Wo: X (B, T, D), W (D, D) -> (B, T, D)."""
-    return torch.cat(_heads_by_loops(X, Wq, Wk, Wv, n_heads), dim=-1) @ Wo
+    return torch.cat(_heads(X, Wq, Wk, Wv, n_heads), dim=-1) @ Wo
 
 
 def _small_layer(draw, B: int, T: int, D: int) -> list:
@@ -162,20 +134,13 @@ def _small_layer(draw, B: int, T: int, D: int) -> list:
     return [X, *matrices]
 
 
-def _layer(draw, B: int, T: int, D: int) -> list:
-    return [draw.normal(B, T, D), *[draw.normal(D, D) / 2 for _ in range(4)]]
-
-
 def _layers(draw):
     """One word (only Wv and Wo count), also in two sentences; two words, two heads or one; and larger ones."""
-    return [
-        (*_small_layer(draw, 1, 1, 2), 2),
-        (*_small_layer(draw, 2, 1, 2), 2),
-        (*_small_layer(draw, 1, 2, 2), 2),
-        (*_small_layer(draw, 1, 2, 2), 1),
-        (*_small_layer(draw, 1, 2, 4), 2),
-        (*_layer(draw, 1, 3, 8), 4),
-        (*_layer(draw, 2, 5, 6), 2),
+    small = (((1, 1, 2), 2), ((2, 1, 2), 2), ((1, 2, 2), 2), ((1, 2, 2), 1), ((1, 2, 4), 2))
+    large = (((1, 3, 8), 4), ((2, 5, 6), 2))
+    return [(*_small_layer(draw, *sizes), n_heads) for sizes, n_heads in small] + [
+        (draw.normal(*sizes), *(draw.normal(sizes[2], sizes[2]) / 2 for _ in range(4)), n_heads)
+        for sizes, n_heads in large
     ]
 
 
@@ -236,13 +201,10 @@ W^O transposed: @ Wo -> @ Wo.T
 """)
 
 
-# ---- head_importance ---------------------------------------------------------------------------------------
-
-
 @exercise(stars=3, course=frozenset())
 def head_importance(X, Wq, Wk, Wv, Wo, n_heads):
     """How far the output moves, as a Frobenius norm over (B, T, D), when head h is zeroed before Wo: (H,)."""
-    heads, norms = _heads_by_loops(X, Wq, Wk, Wv, n_heads), []
+    heads, norms = _heads(X, Wq, Wk, Wv, n_heads), []
     full = torch.cat(heads, dim=-1) @ Wo
     for h in range(n_heads):
         silent = [torch.zeros_like(head) if other == h else head for other, head in enumerate(heads)]

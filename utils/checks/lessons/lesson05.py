@@ -4,16 +4,14 @@ import math
 
 import torch
 
-from utils.checks.engine import exercise
-
-# ---- sinusoidal --------------------------------------------------------------------------------------------
+from utils.checks.engine import exercise, say
 
 
 @exercise(stars=2)
 def sinusoidal(n_positions, d_model):
     """Row p: sine, cosine of p / 10000^(2i/d) for i = 0, 1, ..., places from 0: (n_positions, d_model)."""
     if d_model % 2:
-        raise ValueError(f"d_model = {d_model} is odd, and every sine needs its cosine")
+        raise ValueError(say("d_model = {d_model} is odd, and every sine needs its cosine", d_model=d_model))
     rows = []
     for p in range(n_positions):
         angles = [p / 10000 ** (2 * i / d_model) for i in range(d_model // 2)]
@@ -21,9 +19,7 @@ def sinusoidal(n_positions, d_model):
     return torch.tensor(rows)
 
 
-@sinusoidal.cases
-def _(draw):
-    return [(3, 4), (5, 6), (draw.integer(6, 9), 10), (draw.integer(20, 30), 8), (3, 5)]
+sinusoidal.cases(lambda draw: [(3, 4), (5, 6), (draw.integer(6, 9), 10), (draw.integer(20, 30), 8), (3, 5)])
 
 
 @sinusoidal.answer
@@ -70,9 +66,6 @@ an odd d is not refused: d_model // 2 -> math.ceil(d_model / 2) && raise ValueEr
 """)
 
 
-# ---- split_projection --------------------------------------------------------------------------------------
-
-
 @exercise(stars=2)
 def split_projection(W, d_x):
     """The columns that meet x and those that meet p: W (d, d_x + n) -> (W_I, W_P), (d, d_x) and (d, n)."""
@@ -84,13 +77,10 @@ def split_projection(W, d_x):
 def _(draw):
     # The first: row 1 has the columns 11 ... 14, row 2 has 21 ... 24.
     named = torch.tensor([[11.0, 12, 13, 14], [21, 22, 23, 24]])
-    return [
-        (named, 1),
-        (draw.normal(3, 6), 4),
-        (draw.normal(4, 7), 2),
-        (draw.normal(6, 4), 3),
-        (draw.normal(3, 8), draw.integer(5, 7)),
+    drawn = [
+        (draw.normal(*shape), d_x) for *shape, d_x in ((3, 6, 4), (4, 7, 2), (6, 4, 3), (3, 8, draw.integer(5, 7)))
     ]
+    return [(named, 1), *drawn]
 
 
 @split_projection.answer
@@ -124,9 +114,6 @@ zeros where a cut should be: = W * (torch.arange(W.shape[1]) < d_x), W * (torch.
 """)
 
 
-# ---- shift_matrix ------------------------------------------------------------------------------------------
-
-
 @exercise(stars=2)
 def shift_matrix(d_model, offset):
     """A 2 x 2 rotation for each hand along the diagonal, M e(p) = e(p + offset): (d_model, d_model)."""
@@ -140,9 +127,7 @@ def shift_matrix(d_model, offset):
     return M
 
 
-@shift_matrix.cases
-def _(draw):
-    return [(2, 2), (4, 1), (4, -3), (6, 0), (8, draw.integer(5, 20)), (6, -draw.integer(4, 9))]
+shift_matrix.cases(lambda draw: [(2, 2), (4, 1), (4, -3), (6, 0), (8, draw.integer(5, 20)), (6, -draw.integer(4, 9))])
 
 
 @shift_matrix.answer
@@ -184,9 +169,6 @@ the numbers moved, not the hands: = torch.eye(d_model).roll(offset, dims=0)
     That moves the entries of e(p) to other columns. A place has no entry of its own: to go on, each hand is turned. See
     "One matrix moves every position".
 """)
-
-
-# ---- rotary ------------------------------------------------------------------------------------------------
 
 
 @exercise(stars=3)

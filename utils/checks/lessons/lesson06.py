@@ -6,8 +6,6 @@ import torch
 
 from utils.checks.engine import exercise
 
-# ---- additive_scores ---------------------------------------------------------------------------------------
-
 
 @exercise(stars=2)
 def additive_scores(s, H, W, U, v):
@@ -32,13 +30,7 @@ def _drawn(draw, n, d_s, d_h, d_a):
 
 
 def _asked_by_many(draw):
-    return [
-        _asked(draw),
-        _drawn(draw, 3, 3, 3, 3),
-        _drawn(draw, 4, 3, 3, 2),
-        _drawn(draw, 1, 3, 2, 4),
-        _drawn(draw, 3, 4, 2, 5),
-    ]
+    return [_asked(draw), *[_drawn(draw, *sizes) for sizes in ((3, 3, 3, 3), (4, 3, 3, 2), (1, 3, 2, 4), (3, 4, 2, 5))]]
 
 
 additive_scores.cases(_asked_by_many)
@@ -82,9 +74,6 @@ U @ H where U @ H.T belongs: = v @ torch.tanh((W @ s)[:, None] + U @ H)
 s left out: W @ s + ->
     Then every word of the output would ask the same question. The state asks with W s: tanh(W s + U h_i).
 """)
-
-
-# ---- context_vector ----------------------------------------------------------------------------------------
 
 
 @exercise(stars=1)
@@ -134,9 +123,6 @@ the context divided by a root: shares @ H -> shares @ H / math.sqrt(len(W))
 no tanh: torch.tanh(W @ s + H @ U.T) -> (W @ s + H @ U.T)
     The scores lack their tanh: v . tanh(W s + U h_i). Exercise 1 has them.
 """)
-
-
-# ---- teacher_forcing_pair ----------------------------------------------------------------------------------
 
 
 @exercise(stars=1)

@@ -11,9 +11,6 @@ EPS = 1e-5
 LAYER_NORM = frozenset({"layer_norm", "native_layer_norm"})
 
 
-# ---- layer_norm --------------------------------------------------------------------------------------------
-
-
 @exercise(stars=1, forbidden=LAYER_NORM)
 def layer_norm(x, gamma, beta):
     """gamma * (x - mean) / sqrt(variance + 1e-5) + beta on the last axis: x (..., D), gamma, beta (D,) -> (..., D)."""
@@ -108,18 +105,13 @@ parentheses missing around x - mean: (x - mean) / -> mean / && gamma * normed ->
 """)
 
 
-# ---- causal_mask -------------------------------------------------------------------------------------------
-
-
 @exercise(stars=1)
 def causal_mask(n):
     """bool (n, n), True where key j <= query i."""
     return torch.tensor([[j <= i for j in range(n)] for i in range(n)])
 
 
-@causal_mask.cases
-def _(draw):
-    return [(3,), (1,), (2,), (draw.integer(4, 6),)]
+causal_mask.cases(lambda draw: [(3,), (1,), (2,), (draw.integer(4, 6),)])
 
 
 @causal_mask.answer
@@ -145,9 +137,6 @@ numbers where True and False belong: .bool() ->
 what is added to the scores: = torch.full((n, n), -math.inf).triu(1)
     Zeros and minus infinities are another kind of mask, added to the scores. Here it is True (may attend) and False.
 """)
-
-
-# ---- add_and_norm ------------------------------------------------------------------------------------------
 
 
 @exercise(stars=1, forbidden=LAYER_NORM)
@@ -195,36 +184,23 @@ the unbiased variance: , correction=0 ->
 """)
 
 
-# ---- noam_lr -----------------------------------------------------------------------------------------------
-
-
 @exercise(stars=1)
 def noam_lr(step, d_model, warmup):
     """d_model^-0.5 * min(step^-0.5, step * warmup^-1.5); 0.0 at step 0."""
-    return d_model**-0.5 * min(step**-0.5, step * warmup**-1.5) if step > 0 else 0.0
-
-
-@noam_lr.cases
-def _(draw):
-    warmup = draw.integer(100, 4000)
-    return [
-        (1, 16, 4),
-        (16, 16, 4),
-        (4, 16, 4),
-        (0, 16, 4),
-        (draw.integer(2, 9), 512, warmup),
-        (draw.integer(2, 9) * warmup, draw.integer(32, 256), warmup),
-    ]
-
-
-@noam_lr.answer
-def _(step, d_model, warmup):
     if step == 0:
         return 0.0
     rate = min(step**-0.5, step * warmup**-1.5)
     return d_model**-0.5 * rate
 
 
+@noam_lr.cases
+def _(draw):
+    warmup = draw.integer(100, 4000)
+    large = (draw.integer(2, 9), 512, warmup), (draw.integer(2, 9) * warmup, draw.integer(32, 256), warmup)
+    return [(1, 16, 4), (16, 16, 4), (4, 16, 4), (0, 16, 4), *large]
+
+
+noam_lr.answer(noam_lr.oracle)
 noam_lr.patches("""
 the larger of the two: min -> max
     The rising line and the falling curve cross at step = warmup; the rate is the lower: min.
@@ -247,9 +223,6 @@ step 0 counted as step 1: return 0.0 -> step = 1
 one step ahead: step == 0 -> (step := step + 1) == 0
     The formula takes step as it is; step + 1 is the rate of the next one.
 """)
-
-
-# ---- label_smoothed_loss -----------------------------------------------------------------------------------
 
 
 @exercise(stars=3, forbidden=frozenset({"cross_entropy(label_smoothing)"}))
