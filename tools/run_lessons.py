@@ -146,7 +146,7 @@ def alt_text(cell: NotebookNode) -> str:
     """The alt text that the cell's call of `figures.show` or its twin (`mystnb: image: alt:`) gives, or nothing."""
     for output in cell.get("outputs", ()):
         for about in output.get("metadata", {}).values():
-            if isinstance(about, dict) and about.get("width"):  # only `figures.show` says how wide
+            if isinstance(about, dict) and {"alt", "width"} <= set(about):  # only `figures.show` says how wide
                 return about["alt"]
     return " ".join(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "").split())
 

@@ -95,6 +95,8 @@ def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | Non
         ax.tick_params(labelsize=8, color=PALE, labelcolor=GRAY)
         for line in (ax.axhline, ax.axvline):
             line(0, color=PALE, lw=0.8, zorder=0)
+    if q.any():
+        left.axline((0, 0), q, color=QUERY, lw=0.8, linestyle=":")
     for key, word in zip(keys, words, strict=True):
         foot = q * (key @ q) / length**2
         left.plot(*zip(key, foot, strict=True), "--", color=GRAY, lw=0.8)
