@@ -51,7 +51,7 @@ def test_alone_nothing_is_communicated():
 # -------------------------------------------------------------------------------------- many processes are one
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def found(request, tmp_path_factory):
     """What `together.compare` found in two processes, and in three: a result of each process."""
     folder = tmp_path_factory.mktemp("together")
@@ -175,6 +175,7 @@ def wait_for(path, *processes):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_torchrun(command, tmp_path):
     arguments = [*command, "--steps", "3", "--out", str(tmp_path / "out")]
     launcher = forked.start(tmp_path / "log", forked.torchrun, ["--nproc-per-node", "2", "--standalone"], arguments)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from experiments import ablations, bottleneck, leaks, positions, recall, same_minutes, scaling, two_heads, vocabulary
-from utils import corpus
+from utils import corpus, dictionary
 
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 TINY = ["--d-model", "16", "--d-ff", "32", "--tgt-vocab", "300", "--batch-tokens", "400", "--n-layers", "1"]
@@ -31,8 +31,8 @@ def rows():
 def small_corpus(whole, monkeypatch):
     small = corpus.Corpus(whole.train[:200], whole.dev[:2], whole.test[:2])
     monkeypatch.setattr(corpus, "load", lambda: small)
-    monkeypatch.setattr(corpus, "glosses", lambda corpus_, limit: [corpus.Pair("机器", "machine")] * 20)
-    monkeypatch.setattr(corpus, "unseen", lambda: whole.test[:1])
+    monkeypatch.setattr(dictionary, "glosses", lambda corpus_, limit: [corpus.Pair("机器", "machine")] * 20)
+    monkeypatch.setattr(dictionary, "unseen", lambda: whole.test[:1])
     return small
 
 

@@ -92,6 +92,20 @@ def test_compiled_is_eager():
     assert_close(trained(compiled, GPU)[0], trained(plain, GPU)[0], atol=1e-2, rtol=1e-3)
 
 
+def test_no_step_waits_for_the_gpu():
+    """The CPU only queues a step; what it needs to know, such as the number of real tokens, it has counted before."""
+    trainer = Trainer(tiny_model().float(), TrainConfig(steps=100), EpochBatches(SRC, TGT, 60), GPU)
+    batches = [trainer.data.batch(i).pinned() for i in trainer.data.indices(0)]
+    trainer.train_step(batches[:1], batches[0].n_targets)
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        for batch in batches:
+            trainer.train_step([batch], batch.n_targets)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    trainer.check_finite()
+
+
 @both_models
 def test_cached_search_is_the_cpus(kind):
     model, src = tiny_model(kind), random_ids([5, 3, 6, 1], 13)

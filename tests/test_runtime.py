@@ -47,12 +47,15 @@ def test_each_process_of_torchrun_takes_its_own_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert pick_device() == torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    assert pick_device() == pick_device("cuda") == torch.device("cuda:0")  # torch.cuda.set_device wants the index
     monkeypatch.setenv("WORLD_SIZE", "6")  # on three machines
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert pick_device() == pick_device("cuda") == torch.device("cuda:1")
     assert pick_device("cpu") == CPU
-    with pytest.raises(ValueError, match="all processes of this machine on one GPU: say --device cuda, and each takes"):
+    with pytest.raises(
+        ValueError, match="all processes of this machine on one GPU: say 'cuda', and each takes its own"
+    ):
         pick_device("cuda:0")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")  # on six machines
     assert pick_device("cuda:0") == torch.device("cuda:0")
@@ -61,6 +64,24 @@ def test_each_process_of_torchrun_takes_its_own_gpu(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ValueError, match="no GPU number 2: this machine has 2. Start one process per GPU"):
         pick_device()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="libgomp is Linux's")
+@pytest.mark.parametrize(
+    ("program", "environment", "spins"),
+    [
+        (["-m", "utils.training", "--help"], {}, "10000"),
+        (["-c", "import utils, torch"], {"GOMP_SPINCOUNT": "7"}, "7"),
+        (["-c", "import utils, torch"], {"OMP_WAIT_POLICY": "PASSIVE"}, "0"),
+    ],
+)
+def test_waiting_threads_spin_for_a_moment_unless_the_user_says_otherwise(program, environment, spins):
+    """OpenMP itself tells what it has read when PyTorch loads it."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    environment = inherited | environment | {"OMP_DISPLAY_ENV": "verbose"}
+    done = subprocess.run([sys.executable, *program], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr, done.stderr
 
 
 def test_precision_of_matrix_products():

@@ -6,7 +6,15 @@ dictionary, tokenizer, batching, pairs, checkpoint, decoding, translate, evaluat
 `figures` draws; nothing depends on it.
 """
 
+import os
+
 __all__ = ["load_translator"]
+
+# A thread of PyTorch's that waits for work spins for a moment before it sleeps. Where two programs share the cores, one
+# spins where the other could compute: with libgomp's own, long moment both nearly stop. PyTorch reads this when it is
+# loaded, so it stands here; what the user has set stays.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def __getattr__(name):

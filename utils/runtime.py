@@ -15,9 +15,9 @@ import torch
 def pick_device(name: str | None = None) -> torch.device:
     """The device to compute on: the one named, else CUDA where there is one, else the CPU.
 
-    Of several processes that torchrun started, each takes the GPU of its own number on its machine (its local rank).
-    Apple's MPS is used only when named: several kernels this course compares bit for bit differ there.
-    Raises ValueError when the device is not there, or when several processes would share one GPU.
+    Of several processes that torchrun started, each takes the GPU of its local rank. Apple's MPS is used only when
+    named: several kernels this course compares bit for bit differ there. Raises ValueError when the device is not
+    there, or when several processes would share one GPU.
     """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -28,23 +28,26 @@ def pick_device(name: str | None = None) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False):
         raise ValueError(f"Device {name!r} is not available on this machine; 'cpu' always is.")
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size > 1:
-        if device.type == "mps":
-            raise ValueError("Several processes train on 'cpu' or 'cuda', not on 'mps'.")
-        if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        elif device.type == "cuda" and int(os.environ.get("LOCAL_WORLD_SIZE", world_size)) > 1:
-            raise ValueError(
-                f"--device {name} would put all processes of this machine on one GPU: say --device cuda, and each "
-                "takes its own."
-            )
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type == "mps" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("Several processes train on 'cpu' or 'cuda', not on 'mps'.")
+    return with_index(device) if device.type == "cuda" else device
+
+
+def with_index(device: torch.device) -> torch.device:
+    """The GPU that "cuda" means in this process, as cuda:INDEX, which torch.cuda.set_device asks for."""
+    world_size, index = int(os.environ.get("WORLD_SIZE", "1")), device.index
+    if index is None:
+        index = int(os.environ.get("LOCAL_RANK", "0")) if world_size > 1 else torch.cuda.current_device()
+    elif int(os.environ.get("LOCAL_WORLD_SIZE", world_size)) > 1:
         raise ValueError(
-            f"There is no GPU number {device.index}: this machine has {torch.cuda.device_count()}. Start one process "
-            "per GPU (torchrun --nproc-per-node), or say --device cpu."
+            f"Device '{device}' would put all processes of this machine on one GPU: say 'cuda', and each takes its own."
         )
-    return device
+    if index >= torch.cuda.device_count():
+        raise ValueError(
+            f"There is no GPU number {index}: this machine has {torch.cuda.device_count()}. Start one process per GPU "
+            "(torchrun --nproc-per-node), or say --device cpu."
+        )
+    return torch.device("cuda", index)
 
 
 def autocast(device: torch.device, precision: str):
@@ -65,7 +68,7 @@ def utf8_output() -> None:
     """Print in UTF-8, whatever the terminal or the file that the output goes to prefers (Windows, ASCII locales)."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not so in a notebook, whose output is UTF-8
-            stream.reconfigure(encoding="utf-8")
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # file names may be no UTF-8
 
 
 def seed_everything(seed: int) -> None:

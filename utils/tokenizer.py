@@ -101,11 +101,12 @@ class Tokenizer:
         return self.tgt.get_vocab_size()
 
     def to_json(self) -> str:
-        """The whole tokenizer as one JSON text, which `load` reads."""
+        """The whole tokenizer as one JSON text, which `load` reads from a file."""
         both = {"src": json.loads(self.src.to_str()), "tgt": json.loads(self.tgt.to_str())}
         return json.dumps({"source": self.source, "cleaning": self.cleaning} | both, ensure_ascii=False)
 
     def save(self, path: Path) -> None:
+        """Write one JSON file, which `load` reads."""
         Path(path).write_text(self.to_json(), encoding="utf-8")
 
     @classmethod

@@ -146,7 +146,7 @@ class Trainer:
     def update_weights(self) -> None:
         """A step of AdamW with the clipped gradients, unless one of them, now or earlier, was not finite.
 
-        That is decided on the device, by the optimizer's `found_inf`, and read in `refuse_not_finite`: no step waits.
+        That is decided on the device, by the optimizer's `found_inf`, and read in `check_finite`: no step waits.
         """
         c, p = self.config, self.progress
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), c.clip or math.inf)
@@ -158,7 +158,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
-    def refuse_not_finite(self) -> None:
+    def check_finite(self) -> None:
         """Raise NotFinite, in all processes, if any step's loss or gradient was not finite; waits for the device."""
         if step := int(all_reduce(self.not_finite.cpu(), ReduceOp.MAX)):
             raise NotFinite(f"In step {step} the loss or its gradient became infinite or not a number")
@@ -176,18 +176,18 @@ class Trainer:
         started, due = computing_seconds(self.device) - 60 * p.minutes, p.minutes + minutes_between
         nll, tokens = torch.zeros((), device=self.device), 0
         with self.meter(bar and is_main()) as meter, closing(ahead(self.steps())) as steps:
-            stop = self.agree(p.minutes)
+            stop = self.synchronize(p.minutes)
             while not stop and self.fraction_done() < 1:
                 step = next(steps)
                 nll += self.train_step(step.batches, step.n_tokens)[0]
                 tokens += step.n_tokens
                 p.epoch, p.batch = step.epoch, step.batch
-                stop = self.agree((computing_seconds(self.device) - started) / 60)
+                stop = self.synchronize((computing_seconds(self.device) - started) / 60)
                 done = self.fraction_done() >= 1
                 checking = done or p.minutes >= due
                 if checking or stop or self.device.type == "cpu":  # a CPU is not waited for: it has computed all
-                    self.refuse_not_finite()
-                self.show(meter, done)
+                    self.check_finite()
+                self.update_meter(meter, done)
                 if checking and report:
                     self.add_to_history(report, nll, tokens, meter)
                     nll, tokens = torch.zeros_like(nll), 0
@@ -199,6 +199,8 @@ class Trainer:
 
     def steps(self) -> Iterator[Step]:
         """The steps from where the run is on, without end; a background thread makes them ahead of their use."""
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)  # each thread has its own; pinned memory belongs to it
         epoch, batch = self.progress.epoch, self.progress.batch
         while True:
             for indices in chunks(self.data.indices(epoch)[batch:], self.config.accumulate):
@@ -209,8 +211,8 @@ class Trainer:
                 yield Step(shares, sum(map(self.data.n_targets, indices)), epoch, batch)
             epoch, batch = epoch + 1, 0
 
-    def agree(self, minutes: float) -> bool:
-        """Take the main process's minutes; whether any process wants to stop.
+    def synchronize(self, minutes: float) -> bool:
+        """Take over the main process's minutes; returns whether any process wants to stop.
 
         Clocks differ: where each followed its own, one would end a step earlier, and the others wait for it for ever.
         """
@@ -232,7 +234,7 @@ class Trainer:
         """A progress bar in percent of the run."""
         return tqdm(total=100, unit="%", disable=not visible, bar_format="{desc} {percentage:3.0f}%|{bar}| {postfix}")
 
-    def show(self, meter: tqdm, done: bool) -> None:
+    def update_meter(self, meter: tqdm, done: bool) -> None:
         """Move the progress bar, every twenty steps and at the end."""
         p = self.progress
         if p.step % 20 == 0 or done:

@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TextIO
 
 import torch
 
@@ -35,12 +36,12 @@ from utils.distributed import Unreachable, broadcast, is_main, process_group, wo
 from utils.evaluation import evaluate
 from utils.files import write_files
 from utils.provenance import command, machine
-from utils.runtime import has_fast_bfloat16, out_of_memory, pick_device, seed_everything, set_threads
+from utils.runtime import has_fast_bfloat16, out_of_memory, pick_device, seed_everything, set_threads, utf8_output
 from utils.tokenizer import Tokenizer
 from utils.trainer import NotFinite, Trainer, dev_nll, schedule
 from utils.translate import Translator
 
-__all__ = ["Trainer", "TrainingError", "dev_nll", "main", "schedule"]
+__all__ = ["Trainer", "TrainingError", "dev_nll", "machine", "main", "schedule"]
 
 
 class TrainingError(RuntimeError):
@@ -64,15 +65,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         add_flags(parser, record)
     add("--device", help="cpu, cuda or mps (default: cuda where there is a GPU)")
     add("--threads", type=int, help="CPU threads (default: all cores)")
+    parser.set_defaults(command=command("utils.training", argv))  # for the log
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Train; the exit code is 0 when training is complete, 130 when it was interrupted, 1 with a sentence else."""
+    """Train a model; returns 0 when training is complete, 130 when it was interrupted, 1 when it could not go on."""
+    utf8_output()
     args = parse_arguments(argv)
     try:
         with process_group():
-            return run(args, command("utils.training", argv))
+            return train(args)
     except Unreachable as error:
         print(
             f"Another process of this run has died or cannot be reached ({error}). {what_is_saved(args.out)}",
@@ -102,56 +105,112 @@ def main(argv: list[str] | None = None) -> int:
     return 1
 
 
-def run(args: argparse.Namespace, typed: str) -> int:
-    """Train as the arguments say, reporting and saving on the way. `typed`: the command, for the log.
+def train(args: argparse.Namespace) -> int:
+    """Train as the arguments say, and save on the way.
 
     Of several processes the main one alone touches the folder, checks on dev, and prints.
     """
-    job, folder = prepare(args), args.out
-    trainer, p = job.trainer, job.trainer.progress
-    save = saver(job, folder, typed)
+    run, folder = prepare(args), args.out
+    trainer = run.trainer
     with alone_in(folder) if is_main() else nullcontext():
         state = broadcast(saved_state(folder) if is_main() and not args.fresh else None)
         if state is not None:
-            resume(job, state, folder)
-            p = trainer.progress
+            run.resume(state)
+            step, minutes = trainer.progress.step, trainer.progress.minutes
             if trainer.fraction_done() >= 1:
                 if is_main() and any(folder.glob(".*.tmp")):
-                    save(trainer)  # it was killed between the last renames: the weights are older than the state
+                    run.save(trainer)  # it was killed between the last renames: the weights are older than the state
                 say(
-                    f"Training in {folder} is complete ({p.step} steps, {p.minutes:.1f} minutes): give a larger "
-                    "--steps or --minutes to go on."
+                    f"Training in {folder} is complete ({step} steps, {minutes:.1f} minutes): give a larger --steps or "
+                    "--minutes to go on."
                 )
                 return 0
-            say(f"Going on in {folder} at step {p.step}.")
+            say(f"Going on in {folder} at step {step}.")
         with stopped_by_signals(trainer):
-            trainer.fit(reporter(job), save)
+            trainer.fit(run.report, run.save)
     if trainer.fraction_done() < 1:
-        if is_main():
-            print(f"\nStopped and saved in {folder}; the same command goes on from here.", file=sys.stderr)
+        say(f"\nStopped and saved in {folder}; the same command goes on from here.", sys.stderr)
         return 130
     return 0
 
 
-def say(text: str) -> None:
+def say(text: str, file: TextIO | None = None) -> None:
     """Print it, once for all processes."""
     if is_main():
-        print(text)
+        print(text, file=file)
 
 
 # ---- what is trained ----
 
 
-class Job(NamedTuple):
-    """A trainer, the tokenizer and the dev sentences of its pairs, and where these come from."""
+@dataclass
+class Run:
+    """One run of the command: a trainer, the data that it learns from, and the folder where it is kept."""
 
     trainer: Trainer
     tokenizer: Tokenizer
     dev: list[corpus.TestItem]
     data_config: DataConfig
+    folder: Path
+    command: str
+
+    @cached_property
+    def translator(self) -> Translator:
+        """A second model, for the checks on dev: the one being trained keeps its weights."""
+        return Translator(checkpoint.build(self.trainer.model.config), self.tokenizer, self.trainer.device)
+
+    def report(self, trainer: Trainer) -> dict:
+        """What `fit` asks for figures: the loss on dev, and BLEU of greedy translations."""
+        model = self.translator.model
+        model.load_state_dict(trainer.weights())
+        src = self.tokenizer.encode_src([item.zh for item in self.dev])
+        tgt = self.tokenizer.encode_tgt([item.references[0] for item in self.dev])
+        row = {"dev_nll": round(dev_nll(model, src, tgt, trainer.device), 4)}
+        return row | {"dev_bleu": evaluate(self.translator, self.dev, beam_size=1)["bleu"]}
+
+    def save(self, trainer: Trainer) -> None:
+        """What `fit` calls to save: the state to resume from, the checkpoint, and the log."""
+        log = {
+            "command": self.command,
+            "machine": machine(trainer.device),
+            "processes": world_size(),
+            "parameters": sum(p.numel() for p in trainer.model.parameters()),
+            "pairs": len(trainer.data.src),
+            "data": asdict(self.data_config),
+            "training": asdict(trainer.config),
+            "history": trainer.progress.history,
+        }
+        state = io.BytesIO()
+        torch.save(trainer.state() | {"data_config": asdict(self.data_config)}, state)
+        # The state first: a run killed between two renames goes on from what it has done.
+        write_files(
+            self.folder,
+            {"train_state.pt": state.getvalue()}
+            | checkpoint.model_files(trainer.weights(), trainer.model.config, self.tokenizer, half=True)
+            | {"training.json": json.dumps(log, indent=1, ensure_ascii=False) + "\n"},
+        )
+
+    def resume(self, state: bytes) -> None:
+        """Load a saved state; TrainingError when it is damaged, or of a run that learned something else."""
+        try:
+            loaded = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+            if "train_config" not in loaded:
+                raise ValueError("an earlier version of the course wrote it, which did not note the settings")
+            refuse_another(self.data_config, loaded["data_config"])
+            self.trainer.load_state(loaded)
+        except ValueError as error:
+            raise TrainingError(
+                f"Training in {self.folder} cannot go on, since {error}: repeat the command that began it, or give "
+                "--fresh or another --out."
+            ) from None
+        except Exception as error:  # torch.load and load_state_dict raise many kinds; none is worth a traceback here
+            raise TrainingError(
+                f"{self.folder / 'train_state.pt'} is damaged ({checkpoint.reason(error)}): give --fresh or another "
+                "--out."
+            ) from None
 
 
-def prepare(args: argparse.Namespace) -> Job:
+def prepare(args: argparse.Namespace) -> Run:
     """What the arguments ask for: all of them are checked before the pairs, which may be many, are read."""
     device = pick_device(args.device)
     if device.type == "cuda":
@@ -166,85 +225,40 @@ def prepare(args: argparse.Namespace) -> Job:
         left_open["minutes"] = MINUTES
     config = from_flags(TrainConfig, args, **left_open)
 
-    train, dev, tokenizer = read(data_config)
-    refuse_too_long(train, data_config, config.batch_tokens)
+    encoded, dev, tokenizer = read(data_config)
+    refuse_too_long(encoded, data_config, config)
     seed_everything(config.seed)
     model_config = replace(model_config, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
-    data = EpochBatches(train.src, train.tgt, config.batch_tokens, config.seed)
-    return Job(Trainer(checkpoint.build(model_config), config, data, device), tokenizer, dev, data_config)
+    data = EpochBatches(encoded.src, encoded.tgt, config.batch_tokens, config.seed)
+    trainer = Trainer(checkpoint.build(model_config), config, data, device)
+    return Run(trainer, tokenizer, dev, data_config, args.out, args.command)
 
 
 def read(config: DataConfig) -> tuple[Encoded, list[corpus.TestItem], Tokenizer]:
-    """The training pairs, the dev sentences and the tokenizer: of somebody's own file, or of Tatoeba with glosses."""
+    """The training pairs as ids, the dev sentences and the tokenizer: of somebody's own file, or of Tatoeba."""
     if config.pairs:
-        train, dev, tokenizer, report = pairs.prepare(config.pairs, config.tgt_vocab, config.source)
+        encoded, dev, tokenizer, report = pairs.prepare(config.pairs, config.tgt_vocab, config.source)
         say(report)
-        return train, dev, tokenizer
+        return encoded, dev, tokenizer
     tatoeba = corpus.load()
-    glosses = dictionary.glosses(tatoeba, limit=config.glosses) if config.glosses else []
-    zh, en = map(list, zip(*tatoeba.train, *glosses, strict=True))
+    found = tatoeba.train + (dictionary.glosses(tatoeba, limit=config.glosses) if config.glosses else [])
+    zh, en = [pair.zh for pair in found], [pair.en for pair in found]
     tokenizer = Tokenizer.train(zh, en, config.tgt_vocab)
     return Encoded.from_lists(tokenizer.encode_src(zh), tokenizer.encode_tgt(en)), tatoeba.dev, tokenizer
 
 
-def refuse_too_long(train: Encoded, config: DataConfig, batch_tokens: int) -> None:
-    """TrainingError when a pair fits in no batch."""
-    longest = train.longest()
-    if longest.length > batch_tokens:
-        where = f"Line {longest.line:,} of {config.pairs}" if config.pairs else "The longest sentence"
+def refuse_too_long(encoded: Encoded, data_config: DataConfig, config: TrainConfig) -> None:
+    """TrainingError, before anything is trained, when a pair fits in no batch."""
+    longest = encoded.longest()
+    if longest.length > config.batch_tokens:
+        where = f"Line {longest.line:,} of {data_config.pairs}" if longest.line else "A sentence"
         raise TrainingError(
-            f"{where} has {longest.length:,} tokens, and --batch-tokens is {batch_tokens:,}: take it out, or say "
-            f"--batch-tokens {longest.length}."
+            f"{where} has {longest.length:,} tokens, which fits in no batch of --batch-tokens {config.batch_tokens:,}: "
+            f"give --batch-tokens {longest.length} or more."
         )
 
 
-# ---- reporting and saving ----
-
-
-def reporter(job: Job) -> Callable[[Trainer], dict]:
-    """What `fit` asks for figures: the loss on dev, and BLEU of greedy translations."""
-    trainer, tokenizer, dev, _ = job
-    src = tokenizer.encode_src([item.zh for item in dev])
-    tgt = tokenizer.encode_tgt([item.references[0] for item in dev])
-    evaluated = checkpoint.build(trainer.model.config).to(trainer.device)
-    translator = Translator(evaluated, tokenizer, trainer.device)
-
-    def report(trainer: Trainer) -> dict:
-        evaluated.load_state_dict(trainer.weights())
-        row = {"dev_nll": round(dev_nll(evaluated, src, tgt, trainer.device), 4)}
-        return row | {"dev_bleu": evaluate(translator, dev, beam_size=1)["bleu"]}
-
-    return report
-
-
-def saver(job: Job, folder: Path, typed: str) -> Callable[[Trainer], None]:
-    """What `fit` calls to save: the state to go on from, the checkpoint, and the log."""
-
-    def save(trainer: Trainer) -> None:
-        log = {
-            "command": typed,
-            "machine": machine(trainer.device),
-            "processes": world_size(),
-            "parameters": sum(p.numel() for p in trainer.model.parameters()),
-            "pairs": len(trainer.data.src),
-            "data": asdict(job.data_config),
-            "training": asdict(trainer.config),
-            "history": trainer.progress.history,
-        }
-        state = io.BytesIO()
-        torch.save(trainer.state() | {"data_config": asdict(job.data_config)}, state)
-        # The state first: a run killed between two renames goes on from what it has done.
-        write_files(
-            folder,
-            {"train_state.pt": state.getvalue()}
-            | checkpoint.model_files(trainer.weights(), trainer.model.config, job.tokenizer, half=True)
-            | {"training.json": json.dumps(log, indent=1, ensure_ascii=False) + "\n"},
-        )
-
-    return save
-
-
-# ---- the folder, and going on ----
+# ---- the folder ----
 
 
 @contextmanager
@@ -330,24 +344,6 @@ def what_is_saved(folder: Path) -> str:
     except Exception:  # not there, most likely; torch.load raises many kinds
         return f"There is nothing in {folder} to go on from yet: the same command begins anew."
     return f"The checkpoint in {folder} is whole: the same command goes on from step {state['progress']['step']}."
-
-
-def resume(job: Job, state: bytes, folder: Path) -> None:
-    """Load a training state; TrainingError when it is damaged, or of a run that would have learned something else."""
-    advice = "repeat the command that began it, or give --fresh or another --out"
-    try:
-        loaded = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
-        if "train_config" not in loaded:
-            raise ValueError("an earlier version of the course wrote it, which did not note the settings")
-        refuse_another(job.data_config, loaded["data_config"])
-        job.trainer.load_state(loaded)
-    except ValueError as error:
-        raise TrainingError(f"Training in {folder} cannot go on, since {error}: {advice}.") from None
-    except Exception as error:  # torch.load and load_state_dict raise many kinds; none is worth a traceback here
-        reason = checkpoint.reason(error)
-        raise TrainingError(
-            f"{folder / 'train_state.pt'} is damaged ({reason}): give --fresh or another --out."
-        ) from None
 
 
 if __name__ == "__main__":

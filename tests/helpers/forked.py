@@ -134,11 +134,9 @@ def torchrun(options: list[str], arguments: list[str]) -> None:
     main([*options, "-m", "utils.training", *arguments])
 
 
-def without_rights(moment: str, folder: Path, arguments: list[str]) -> int:
+def without_rights(name: str, folder: Path, arguments: list[str]) -> int:
     """`python -m utils.training`, whose folder becomes read-only before a function of the module is called."""
-    where, _, name = moment.rpartition(".")
-    where = getattr(training, where) if where else training
-    function = getattr(where, name)
+    function = getattr(training, name)
 
     def refused(*args):
         folder.chmod(0o555)
@@ -146,7 +144,7 @@ def without_rights(moment: str, folder: Path, arguments: list[str]) -> int:
             os.seteuid(65534)
         return function(*args)
 
-    setattr(where, name, refused)
+    setattr(training, name, refused)
     try:
         return training.main(arguments)
     finally:
