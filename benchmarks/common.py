@@ -5,7 +5,6 @@ import functools
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -16,9 +15,8 @@ from statistics import median
 
 import torch
 
-from utils import training
+from utils import provenance
 from utils.config import ROOT
-from utils.files import write_text_atomically
 
 BENCH = ROOT / ".bench"  # not in git: the peers' environments, and what passes between processes
 RESULTS = ROOT / "benchmarks/results"
@@ -338,16 +336,4 @@ def record(
     name: str, argv: list[str] | None, text: str, out: Path | None = None, device: torch.device = CPU, **found
 ) -> None:
     """Print the tables and write NAME.md and NAME.json: command, commit, machine, and all that was measured."""
-    argv = sys.argv[1:] if argv is None else argv
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    about = {
-        "command": f"python -m benchmarks.{name} {' '.join(argv)}".strip(),
-        "commit": git.stdout.strip(),
-        "machine": f"{training.machine(device)}, {os.cpu_count()} cores, Python {platform.python_version()}",
-    }
-    out = out or RESULTS
-    out.mkdir(parents=True, exist_ok=True)
-    text += "\n\n" + "\n".join(f"{key}: {value}" for key, value in about.items()) + "\n"
-    write_text_atomically(out / f"{name}.md", text)
-    write_text_atomically(out / f"{name}.json", json.dumps(about | found, indent=1, ensure_ascii=False) + "\n")
-    print(text)
+    provenance.record(f"benchmarks.{name}", argv, (out or RESULTS) / f"{name}.json", found, text, device)

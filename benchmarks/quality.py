@@ -10,7 +10,6 @@ python -m benchmarks.quality --updates 1000 --minutes 0 --arms joeynmt,joeynmt-o
 """
 
 import argparse
-import hashlib
 import json
 import subprocess
 import time
@@ -31,12 +30,11 @@ from benchmarks.common import (
 )
 from benchmarks.training import sizes
 from experiments import train_and_score
-from utils import corpus, dictionary
+from utils import corpus, training
 from utils.batching import EpochBatches
-from utils.config import ROOT, TrainConfig
+from utils.config import ROOT, DataConfig, ModelConfig, TrainConfig
 from utils.evaluation import scores
 from utils.files import write_text_atomically
-from utils.tokenizer import Tokenizer
 
 DEFAULTS = TrainConfig(steps=1)
 OURS = {
@@ -47,7 +45,7 @@ OURS = {
     "cooldown": DEFAULTS.cooldown,
     "weight_decay": DEFAULTS.weight_decay,
     "clip": DEFAULTS.clip,
-    "dropout": 0.2,
+    "dropout": ModelConfig(src_vocab=3, tgt_vocab=3).dropout,
     "own_places": False,
 }
 # JoeyNMT's recipe for IWSLT14 (configs/transformer_iwslt14_deen_bpe.yaml), whose model is as wide as ours: Adam at 3e-4
@@ -75,14 +73,13 @@ UPDATES_A_MINUTE = 200  # more than one core makes
 
 
 class Data:
-    """The pairs, and the ids and batches that JoeyNMT's model gets: those of our own training."""
+    """What our own training learns from, as ids, and the test sentences."""
 
     def __init__(self) -> None:
-        tatoeba = corpus.load()
-        self.train, self.test = tatoeba.train + dictionary.glosses(tatoeba, limit=10_000), tatoeba.test
-        self.tokenizer = Tokenizer.train((p.zh for p in self.train), (p.en for p in self.train))
-        self.src = self.tokenizer.encode_src([p.zh for p in self.train])
-        self.tgt = self.tokenizer.encode_tgt([p.en for p in self.train])
+        train, _, self.tokenizer = training.read(DataConfig())
+        self.fingerprint = EpochBatches(train.src, train.tgt, 1).fingerprint()
+        self.src, self.tgt = ([side[i] for i in range(len(side))] for side in (train.src, train.tgt))
+        self.test = corpus.load().test
 
     def batches(self, n: int, seed: int) -> list[list[int]]:
         """The first n batches of our training with this seed, as indices of pairs."""
@@ -133,8 +130,7 @@ def joeynmt(arm: str, kind: str, budget: float, seed: int, folder: Path, data: D
 
 def run(arm: str, kind: str, budget: float, seed: int, folder: Path, data: Data, options: list[str]) -> None:
     """One training run and its score in FOLDER/result.json, unless this very run is finished there."""
-    pairs = hashlib.sha256(repr((data.train, data.test)).encode()).hexdigest()
-    wanted = {"recipe": RECIPES[arm], kind: budget, "seed": seed, "options": options, "pairs": pairs}
+    wanted = {"recipe": RECIPES[arm], kind: budget, "seed": seed, "options": options, "pairs": data.fingerprint}
     result = folder / "result.json"
     if result.exists() and json.loads(result.read_text(encoding="utf-8"))["run"] == wanted:
         return
@@ -208,7 +204,7 @@ def main(argv: list[str] | None = None) -> None:
     tables = "\n\n".join(sections)
     text = f"""## Quality
 
-{len(data.train):,} training pairs; {len(data.test):,} test sentences, beam 4, first reference; every run in float32 \
+{len(data.src):,} training pairs; {len(data.test):,} test sentences, beam 4, first reference; every run in float32 \
 on one thread, from the same tokens, in the same batches of similar lengths (at most {DEFAULTS.batch_tokens:,} padded \
 tokens); the learning rate of each falls to zero over the last half of its own run.
 
@@ -217,7 +213,7 @@ tokens); the learning rate of each falls to zero over the last half of its own r
 Rates: ours was chosen on dev, for our model; 3e-4 is that of JoeyNMT's recipe. Several seeds: median \
 (smallest..largest). Minutes are minutes of computing from the first batch on, batches included; checks on dev (ours) \
 and set-up are not counted. A finished run is kept and not repeated: the commit below is that of the last one."""
-    record("quality", argv, text, args.out, budgets=budgets, pairs=len(data.train), runs=found)
+    record("quality", argv, text, args.out, budgets=budgets, pairs=len(data.src), runs=found)
 
 
 if __name__ == "__main__":

@@ -67,13 +67,9 @@ def batches(n: int, batch_tokens: int) -> list[dict]:
     """The first n batches of an epoch, shuffled and so of mixed lengths, as rows of ids without marks on the target."""
     _, tokenizer = load_model(CHECKPOINT)
     pairs = corpus.load().train
-    data = EpochBatches(
-        tokenizer.encode_src([p.zh for p in pairs]), tokenizer.encode_tgt([p.en for p in pairs]), batch_tokens
-    )
-    return [
-        {"src": [data.src[i] for i in indices], "tgt": [data.tgt[i] for i in indices]}
-        for indices in data.indices(0)[:n]
-    ]
+    src, tgt = tokenizer.encode_src([p.zh for p in pairs]), tokenizer.encode_tgt([p.en for p in pairs])
+    order = EpochBatches(src, tgt, batch_tokens).indices(0)
+    return [{"src": [src[i] for i in indices], "tgt": [tgt[i] for i in indices]} for indices in order[:n]]
 
 
 def write_job(path: Path, **job) -> Path:

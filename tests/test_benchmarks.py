@@ -491,7 +491,7 @@ def quality_runs(small_corpus, tmp_path, monkeypatch):
         found = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
         return found | {"text": (tmp_path / "quality.md").read_text(encoding="utf-8")}
 
-    monkeypatch.setattr(quality.subprocess, "run", run)
+    monkeypatch.setattr(quality, "subprocess", SimpleNamespace(run=run, DEVNULL=None))
     monkeypatch.setattr(quality, "train_and_score", train_and_score)
     ran.main = main
     return ran

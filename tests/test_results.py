@@ -33,6 +33,7 @@ def test_links_to_the_benchmarks_lead_there_from_any_page(page):
     assert set(targets) == set((ROOT / "benchmarks" / "results").glob("*.md"))
 
 
+@pytest.mark.slow
 def test_the_scores_are_those_of_the_shipped_weights(translator):
     stored = json.loads((CHECKPOINT / "evaluation.json").read_text(encoding="utf-8"))
     assert stored["parameters"] == sum(p.numel() for p in translator.model.parameters())

@@ -1,8 +1,9 @@
-"""Write the results into README.md and data/README.md from the files that the runs left; a test compares them.
+"""Write the parts of the pages that are made from files: results of runs, and the tree of files. A test compares them.
 
-python tools/results.py      (part of `make results`; call it after `make bench`, too)
+python tools/results.py      (part of `make results`; call it after `make bench` or when a file comes or goes, too)
 """
 
+import ast
 import json
 import os
 import re
@@ -13,9 +14,21 @@ from utils.config import CHECKPOINT, ROOT
 
 EXPERIMENT = ROOT / "data" / "experiments" / "same_minutes.json"
 BENCHMARKS = ROOT / "benchmarks" / "results"
-SPEED_PAGE = "README.md"  # the page with the block `speed`, from the root
+SPEED_PAGE = "benchmarks/README.md"  # the page with the block `speed`, from the root
+SHORT_NAMES = {
+    "transformer": "Transformer, less time",
+    "transformer without glosses": "the same, without the dictionary",
+    "rnn": "RNN with attention (lesson 06)",
+}
+CORE = ("attention", "positional", "transformer", "loss", "batching", "decoding", "trainer")
+FOLDERS = ("utils", "tools", "tests/helpers", "experiments", "benchmarks")
 HEAD = "| model | parameters | training pairs | minutes | BLEU | chrF | BLEU, all references | compounds right |\n"
 HEAD += "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+
+
+def short_row(name: str, run: dict, minutes: float, n_compounds: int) -> str:
+    scores = f"{run['bleu']:.1f} | {run['chrf']:.1f} | {run['compounds_right']} of {n_compounds}"
+    return f"| {name} | {minutes:.0f} | {scores} |\n"
 
 
 def row(name: str, run: dict, minutes: float, n_compounds: int) -> str:
@@ -62,6 +75,31 @@ def beside_another(rates: dict[str, list[float]]) -> str:
     return f"Beside a second training on the same cores, each keeps {share:.2f} of its rate. "
 
 
+def first_sentence(path: Path) -> str:
+    """What a module's docstring begins with."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return re.split(r"(?<=\.)\s", " ".join(text.split("\n\n")[0].split()))[0].rstrip(".")
+
+
+def tree() -> str:
+    """A line for each Python file of FOLDERS: the first sentence of its docstring."""
+    text = ""
+    for folder in FOLDERS:
+        text += f"\n| `{folder}/` | |\n| --- | --- |\n"
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = path.relative_to(ROOT / folder).as_posix()
+            text += f"| `{name}` | {first_sentence(path)} |\n"
+    return text + "\n"
+
+
+def core() -> str:
+    """The modules to read first, with their lengths."""
+    paths = [ROOT / "utils" / f"{name}.py" for name in CORE]
+    lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in paths]
+    links = [f"[{path.stem}](utils/{path.name}) ({n})" for path, n in zip(paths, lines, strict=True)]
+    return f"{', '.join(links)}: {sum(lines)} lines.\n"
+
+
 def results() -> dict[tuple[str, str], str]:
     """Every block, by its file's path from the root and its name."""
     log = json.loads((CHECKPOINT / "training.json").read_text(encoding="utf-8"))
@@ -74,6 +112,10 @@ def results() -> dict[tuple[str, str], str]:
         row(f"{run['name']} (seed {run['seed']})", run, run["minutes"], n)
         for run in sorted(experiment["runs"], key=lambda run: -run["bleu"])
     ]
+    short = "| model | minutes of training | BLEU | chrF | compounds right |\n| --- | ---: | ---: | ---: | ---: |\n"
+    short += short_row("**Transformer, shipped**", log | test, last["minutes"], n)
+    for run in sorted(experiment["runs"], key=lambda run: -run["bleu"]):
+        short += short_row(SHORT_NAMES.get(run["name"], run["name"]), run, run["minutes"], n)
     how = f"On the 1,000 test sentences, first reference, beam {test['beam_size']}, sacrebleu "
     how += f"(`{test['bleu_signature']}`, `{test['chrf_signature']}`). "
     machine = f"Trained on: {experiment['machine']}. Minutes are minutes of computing of one thread.\n"
@@ -91,8 +133,10 @@ def results() -> dict[tuple[str, str], str]:
     answers += "| --- | --- | --- |\n" + listed
     return {
         (SPEED_PAGE, "speed"): speed(SPEED_PAGE),
-        ("README.md", "results"): HEAD + shipped + "".join(others) + "\n" + how + machine + "\n" + compounds,
-        ("data/README.md", "results"): run + HEAD + shipped + "\n" + how + "\n\n" + answers,
+        ("README.md", "results"): short + "\n" + compounds,
+        ("data/README.md", "results"): run + HEAD + shipped + "".join(others) + "\n" + how + machine + "\n" + answers,
+        ("CONTRIBUTING.md", "core"): core(),
+        ("CONTRIBUTING.md", "files"): tree(),
     }
 
 
