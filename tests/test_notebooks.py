@@ -390,7 +390,7 @@ def test_same_as_notices_other_code_than_the_experiments():
     assert_same_code(source, "experiments.record")
     assert_same_code(source.replace('"""', "'''").replace("Write the rows", "Put down the rows"), "experiments.record")
     with pytest.raises(AssertionError):
-        assert_same_code(source.replace("**settings", "**others"), "experiments.record")
+        assert_same_code(source.replace("out or ROOT", "ROOT"), "experiments.record")
 
 
 # ---- exercises ---------------------------------------------------------------------------------------------
