@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help setup lab test lint run train train-rnn results experiments bench soak clean
+.PHONY: help setup lab test quick lint run train train-rnn results experiments bench soak lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -19,9 +19,11 @@ lab: $(READY) ## open your own copies of the lessons in JupyterLab
 test: $(READY) ## run every test: lint, the package, all lessons and solutions
 	@$(PY) tools/check.py
 
+quick: $(READY) ## lint, and the tests that are not slow: under two minutes
+	@$(PY) tools/check.py lint quick
+
 lint: $(READY) ## check the code's style
-	@$(PY) -m ruff check .
-	@$(PY) -m ruff format --check .
+	@$(PY) tools/check.py lint
 
 run: $(READY) ## run the lessons' text twins again and store their outputs (LESSON=02 for one)
 	@$(PY) tools/run_lessons.py $(LESSON)
@@ -45,6 +47,9 @@ bench: $(READY) ## measure the package's speed against other implementations (AR
 
 soak: $(READY) ## translate random lines for ten minutes: no crash, no lost line, level memory (ARGS="--minutes 60")
 	@$(PY) tools/soak.py $(ARGS)
+
+lock: $(READY) ## write the lock and environment.yml from pyproject.toml (ARGS=--upgrade for newer versions)
+	@$(PY) tools/lock.py $(ARGS)
 
 clean: ## remove what the commands above made; your copies in work/ stay
 	rm -rf $(VENV) .bench data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info

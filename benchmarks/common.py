@@ -1,10 +1,10 @@
 """What the benchmarks share: environments and processes of the peers, turns, medians, tables, records."""
 
 import contextlib
+import functools
 import json
 import math
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -15,9 +15,8 @@ from statistics import median
 
 import torch
 
-from utils import training
+from utils import provenance
 from utils.config import ROOT
-from utils.files import write_text_atomically
 
 BENCH = ROOT / ".bench"  # not in git: the peers' environments, and what passes between processes
 RESULTS = ROOT / "benchmarks/results"
@@ -25,7 +24,10 @@ CPU = torch.device("cpu")
 
 # Where a peer's program runs: the course's own environment, or one made from benchmarks/peers/NAME.txt.
 ENVIRONMENTS = {"marian": "transformers", "x-transformers": "transformers", "joeynmt": "joeynmt"}
-ENVIRONMENTS |= {"joeynmt-batches": "joeynmt", "ctranslate2": "ctranslate2"}
+ENVIRONMENTS |= {"joeynmt-batches": "joeynmt", "ctranslate2": "ctranslate2", "ctranslate2-patience2": "ctranslate2"}
+
+# The variables that say how idle threads wait; OpenMP reads them once, when torch loads.
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 
 
 class PeerError(RuntimeError):
@@ -84,17 +86,36 @@ def python_of(peer: str) -> Path:
 # ------------------------------------------------------------------------------------------ processes
 
 
+def variables(threads: int, settings: dict[str, str]) -> dict[str, str]:
+    """The environment variables of a process that is measured: so many threads, which wait as `settings` say.
+
+    This process's own settings are left out: it has imported utils, which may have set some, and peers have not.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in WAITING}
+    return inherited | {"OMP_NUM_THREADS": str(threads)} | settings
+
+
+@functools.cache
+def course_settings() -> dict[str, str]:
+    """What `import utils` says of idle threads to a process whose user has said nothing."""
+    code = f"import json, os, utils; print(json.dumps({{n: os.environ[n] for n in {WAITING} if n in os.environ}}))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=variables(1, {}), capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
 class Worker:
     """A process that has a peer's model in memory and works when it is told to: a JSON line in, a JSON line back.
 
-    `about` is its first line: versions and sizes. Raises PeerError when the process says no more.
+    Its threads wait as they do for the peer's users, unless `settings` say otherwise. `about` is its first line:
+    versions and sizes. Raises PeerError when the process says no more.
     """
 
-    def __init__(self, peer: str, module: str, job: Path, threads: int):
+    def __init__(self, peer: str, module: str, job: Path, threads: int, settings: dict[str, str] | None = None):
         self.log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
-        # Threads wait as they do for every user: they spin for a moment, then sleep, so that who waits disturbs nobody.
-        env = os.environ | {"OMP_NUM_THREADS": str(threads)}
-        env.pop("OMP_WAIT_POLICY", None)
+        if settings is None:
+            settings = course_settings() if peer.startswith("ours") else {}
+        env = variables(threads, settings)
         command = [str(python_of(peer)), "-m", module, peer, str(job)]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdin=pipe, stdout=pipe, stderr=self.log, text=True)
@@ -112,10 +133,13 @@ class Worker:
             raise PeerError(f"stopped: {last_line(self.log.read())}")
         return json.loads(line)
 
-    def ask(self, task: dict) -> dict:
+    def send(self, task: dict) -> None:
         with contextlib.suppress(BrokenPipeError):  # it has died: answer() says of what
             self.process.stdin.write(json.dumps(task) + "\n")
             self.process.stdin.flush()
+
+    def ask(self, task: dict) -> dict:
+        self.send(task)
         return self.answer()
 
     def close(self) -> None:
@@ -263,13 +287,6 @@ def shares(spent: dict[str, float]) -> str:
     return ", ".join(f"{kind} {100 * value / total:.0f} %" for kind, value in ordered if value > 0.005 * total)
 
 
-def products_alone(spent: dict[str, float], speed: dict[str, list[float]], names: dict[str, str]) -> str:
-    """Our rate against each peer's, if all that `profile` found but the matrix products took no time at all."""
-    ours = median(speed["ours"]) * sum(spent.values()) / spent["matrix products"]
-    against = [f"{ours / median(speed[name]):.2f} times {names[name]}" for name in speed if name != "ours"]
-    return ", ".join(against) or "nobody to compare with"
-
-
 def gemm_rate(
     shapes: list[tuple[int, int, int]], dtype: torch.dtype, device: torch.device, patience: float = 0.3
 ) -> dict[str, float]:
@@ -319,16 +336,4 @@ def record(
     name: str, argv: list[str] | None, text: str, out: Path | None = None, device: torch.device = CPU, **found
 ) -> None:
     """Print the tables and write NAME.md and NAME.json: command, commit, machine, and all that was measured."""
-    argv = sys.argv[1:] if argv is None else argv
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    about = {
-        "command": f"python -m benchmarks.{name} {' '.join(argv)}".strip(),
-        "commit": git.stdout.strip(),
-        "machine": f"{training.machine(device)}, {os.cpu_count()} cores, Python {platform.python_version()}",
-    }
-    out = out or RESULTS
-    out.mkdir(parents=True, exist_ok=True)
-    text += "\n\n" + "\n".join(f"{key}: {value}" for key, value in about.items()) + "\n"
-    write_text_atomically(out / f"{name}.md", text)
-    write_text_atomically(out / f"{name}.json", json.dumps(about | found, indent=1, ensure_ascii=False) + "\n")
-    print(text)
+    provenance.record(f"benchmarks.{name}", argv, (out or RESULTS) / f"{name}.json", found, text, device)

@@ -17,6 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from experiments import record
+from utils.attention import causal_mask
 from utils.config import ModelConfig
 from utils.tokenizer import BOS
 from utils.transformer import Transformer
@@ -55,8 +56,8 @@ class NoResidual(nn.Module):
 
     def forward(self, x, *memory_and_mask):
         layer, (*memory, mask) = self.layer, memory_and_mask
-        hidden = {"causal": True} if memory else {"mask": mask}
-        sublayers = [(layer.attention_norm, lambda z: layer.self_attention(z, **hidden))]
+        may = causal_mask(x.shape[1]) if memory else mask
+        sublayers = [(layer.attention_norm, lambda z: layer.self_attention(z, z, may))]
         if memory:
             sublayers.append((layer.cross_attention_norm, lambda z: layer.cross_attention(z, *memory, mask)))
         for norm, sublayer in [*sublayers, (layer.ffn_norm, layer.feed_forward)]:

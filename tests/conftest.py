@@ -1,22 +1,47 @@
-"""The tests of the package run with its shapes checked (jaxtyping's import hook, with beartype)."""
+"""The tests of the package run with its shapes checked: jaxtyping's import hook, with beartype.
+
+The hook checks the modules that are imported after it, so nothing before it may import one: neither this file, nor
+the helpers that it uses, nor conftest.py in the root.
+"""
 
 import os
 import pkgutil
+import random
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+import torch._dynamo  # noqa: F401 - its 500 files would be compiled anew if they were first imported under the hook
+
+import utils
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import jaxtyping  # noqa: E402
-import pytest  # noqa: E402
-import torch._dynamo  # noqa: E402, F401 - what a module imports first under the hook is compiled anew, 500 files here
-
-import utils  # noqa: E402
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 # Two are spared, which would take twice as long: the checks, handed whatever a learner may hand in, and the corpus, a
 # hundred thousand sentences of plain text.
 SPARED = ("checks", "corpus", "dictionary", "text")
 modules = [f"utils.{module.name}" for module in pkgutil.iter_modules(utils.__path__) if module.name not in SPARED]
 jaxtyping.install_import_hook(modules, "beartype.beartype")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--seed", type=int, default=0, help="another seed for what the tests draw at random")
+
+
+@pytest.fixture(autouse=True)
+def seed(request, monkeypatch) -> int:
+    """The seed of every random number of a test: the same in every run but with `--seed`, and printed if it fails."""
+    seed = request.config.getoption("seed")
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    drawn = random.Random(seed)
+    monkeypatch.setattr(random, "SystemRandom", lambda: drawn)  # where a check of an exercise takes its seed from
+    request.node.add_report_section("setup", "seed", f"--seed {seed}")
+    return seed
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The benchmarks in miniature: their arithmetic, their processes, and every command that needs no other package."""
 
 import contextlib
+import importlib
 import json
 import math
 import os
@@ -15,15 +16,17 @@ import torch
 from helpers import tiny
 
 from benchmarks import __main__ as bench
-from benchmarks import common, decoding, gpu, growth, quality, training
+from benchmarks import common, decoding, gpu, growth, quality, sharing, training
 from benchmarks.peers import decoding as searches
+from benchmarks.peers import quality as runs
 from benchmarks.peers import training as steps
-from utils import corpus
+from utils import corpus, dictionary
 from utils.attention import attention, fast_attention
-from utils.batching import make_batch
+from utils.batching import EpochBatches, make_batch
 from utils.decoding import greedy
 from utils.loss import smoothed_loss
 from utils.tokenizer import BOS, EOS, PAD
+from utils.trainer import schedule
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 
@@ -34,7 +37,7 @@ ROWS = [
     {"src": tiny.SRC[6:16], "tgt": tiny.TGT[6:16]},
 ]
 PARENT = """
-import sys
+import os
 from benchmarks.peers import serve
 def double(job):
     print("a library says hello")
@@ -43,8 +46,10 @@ def double(job):
     return {"ready": True}, work
 def broken(job):
     raise ModuleNotFoundError("there is no such package")
+def variables(job):
+    return {name: os.environ.get(name) for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "OMP_NUM_THREADS")}, None
 if __name__ == "__main__":
-    serve({"double": double, "broken": broken})
+    serve({"double": double, "broken": broken, "peer": variables, "ours": variables})
 """
 
 
@@ -102,11 +107,36 @@ def test_no_worker_outlives_its_work(module, capsys):
         process = workers["double"].process
         raise ZeroDivisionError
     assert process.poll() is not None
-    ours_is_broken = PARENT.replace('"broken": broken', '"ours": broken')
+    ours_is_broken = PARENT.replace('"ours": variables', '"ours": broken')
     Path(os.environ["PYTHONPATH"], "stand_in.py").write_text(ours_is_broken, encoding="utf-8")
     with pytest.raises(SystemExit, match="our own program stopped: .*no such package"):
         with common.at_work(["ours", "double"], *module, threads=1):
             raise AssertionError("there is nothing to compare with")
+
+
+def test_threads_of_a_worker_wait_as_its_users_threads_do(module, monkeypatch):
+    """What this process was told, or told itself in importing utils, is no business of a peer."""
+    monkeypatch.setattr(common, "course_settings", lambda: {"GOMP_SPINCOUNT": "77"})
+    for name in common.WAITING:
+        monkeypatch.setenv(name, "5")
+
+    def variables(*args) -> tuple:
+        with contextlib.closing(common.Worker(args[0], *module, 3, *args[1:])) as worker:
+            return tuple(worker.about.values())
+
+    assert variables("peer") == (None, None, "3")
+    assert variables("ours") == ("77", None, "3")
+    assert variables("ours", {}) == (None, None, "3")
+    assert variables("peer", {"OMP_WAIT_POLICY": "PASSIVE"}) == (None, "PASSIVE", "3")
+
+
+def test_what_the_course_says_of_waiting_threads_is_what_it_sets_by_itself(monkeypatch):
+    code = f"import utils, os, json; print(json.dumps({{n: os.environ.get(n) for n in {common.WAITING}}}))"
+    clean = common.variables(1, {})
+    done = subprocess.run([sys.executable, "-c", code], cwd=common.ROOT, env=clean, capture_output=True, check=True)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "5")
+    common.course_settings.cache_clear()
+    assert common.course_settings() == {name: x for name, x in json.loads(done.stdout).items() if x is not None}
 
 
 class Noted:
@@ -218,18 +248,56 @@ def test_the_peers_loss_is_ours_but_for_the_share_of_padding():
     torch.testing.assert_close(steps.smoothed(changed, target), steps.smoothed(logits, target))
 
 
-@pytest.mark.parametrize("name", ["ours", "torch", "torch-real"])
+JOB = {"sizes": SIZES, "batches": ROWS, "threads": 1, "batch_tokens": 100}
+
+
+@pytest.mark.parametrize("name", ["ours", "ours-bfloat16", "torch", "torch-bfloat16", "torch-real"])
 def test_a_step_trains(name):
-    job = {"sizes": SIZES, "batches": ROWS, "threads": 1, "batch_tokens": 100}
-    about, step = steps.PEERS[name](job)
+    about, step = steps.PEERS[name](JOB)
     first, *_, last = (step({}) for _ in range(60))
     assert about["parameters"] == sum(p.numel() for p in tiny.tiny_model(**SIZES).parameters())
     assert first["tokens"] == sum(len(t) + 1 for batch in ROWS for t in batch["tgt"]) and first["seconds"] > 0
     assert last["loss"] < first["loss"], "at a rate of 1e-4 a little, but it learns"
+    longer = step({"seconds": 2.5 * last["seconds"]})
+    assert longer["tokens"] % first["tokens"] == 0 and longer["seconds"] >= 2.5 * last["seconds"]
+
+
+def test_in_bfloat16_products_are_rounded_and_weights_are_not():
+    (exact, rough), (torchs, torchs_rough) = (
+        [steps.PEERS[name](JOB)[1]({})["loss"] for name in names]
+        for names in (("ours", "ours-bfloat16"), ("torch", "torch-bfloat16"))
+    )
+    for one, other in ((exact, rough), (torchs, torchs_rough)):
+        assert one != other and abs(one - other) < 0.03 * one
+
+
+@pytest.mark.parametrize("name", ["ours", "torch", "gpu"])
+def test_batches_are_made_inside_the_clock(name, monkeypatch):
+    """A benchmark that makes them beforehand measures what no training does."""
+    made = []
+
+    def slow(make):
+        def waiting(*args, **kwargs):
+            made.append(args)
+            time.sleep(0.05)
+            return make(*args, **kwargs)
+
+        return waiting
+
+    monkeypatch.setattr(steps, "tensors", slow(steps.tensors))
+    monkeypatch.setattr(EpochBatches, "batch", slow(EpochBatches.batch))
+    if name == "gpu":
+        monkeypatch.setattr(gpu, "WARMUP", 1)
+        (seconds,) = gpu.training(SIZES, ROWS, "eager", 1, CPU)["seconds"]
+    else:
+        _, step = steps.PEERS[name](JOB)
+        step({})
+        seconds = step({})["seconds"]
+    assert len(made) >= 2 * len(ROWS) and seconds >= 0.05 * len(ROWS)
 
 
 def test_the_step_of_nn_transformer_drops_what_ours_drops():
-    model, _ = steps.torch_transformer({"sizes": SIZES})
+    model, *_ = steps.torch_transformer({"sizes": SIZES})
     named = {name: m.p for name, m in model.named_modules() if isinstance(m, torch.nn.Dropout)}
     assert {p for name, p in named.items() if name.endswith(".dropout") and ".layers." in name} == {0.0}
     assert {p for name, p in named.items() if ".dropout1" in name or name in ("src.dropout", "tgt.dropout")} == {0.1}
@@ -250,10 +318,7 @@ def test_a_profile_tells_products_from_the_rest():
     assert set(spent) == {*common.KINDS, "the rest"} and all(seconds >= 0 for seconds in spent.values())
     assert spent["the rest"] >= 0.05, "where no operation runs, Python does"
     assert spent["matrix products"] > 10 * spent["softmax and choice"] > 0 == spent["random numbers"]
-    names = {"ours": "this course", "other": "Other"}
-    speed = {"ours": [1.0, 2.0, 9.0], "other": [0.5]}
     seconds = {"matrix products": 1.0, "copies": 0.001, "the rest": 0.999}
-    assert common.products_alone(seconds, speed, names) == "8.00 times Other"  # twice our median
     assert common.shares(seconds) == "matrix products 50 %, the rest 50 %", "what takes next to nothing is left out"
 
 
@@ -265,7 +330,7 @@ def test_every_kind_of_operation_is_known_to_pytorch():
 def test_padding_moves_nothing_in_the_step_of_nn_transformer():
     torch.manual_seed(0)
     job = {"sizes": SIZES}
-    losses = [steps.torch_transformer(job, real_only=real) for real in (False, True)]
+    losses = [steps.torch_transformer(job, real_only=real)[:2] for real in (False, True)]
     losses[1][0].load_state_dict(losses[0][0].state_dict())
     src, tgt_in, tgt_out = steps.tensors(ROWS[1])
     wider = [torch.nn.functional.pad(x, (0, 3)) for x in (src, tgt_in, tgt_out)]
@@ -278,19 +343,86 @@ def test_padding_moves_nothing_in_the_step_of_nn_transformer():
 # ------------------------------------------------------------------------------------------ commands
 
 
-def test_training_in_miniature(small_corpus, in_process, tmp_path, monkeypatch):
+@pytest.mark.slow
+@pytest.mark.parametrize("fast", [True, False])
+def test_training_in_miniature(fast, small_corpus, in_process, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "BENCH", tmp_path)
     monkeypatch.setattr(training, "gemm_shapes", lambda *_: [(64, 64, 64)])
+    monkeypatch.setattr(training, "has_fast_bfloat16", lambda _: fast)
     few = ["--batches", "1", "--batch-tokens", "60", "--threads", "1", "--rounds", "2", "--out", str(tmp_path)]
-    training.main(["--peers", "torch", *few])
+    training.main(["--peers", "torch,torch-bfloat16", *few])
     found = json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))
-    assert set(found["tokens_per_second"]) == {"ours", "torch"} and not found["failed"]
+    text = (tmp_path / "training.md").read_text(encoding="utf-8")
+    half = {"ours-bfloat16", "torch-bfloat16"} if fast else set()
+    assert set(found["tokens_per_second"]) == {"ours", "torch"} | half and not found["failed"]
     assert all(len(speeds) == 2 and min(speeds) > 0 for speeds in found["tokens_per_second"].values())
     assert found["about"]["ours"]["parameters"] == found["about"]["torch"]["parameters"]
-    assert found["floor"] == found["tokens"] * found["gemm"]["64 x 64 x 64"] / found["flop"]
-    assert "| torch.nn.Transformer |" in (tmp_path / "training.md").read_text(encoding="utf-8")
+    assert set(found["bound"]) == {"float32"} | ({"bfloat16"} if fast else set())
+    for precision, rate in found["bound"].items():
+        assert rate == found["tokens"] * found["gemm"][precision]["64 x 64 x 64"] / found["flop"]
+    assert "| torch.nn.Transformer |" in text
+    assert ("| torch.nn.Transformer, bfloat16 |" in text) == ("In bfloat16:" in text) == fast
+    assert ("Not in bfloat16" in text) == (not fast)
 
 
+def test_the_first_of_a_table_is_what_the_others_are_compared_with():
+    about = {name: {"parameters": 7e6, "versions": {"torch": "2"}} for name in ("ours", "torch", "marian")}
+    speed = {"ours": [30.0, 60.0], "torch": [10.0, 30.0]}
+    rows = training.rows_of_table(["ours", "torch", "marian"], speed, 90.0, {"marian": "stopped: why"}, about)
+    assert [row[1:4] for row in rows] == [
+        ["45", "", "50 %"],
+        ["20", "2.50 (2.00..3.00)", "22 %"],
+        ["stopped: why", "", ""],
+        ["90", "", "100 %"],
+    ]
+    without = training.rows_of_table(["ours", "torch"], {"torch": [10.0]}, 90.0, {"ours": "stopped"}, about)
+    assert without[1][1:4] == ["10", "", "11 %"]
+
+
+def test_sharing_in_miniature(small_corpus, tmp_path, monkeypatch):
+    """While a worker is measured, its neighbor works, and longer; alone, nobody else does."""
+    busy, started, closed = [], [], []
+
+    class Stub:
+        def __init__(self, peer, module, job, threads, settings):
+            assert peer == "ours" and threads == 1
+            self.spins = int(settings.get("GOMP_SPINCOUNT", 0))
+            started.append(self)
+
+        def send(self, task):
+            busy.append((self.spins, task["seconds"]))
+
+        def answer(self):
+            busy.pop()
+            return {}
+
+        def ask(self, task):
+            assert all(seconds > task["seconds"] for _, seconds in busy)
+            share = 1 + sum(3 if spins > 1000 else 1 for spins, _ in busy)
+            return {"tokens": 1200, "seconds": share}
+
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(sharing, "Worker", Stub)
+    monkeypatch.setattr(sharing, "BENCH", tmp_path)
+    monkeypatch.setattr(sharing, "course_settings", lambda: {"GOMP_SPINCOUNT": "1000"})
+    few = ["--rounds", "2", "--threads", "1", "--batch-tokens", "60", "--out", str(tmp_path)]
+    sharing.main([*few, "--settings", "OMP_WAIT_POLICY=PASSIVE"])
+    found = json.loads((tmp_path / "sharing.json").read_text(encoding="utf-8"))["tokens_per_second"]
+    assert found["torch's default"] == {
+        "alone": [1200.0] * 2,
+        "beside the same": [300.0] * 2,
+        "beside the default": [300.0] * 2,
+    }
+    ours = {"alone": [1200.0] * 2, "beside the same": [600.0] * 2, "beside the default": [300.0] * 2}
+    assert found["this course"] == found["OMP_WAIT_POLICY=PASSIVE"] == ours
+    assert not busy and sorted(map(id, closed)) == sorted(map(id, started)) and len(started) == 6
+    with pytest.raises(SystemExit):
+        sharing.main(["--settings", "PASSIVE"])
+
+
+@pytest.mark.slow
 def test_decoding_in_miniature(small_corpus, in_process, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(decoding, "BENCH", tmp_path)
     monkeypatch.setattr(decoding, "import_seconds", lambda *_: [0.5])
@@ -331,34 +463,126 @@ def test_growth_in_miniature(tmp_path, monkeypatch):
     assert explicit != fused, "two kernels, not one under two names"
 
 
-def test_a_finished_run_of_a_peer_is_scored_again_and_any_other_is_repeated(monkeypatch, tmp_path):
-    """Same recipe and pairs: no second run. Other pairs, or a run that broke off after an older one: a new one."""
-    ran = []
+@pytest.fixture
+def quality_runs(small_corpus, tmp_path, monkeypatch):
+    """`benchmarks.quality` with JoeyNMT's process and our training replaced; what was run, and a way to call it."""
+    monkeypatch.setattr(dictionary, "glosses", lambda *_, **__: [])
+    monkeypatch.setattr(quality, "environment", lambda name: Path(sys.executable))
+    ran = SimpleNamespace(jobs=[], ours=[], error=None)
 
     def run(command, stdout, **_):
-        ran.append(command)
-        (folder / "model").mkdir(exist_ok=True)
-        (folder / "model/progress.json").write_text('{"steps": 7, "tokens": 70}')
-        if broken:
-            print("no memory left", file=stdout)
+        job, folder = Path(command[-2]), Path(command[-1])
+        if ran.error:
+            print(ran.error, file=stdout)
             return SimpleNamespace(returncode=1)
-        (folder / "hypotheses.test").write_text("It is good.\n")
+        ran.jobs.append(json.loads(job.read_text(encoding="utf-8")))
+        n = ran.jobs[-1]["updates"] or 9
+        (folder / "progress.json").write_text(json.dumps({"steps": n, "tokens": 10 * n, "minutes": 0.5}))
+        (folder / "hypotheses.json").write_text(json.dumps([[] for _ in tiny.PAIRS]))
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(quality, "environment", lambda name: Path(sys.executable))
-    monkeypatch.setattr(quality.subprocess, "run", run)
-    folder, test, broken = tmp_path / "run", [corpus.TestItem("好", ("It is good.",))], False
-    pairs = [corpus.Pair("你好", "Hello"), corpus.Pair("好", "Good")]
-    for number, train in ((1, pairs), (1, pairs), (2, pairs[:1])):
-        found = quality.joeynmt("joeynmt", 1, folder, train, test, test)
-        assert len(ran) == number and found["steps"] == 7 and found["chrf"] == 100
-    broken = True
+    def train_and_score(options, folder, test):
+        ran.ours.append(options)
+        last = {"step": 7, "tokens": 70, "minutes": 0.4}
+        return {"bleu": 12.34, "chrf": 30.0, "bleu_multi": 13.0, "history": [last]}, None
+
+    def main(*options):
+        quality.main(["--runs", str(tmp_path / "runs"), "--out", str(tmp_path), *options])
+        found = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
+        return found | {"text": (tmp_path / "quality.md").read_text(encoding="utf-8")}
+
+    monkeypatch.setattr(quality, "subprocess", SimpleNamespace(run=run, DEVNULL=None))
+    monkeypatch.setattr(quality, "train_and_score", train_and_score)
+    ran.main = main
+    return ran
+
+
+def test_every_arm_of_quality_runs_once_and_gets_the_same(quality_runs):
+    found = quality_runs.main("--updates", "8", "--minutes", "0.5")
+    by_updates, by_minutes = quality_runs.ours
+    assert by_updates[:2] == ["--steps", "8"] and by_minutes[:2] == ["--minutes", "0.5"]
+    assert all("float32" in options for options in quality_runs.ours)
+    jobs = quality_runs.jobs
+    assert [job["updates"] for job in jobs] == [8, 8, None, None]
+    assert [job["minutes"] for job in jobs] == [None, None, 0.5, 0.5]
+    assert [job["recipe"]["lr"] for job in jobs] == [1.5e-3, 3e-4] * 2
+    data = EpochBatches(jobs[0]["src"], jobs[0]["tgt"], 1500)
+    order = [list(batch) for epoch in range(8) for batch in data.indices(epoch)]
+    assert all(job["batches"][:8] == order[:8] and job["src"] == jobs[0]["src"] for job in jobs)
+    assert len(jobs[0]["batches"]) == 8 and jobs[0]["sizes"]["src_vocab"] == max(map(max, jobs[0]["src"])) + 1
+    assert [found["runs"]["updates"][arm][0]["steps"] for arm in quality.RECIPES] == [7, 8, 8]
+    assert "| this course | 0.0015 | 12.3 | 30.0 | 13.0 | 7 | 0.00 M | 0.4 |" in found["text"]
+    quality_runs.main("--updates", "8", "--minutes", "0.5")
+    assert len(quality_runs.jobs) == 4 and len(quality_runs.ours) == 2, "what is finished is not repeated"
+
+
+def test_quality_shows_what_is_finished_whoever_ran_it(quality_runs, monkeypatch):
+    one = quality_runs.main("--updates", "8", "--minutes", "0", "--arms", "joeynmt")
+    assert one["text"].count("| not run yet |") == 2 and "of computing:" not in one["text"]
+    quality_runs.main("--updates", "8", "--minutes", "0", "--arms", "ours", "--seed", "0")
+    both = quality_runs.main("--updates", "8", "--minutes", "0", "--arms", "ours", "--seed", "1")
+    assert both["text"].count("| not run yet |") == 1 and "12.34 (12.34..12.34)" in both["text"]
+    assert len(quality_runs.main("--updates", "8", "--minutes", "0", "--arms", "")["runs"]["updates"]["ours"]) == 2
+    monkeypatch.setitem(quality.RECIPES, "joeynmt", quality.IWSLT14 | {"lr": 1e-3})
+    quality_runs.main("--updates", "8", "--minutes", "0", "--arms", "joeynmt")
+    assert [job["recipe"]["lr"] for job in quality_runs.jobs] == [3e-4, 1e-3], "another recipe is another run"
+    quality_runs.error = "much to tell\nno memory left"
+    failed = quality_runs.main("--updates", "9", "--minutes", "0", "--arms", "joeynmt")
+    assert "| stopped: no memory left |" in failed["text"]
+    with pytest.raises(SystemExit, match="no arm called 'marian'; there are ours, joeynmt-ours, joeynmt"):
+        quality_runs.main("--arms", "marian")
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("recipe", [quality.OURS, quality.IWSLT14])
+def test_a_peers_training_goes_on_where_it_was_killed_and_ends_in_the_same_weights(recipe, tmp_path, monkeypatch):
+    """JoeyNMT itself is in another environment: nn.Transformer stands in for it."""
+    monkeypatch.setattr(runs, "SAVE_SECONDS", 0)
+    sides = {side: [row for batch in ROWS for row in batch[side]] for side in ("src", "tgt")}
+    job = {"sizes": SIZES, "recipe": recipe, "seed": 3, "updates": 8, "minutes": None, **sides}
+    job["batches"] = [[0, 1, 2], [3, 4], [5, 6, 7, 8, 9]]
+    steps_made, save = [], runs.save
+
+    def build(job, dropout, own_places):
+        assert dropout == recipe["dropout"] and own_places == recipe["own_places"]
+        return steps.torch_transformer(job)
+
+    def saving(path, state):
+        save(path, state)
+        steps_made.append(state["progress"]["steps"])
+        if killing and state["progress"]["steps"] in (3, 6):
+            raise Killed
+
+    def weights(folder, name="first"):
+        folder.mkdir(exist_ok=True)
+        return runs.train(job, folder, name, build)[0].state_dict()
+
+    killing = False
+    monkeypatch.setattr(runs, "save", saving)
+    whole = weights(tmp_path / "whole")
+    killing = True
     for _ in range(2):
-        with pytest.raises(common.PeerError, match="stopped: no memory left"):
-            quality.joeynmt("joeynmt", 1, folder, pairs, test, test)
-    broken = False
-    quality.joeynmt("joeynmt", 1, folder, pairs, test, test)
-    assert len(ran) == 5
+        with pytest.raises(Killed):
+            weights(tmp_path / "killed")
+    resumed = weights(tmp_path / "killed")
+    assert steps_made == [*range(1, 9), *range(1, 9)], "no update twice"
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    progress = json.loads((tmp_path / "killed/progress.json").read_text(encoding="utf-8"))
+    counts = [sum(len(sides["tgt"][i]) + 1 for i in batch) for batch in job["batches"]]
+    assert progress["steps"] == 8 and progress["tokens"] == 3 * sum(counts) - counts[2]
+    killing = False
+    weights(tmp_path / "killed", "another job")
+    assert steps_made[-8:] == [*range(1, 9)], "another job begins anew"
+
+
+def test_the_rate_of_a_peers_training_is_our_schedule():
+    for progress in (0.0, 0.3, 0.5, 0.75, 1.0):
+        for step in (0, 3, 400):
+            for warmup, cooldown in ((400, 0.5), (0, 0.5), (3, 0.0)):
+                assert runs.schedule(progress, step, warmup, cooldown) == schedule(progress, step, warmup, cooldown)
 
 
 def test_gpu_in_miniature_on_the_cpu(small_corpus, tmp_path):
@@ -380,25 +604,29 @@ def test_without_a_gpu_one_line_says_so(capsys):
         gpu.main(["--device", "cpu", "--modes", "eager,compiled"])
 
 
-def test_bench_hands_on_what_each_benchmark_knows(monkeypatch):
+def test_bench_hands_on_what_each_part_knows(monkeypatch):
     given = {}
-    for name, module in bench.BENCHMARKS.items():
+    for name in bench.PARTS:
+        module = importlib.import_module(f"benchmarks.{name}")
         monkeypatch.setattr(module, "main", lambda argv, name=name: given.update({name: argv}))
-    bench.main(["--only", "training,decoding,growth,quality", "--peers", "marian,joeynmt", "--rounds", "5"])
+    bench.main(["--only", "training,sharing,decoding,growth,quality", "--peers", "marian,joeynmt", "--rounds", "5"])
     assert given == {
         "training": ["--rounds", "5", "--peers", "marian,joeynmt"],
+        "sharing": ["--rounds", "5"],
         "decoding": ["--rounds", "5", "--peers", "marian"],
         "growth": [],
-        "quality": ["--peers", "joeynmt"],
+        "quality": [],
     }
+    bench.main(["--only", "quality", "--updates", "9", "--minutes", "2"])
+    assert given["quality"] == ["--updates", "9", "--minutes", "2.0"]
     for wrong in (["--only", "speed"], ["--peers", "pytorch"]):
         with pytest.raises(SystemExit, match=f"{wrong[1]!r}; there are"):
             bench.main(wrong)
 
 
 def test_every_peer_that_is_named_can_be_built_from_exact_versions():
-    known = set(steps.PEERS) | set(searches.PEERS) | set(quality.RECIPES)
-    assert set(training.PEERS) | set(decoding.PEERS) | set(quality.PEERS) <= known
+    known = set(steps.PEERS) | set(searches.PEERS)
+    assert set(training.PEERS) == set(steps.PEERS) - {"ours"} and set(decoding.PEERS) == set(searches.PEERS) - {"ours"}
     assert common.ENVIRONMENTS.keys() <= known and sys.executable == str(common.python_of("torch"))
     lock = (common.ROOT / "requirements.txt").read_text(encoding="utf-8").split("\n")
     lists = list((common.ROOT / "benchmarks/peers").glob("*.txt"))

@@ -13,8 +13,9 @@ from tools.run_lessons import NOTEBOOKS, TEXT, read_twin
 from utils import checks
 
 capstone = importlib.import_module("utils.checks.capstone")  # the module; checks.capstone is its function
-oracles = importlib.import_module("utils.checks.capstone_oracles")
-training = importlib.import_module("utils.checks.capstone_training")
+oracles = importlib.import_module("utils.checks.capstone.oracles")
+parts = importlib.import_module("utils.checks.capstone.parts")
+training = importlib.import_module("utils.checks.capstone.training")
 
 pytestmark = pytest.mark.usefixtures("progress_file")
 FILE = Path(__file__).parent / "capstone" / "my_transformer.py"
@@ -194,6 +195,7 @@ RIGHT = {
 }
 
 
+@pytest.mark.slow
 def test_the_solved_file_passes(tmp_path):
     assert "○ attention" in str(checks.progress())
     result = checks.capstone(FILE)
@@ -204,6 +206,7 @@ def test_the_solved_file_passes(tmp_path):
     assert result._repr_html_().startswith("<pre")
 
 
+@pytest.mark.slow
 def test_post_norm_learns_too(write, monkeypatch):
     monkeypatch.setattr(training, "GOOD", 0.3)  # here the beginning of learning is enough
     monkeypatch.setattr(training, "ENOUGH", 0.2)
@@ -671,9 +674,10 @@ def test_an_import_that_never_ends_is_cut_off(write, monkeypatch, body: str):
     assert result.passed is False and "had not ended" in str(result)
 
 
+@pytest.mark.slow
 def test_endless_loops_in_a_part_are_cut_off(write, monkeypatch):
-    monkeypatch.setattr("utils.checks.capstone_parts.SECONDS", 0.3)
-    monkeypatch.setattr("utils.checks.exercise.SECONDS", 0.3)
+    monkeypatch.setattr(parts, "SECONDS", 0.3)
+    monkeypatch.setattr("utils.checks.engine.check.SECONDS", 0.3)
     for old in ("        return self.outer(torch", "        self.inner, self.outer = ", "    frequency = "):
         endless = old[: len(old) - len(old.lstrip())] + "while True: pass\n"
         result = checks.capstone(write(changed([(old, endless + old)])), steps=0)
@@ -693,7 +697,7 @@ def test_nothing_is_written_beside_the_file_and_an_edit_is_read_anew(write, tmp_
     assert "1 of 11 parts" in str(checks.capstone(path))
     write(changed(BUGS["no scaling"][0]).partition("class MultiHead")[0])
     assert "no scaling" in str(checks.capstone(path))
-    assert {item.name for item in tmp_path.iterdir()} == {helper.name, path.name, "progress.json"}
+    assert {item.name for item in tmp_path.iterdir()} == {helper.name, path.name, "progress.json", "progress.json.lock"}
     assert {name for name in set(sys.modules) - modules if "transformer" in name} == set()
 
 
@@ -717,7 +721,7 @@ def test_classes_that_look_up_their_module_work(write):
 
 
 def test_every_section_that_is_named_exists():
-    modules = [capstone, oracles, importlib.import_module("utils.checks.capstone_parts")]
+    modules = [capstone, oracles, parts]
     # strings that go on in the next line are one
     source = "\n".join(
         re.sub(r"['\"]\s*\n\s*f?['\"]", "", Path(m.__file__).read_text(encoding="utf-8")) for m in modules

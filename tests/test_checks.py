@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import random
 import re
 import sys
 import threading
@@ -11,12 +12,14 @@ from functools import partial
 
 import pytest
 import torch
+from helpers.forked import join, noting, start
 
 from utils import checks
-from utils.checks import exercise, record
-from utils.checks.exercise import Check, difference
-from utils.checks.result import Result
-from utils.checks.running import Ledger, Raised, TimeUp, call
+from utils.checks.engine import COURSE, Check, difference, exercise, patches, record, running
+from utils.checks.engine import check as engine
+from utils.checks.engine.cases import Draw
+from utils.checks.engine.result import Result
+from utils.checks.engine.running import Allowance, Ledger, Raised, TimeUp, call
 
 pytestmark = pytest.mark.usefixtures("progress_file")
 SEEDS = range(3)
@@ -121,7 +124,7 @@ def test_garbage_gets_a_sentence(name: str):
 
 @EACH
 def test_an_endless_loop_is_cut_off(name: str, monkeypatch):
-    monkeypatch.setattr(exercise, "SECONDS", 0.03)
+    monkeypatch.setattr(engine, "SECONDS", 0.03)
 
     def endless(*arguments):
         while True:
@@ -151,7 +154,7 @@ def test_what_is_changed_detached_or_called_is_told(name: str):
         out = check.oracle(*arguments)
         return tuple(x.detach() for x in out) if isinstance(out, tuple) else out.detach()
 
-    case = check.draw_cases(checks.exercise.Draw(0))[0]
+    case = check.draw_cases(Draw(0))[0]
     changed = next((x for x in case if isinstance(x, torch.Tensor | list)), None)
     if changed is not None:
         new = "a new list: sorted(" if isinstance(changed, list) else "a new tensor: "
@@ -281,10 +284,10 @@ def test_a_call_is_cut_off_and_its_errors_are_kept():
         while True:
             pass
 
-    assert call(loop, (), 0.1).outcome.kind is TimeUp
-    done = call(raises_an_error, (1,), 1.0).outcome
+    assert call(loop, (), Allowance(0.1)).outcome.kind is TimeUp
+    done = call(raises_an_error, (1,), Allowance(1.0)).outcome
     assert done == Raised(RuntimeError, "something broke", 'raise RuntimeError("something broke")')
-    assert call(max, (1, 2), 1.0).outcome == 2
+    assert call(max, (1, 2), Allowance(1.0)).outcome == 2
 
 
 def swallows():
@@ -320,7 +323,7 @@ def prints():
 @pytest.mark.parametrize("endless", [swallows, swallows_again_and_again, sleeps, prints])
 def test_whatever_does_not_end_is_left_behind_and_costs_nothing(endless, capsys):
     begun = time.monotonic()
-    assert call(endless, (), 0.05, exercise.COURSE).outcome.kind is TimeUp
+    assert call(endless, (), Allowance(0.05, wall=0.5), COURSE).outcome.kind is TimeUp
     assert time.monotonic() - begun < 5
     spent = time.process_time()
     time.sleep(0.1)
@@ -334,6 +337,270 @@ def test_a_recursion_without_end_and_an_exit_get_a_sentence():
     check = checks.EXERCISES["lesson02.scores"]
     assert "it stopped with RecursionError" in str(check(recursive))
     assert "it stopped with SystemExit: 3" in str(check(lambda q, K: sys.exit(3)))
+
+
+# ---- time, and what is left behind -------------------------------------------------------------------------
+
+attend = checks.lesson02.attend
+per_thread = pytest.mark.skipif(not running.CLOCK_PER_THREAD, reason="no clock per thread on this system")
+
+
+def are_over(threads: set[threading.Thread], seconds: float = 5.0) -> bool:
+    until = time.monotonic() + seconds
+    while any(thread.is_alive() for thread in threads) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not any(thread.is_alive() for thread in threads)
+
+
+@per_thread
+def test_only_the_answers_own_computing_time_counts(monkeypatch):
+    """Neither what the oracle takes nor time in which its thread waits: a busy machine lets it."""
+    monkeypatch.setattr(engine, "SECONDS", 0.2)
+
+    @exercise(stars=1)
+    def double(x):
+        until = time.thread_time() + 0.1
+        while time.thread_time() < until:
+            pass
+        return x + x
+
+    double.cases(lambda draw: [(draw.small(2),), (draw.normal(3),)])
+
+    def starved(x):
+        time.sleep(0.1)
+        return 2 * x
+
+    assert double(starved).passed is True, double(starved)
+
+    def busy(x):
+        until = time.thread_time() + 0.3
+        while time.thread_time() < until:
+            pass
+        return 2 * x
+
+    assert "is there a loop that never ends" in str(double(busy))
+
+
+def sleeps_a_second(q, K, V):
+    time.sleep(1.0)
+
+
+def sleeps_and_catches_everything(q, K, V):
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        try:
+            time.sleep(0.5)
+        except BaseException:
+            continue
+
+
+def catches_and_answers(q, K, V):
+    try:
+        while True:
+            len("")
+    except BaseException:
+        return attend.oracle(q, K, V)
+
+
+@pytest.mark.parametrize("clock", [running.CLOCK_PER_THREAD, False])
+@pytest.mark.parametrize("blocked", [sleeps_a_second, sleeps_and_catches_everything, catches_and_answers])
+def test_an_answer_that_is_given_up_leaves_nothing_behind(blocked, clock: bool, monkeypatch):
+    """While its thread waits in C no exception may be pending: Python 3.11 would let no other answer begin a call."""
+    monkeypatch.setattr(running, "CLOCK_PER_THREAD", clock)
+    before = set(threading.enumerate())
+    with monkeypatch.context() as short:
+        short.setattr(running, "WALL", 5.0 if blocked is catches_and_answers and clock else 0.2)
+        short.setattr(engine, "SECONDS", 0.05)
+        said = str(attend(blocked))
+    assert "had not finished after" in said
+    assert ("does it wait for something" in said) == (blocked is not catches_and_answers or not clock)
+    monkeypatch.setattr(running, "WALL", 2.0)
+    assert attend(attend.oracle).passed is True
+    if blocked is sleeps_a_second:
+        assert are_over(set(threading.enumerate()) - before), "what it waited for has come"
+    time.sleep(1.0)
+    spent = time.process_time()
+    time.sleep(0.1)
+    assert time.process_time() - spent < 0.05, "a thread goes on in the background"
+    assert attend(attend.oracle).passed is True
+
+
+def test_a_refused_thread_is_the_machines_fault(monkeypatch, progress_file):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    result = attend(attend.oracle)
+    assert result.passed is None and "no thread of its own (can't start new thread). That is no fault" in str(result)
+    assert "can't start new thread" in str(checks.capstone(__file__)) and not progress_file.exists()
+
+
+# ---- mistakes as patches -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("doubled: y -> 2 * y\n    Why?", "'doubled': 'y' stands 2 times in the answer"),
+        ("doubled: z -> 2 * z\n    Why?", "'doubled': 'z' stands 0 times in the answer"),
+        ("doubled: = 2 * y && z -> 2\n    Why?", ""),  # the whole body, whatever it says
+        ("doubled: x + 1\n    Why?", "lacks an arrow"),
+        ("doubled: x + 1 -> x && + 1 ->\n    Why?", "overlap"),
+        ("doubled: x + 1 -> x", "'doubled': no advice"),
+        ("doubled:\n    Why?", "'doubled': no patch"),
+        ("doubled\n    Why?", "'doubled' is neither a name with a colon"),
+        ("doubled: x + 1 -> x\n   Why?", "nor indented as it should be"),
+    ],
+)
+def test_a_patch_that_does_not_fit_is_refused(table: str, said: str):
+    @exercise(stars=1)
+    def grown(x):
+        return x + 1
+
+    @grown.answer
+    def _(x):
+        y = x + 1
+        return y
+
+    if not said:
+        return grown.patches(table)
+    with pytest.raises(patches.Misfit, match=r"test_checks\.grown") as error:
+        grown.patches(table)
+    assert said in str(error.value)
+
+
+def test_a_table_is_read_with_its_other_ways_and_long_lines():
+    @exercise(stars=1)
+    def grown(x):
+        return x + 1
+
+    @grown.answer
+    def _(x):
+        y = x + 1
+        return y
+
+    grown.patches("""
+        doubled:
+          | x + 1 -> 2 * x
+          && return y -> return y + 0
+          | = x + x
+            Add one,
+            and no more.
+        one less: x + 1 -> x - 1
+            Add it.
+        """)
+    assert [(m.name, m.code(3)) for m in grown.mistakes] == [("doubled", 6), ("doubled", 6), ("one less", 2)]
+    assert grown.mistakes[1].advice == "Add one, and no more."
+    with pytest.raises(patches.Misfit, match=r"test_checks\.grown: an answer takes \('y',\)"):
+
+        @grown.answer
+        def _(y):
+            return y + 1
+
+
+def test_two_slips_are_named_where_no_single_one_fits():
+    def answer(q, K, V):
+        return (K @ q).softmax(0) @ K
+
+    said = str(attend(answer))
+    assert "This looks like two slips: no scaling; keys where values belong. The scores are not divided" in said
+    assert "Keys are only matched" in said
+
+    def stops_at_first(X, Wq, Wk, Wv):  # in the case that is printed there is no value to compare
+        Q, K, V = X @ Wq, X @ Wk, X @ Wv
+        return (Q @ K.T).softmax(1) @ V
+
+    said = str(checks.lesson02.self_attention_loop(stops_at_first))
+    assert "it stopped with RuntimeError" in said
+    assert "two slips: no scaling; the matrices are transposed." in said
+
+
+def stands_out(check: Check, code) -> bool:
+    """Whether these slips together make something wrong that no single mistake makes."""
+    cases = check.draw_cases(Draw(0))
+    made = [(case, engine._outcome(code, case), engine._outcome(check.oracle, case)) for case in cases]
+    wrong = not all(check._alike(got, wanted) for _, got, wanted in made)
+    return wrong and not any(check._made_by(mistake.code, made) for mistake in check.mistakes)
+
+
+@pytest.mark.parametrize("lesson", ["lesson02", "lesson03", "lesson04", "lesson08"])
+@pytest.mark.parametrize("at_most", [40, pytest.param(None, marks=pytest.mark.slow, id="all")])
+def test_two_slips_at_once_are_named(lesson: str, at_most: int | None):
+    those = [check for check in checks.EXERCISES.values() if check.lesson == lesson]
+    found = [(check, *pair) for check in those for pair in patches.pairs(check.mistakes)]
+    found = random.Random(0).sample(found, at_most or len(found))
+    unnamed, n = [], 0
+    for check, one, other, code in found:
+        text = check.examine(code, 0)[1]
+        if "never ends" not in text and stands_out(check, code):
+            n += 1
+            if f"two slips: {one.name}; {other.name}." not in text:
+                unnamed.append(f"{check.name}: {one.name}; {other.name}")
+    assert n >= len(found) / 2 and len(unnamed) <= 0.2 * n, f"{len(unnamed)} of {n}: {unnamed}"
+
+
+def test_a_missing_error_is_named_beside_a_wrong_value():
+    """The case that is printed has a wrong value, and the ValueError of another case is set aside only at first."""
+
+    def unsorted_and_silent(lengths, max_tokens):
+        batches = []
+        for i, length in enumerate(lengths):
+            if batches and (len(batches[-1]) + 1) * length <= max_tokens:
+                batches[-1].append(i)
+            else:
+                batches.append([i])
+        return batches
+
+    said = str(checks.lesson08.token_batches(unsorted_and_silent))
+    assert "two slips: a sentence that is too long gets a batch of its own; not sorted, though the newest" in said
+
+
+def test_slips_that_go_on_for_ever_together_are_cut_off(monkeypatch):
+    monkeypatch.setattr(engine, "TWO_SLIPS", 0.1)
+
+    @exercise(stars=1, differentiable=False)
+    def count(n):
+        return sum(1 for _ in range(n))
+
+    count.cases(lambda draw: [(3,), (5,)])
+
+    @count.answer
+    def _(n):
+        i, step = 0, 1
+        while i < n and step:
+            i += step
+        return i
+
+    count.patches("""
+        no steps: i, step = 0, 1 -> i, step = 0, 0
+            Walk.
+        it does not look: and step ->
+            Alone this changes nothing; with no steps it goes on for ever.
+        """)
+    begun = time.monotonic()
+    assert "This looks like" not in str(count(lambda n: n * n))
+    assert time.monotonic() - begun < 3
+
+
+def test_a_cut_gradient_is_told_before_the_dtype_that_comes_of_it():
+    def by_items(q, K):
+        return torch.tensor([(k @ q / math.sqrt(len(q))).item() for k in K])
+
+    said = str(checks.lesson02.scores(by_items))
+    assert "no gradient comes back" in said and "dtype" not in said
+
+
+def test_the_courses_own_answers_can_be_read(capsys):
+    said = str(attend(attend.oracle))
+    assert said.endswith("\nHow the course writes it: checks.show(checks.lesson02.attend)")
+    checks.show(attend)
+    shown = capsys.readouterr().out
+    assert shown.startswith("def attend(q, K, V):\n") and "return shares @ V\n" in shown and "@attend" not in shown
+    checks.show(checks.lesson07.noam_lr)  # its oracle is the answer, too
+    assert capsys.readouterr().out.count("def ") == 1
+
+
+# ---- the machinery, continued ------------------------------------------------------------------------------
 
 
 def test_who_interrupts_a_call_ends_it(monkeypatch):
@@ -352,7 +619,7 @@ def test_who_interrupts_a_call_ends_it(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "join", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        call(loop, (), 10.0)
+        call(loop, (), Allowance(10.0))
     assert not threads[0].is_alive()
 
 
@@ -395,20 +662,22 @@ def test_a_number_from_another_cell_is_no_mistake():
 def test_forbidden_calls_are_noticed_however_they_are_made():
     z, names = torch.zeros(3), frozenset({"softmax"})
     functions = [torch.softmax, torch.nn.functional.softmax, torch.Tensor.softmax]
-    assert all(call(f, (z, 0), 1.0, names).forbidden == ["softmax"] for f in functions)
-    assert call(torch.nn.Softmax(dim=0), (z,), 1.0, names).forbidden == ["softmax"]
-    assert not call(torch.exp, (z,), 1.0, names).forbidden
+    assert all(call(f, (z, 0), Allowance(1.0), names).forbidden == ["softmax"] for f in functions)
+    assert call(torch.nn.Softmax(dim=0), (z,), Allowance(1.0), names).forbidden == ["softmax"]
+    assert not call(torch.exp, (z,), Allowance(1.0), names).forbidden
     smoothing = frozenset({"cross_entropy(label_smoothing)"})
     for criterion in (torch.nn.CrossEntropyLoss, lambda **more: partial(torch.nn.functional.cross_entropy, **more)):
         row = (z[None], torch.tensor([0]))
-        assert call(criterion(label_smoothing=0.1), row, 1.0, smoothing).forbidden == ["cross_entropy(label_smoothing)"]
-        assert not call(criterion(), row, 1.0, smoothing).forbidden
+        assert call(criterion(label_smoothing=0.1), row, Allowance(1.0), smoothing).forbidden == [
+            "cross_entropy(label_smoothing)"
+        ]
+        assert not call(criterion(), row, Allowance(1.0), smoothing).forbidden
     from utils.attention import attention
 
-    assert call(attention, (z[None],) * 3, 1.0, exercise.COURSE).forbidden == ["utils.attention.attention"]
+    assert call(attention, (z[None],) * 3, Allowance(1.0), COURSE).forbidden == ["utils.attention.attention"]
     from utils.training import schedule
 
-    assert call(schedule, (0.5, 1, 2, 0.5), 1.0, exercise.COURSE).forbidden == ["utils.trainer.schedule"]
+    assert call(schedule, (0.5, 1, 2, 0.5), Allowance(1.0), COURSE).forbidden == ["utils.trainer.schedule"]
 
     def by_sacrebleu(candidate, reference, n):
         from sacrebleu.metrics import BLEU
@@ -432,7 +701,7 @@ def test_a_ledger_counts_operations_and_the_largest_tensor_but_no_views():
 def total_of_rows():
     """An exercise that says what an answer may take: X (n, d) -> (d,)."""
 
-    @exercise.exercise(stars=1)
+    @exercise(stars=1)
     def total(X):
         return torch.stack([x.sum() for x in X.T])
 
@@ -524,7 +793,7 @@ def test_a_gradient_that_cannot_be_computed_is_told():
 
 
 def test_a_gradient_that_is_nan_is_told():
-    @exercise.exercise(stars=1)
+    @exercise(stars=1)
     def root(x):
         return torch.stack([y.sqrt() if y > 0 else 0 * y for y in x])
 
@@ -566,6 +835,7 @@ def test_a_result_renders_itself():
     result = checks.EXERCISES["lesson02.scores"](lambda q, K: q < 1)
     assert "✗ scores: " in result._repr_html_()
     assert "a &lt; b" in Result(False, "a < b")._repr_html_()
+    assert "word-break: normal; overflow-wrap: anywhere" in Result(False, "a")._repr_html_()
     assert repr(result) == str(result) and str(result).startswith("✗ scores: ")
 
 
@@ -597,6 +867,27 @@ def test_progress_is_kept_and_forgotten(progress_file):
     assert json.loads(progress_file.read_text())["lesson02.scores"] == {"passed": True, "tries": 3}
     checks.reset()
     assert "○ scores" in str(checks.progress()) and not progress_file.exists()
+
+
+@pytest.mark.slow
+def test_two_writers_lose_no_note(progress_file, tmp_path):
+    checks.reset()
+    there = {"TRANSFORMER_COURSE_PROGRESS": str(progress_file)}
+    writers = [start(tmp_path / f"{name}.log", noting, name, 100, environment=there) for name in ("scores", "attend")]
+    assert join(writers) == [0, 0]
+    kept = record.read()
+    assert {name: entry["tries"] for name, entry in kept.items()} == {"lesson02.scores": 200, "lesson02.attend": 200}
+
+
+def test_where_nothing_can_be_locked_it_is_noted_all_the_same(progress_file, monkeypatch):
+    import filelock
+
+    def refused(*_, **__):
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refused)
+    assert attend(attend.oracle).passed is True
+    assert json.loads(progress_file.read_text())["lesson02.attend"]["passed"] is True
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"lesson02.scores": 3}'])

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from utils import batching, decoding
 from utils.checks import lesson01, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08
-from utils.checks.cases import Draw
+from utils.checks.engine import Draw
 from utils.tokenizer import BOS, EOS, PAD
 
 

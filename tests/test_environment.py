@@ -1,7 +1,7 @@
 """One environment, written down three times (pyproject.toml, the lock, environment.yml): they must agree."""
 
 import importlib.metadata
-import itertools
+import os
 import platform
 import re
 import subprocess
@@ -9,22 +9,20 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
+from nbformat.sign import NotebookNotary
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
-from tools.lock import CUDA, ELSEWHERE, canonical, direct_names, read_lock
+from tools.lock import CUDA, MACHINES, PYTHONS, direct_names, pinned, read_lock, version
+from utils import load_translator
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = read_lock()
-SYSTEMS = {
-    "linux": ("Linux", "posix", "x86_64"),
-    "darwin": ("Darwin", "posix", "arm64"),
-    "win32": ("Windows", "nt", "AMD64"),
-}
-PYTHONS = ("3.11", "3.12", "3.13")
-INSTALLED = {canonical(d.metadata["Name"]): d for d in importlib.metadata.distributions()}
+INSTALLED = {canonicalize_name(d.metadata["Name"]): d for d in importlib.metadata.distributions()}
 IN_THE_COURSE_ENVIRONMENT = Path(sys.prefix).resolve() == ROOT / ".venv"
 
 
@@ -33,21 +31,22 @@ def conda_pins() -> dict[str, str]:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     listed = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     assert listed[-1] == "-e .", "the package itself comes last"
-    return {canonical(name): version for name, version in (pin.split("==") for pin in listed[:-1])}
+    return {canonicalize_name(name): version for name, version in (pin.split("==") for pin in listed[:-1])}
 
 
 def test_the_lock_pins_every_package_and_nothing_else():
     lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
     for line in lines:
-        assert re.fullmatch(r"[\w.-]+==[\w.]+( ; \w+ == \"\w+\")?", line), f"no plain pin: {line}"
-    assert LOCK["torch"] == "2.13.0"
+        assert re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line), f"no plain pin: {line}"
+        assert pinned(line) == line, f"the same on every supported machine, or needed by none: {line}"
+    assert version(LOCK["torch"]) == "2.13.0"
     assert len(LOCK) == len(lines), "a package stands twice"
     assert not [name for name in LOCK if CUDA.match(name)], "CUDA libraries are torch's own affair"
 
 
 def test_pyproject_lock_and_environment_agree():
-    names = {canonical(name) for name in direct_names()}
-    assert conda_pins() == {name: LOCK[name] for name in names}
+    names = {canonicalize_name(name) for name in direct_names()}
+    assert conda_pins() == {name: version(LOCK[name]) for name in names}
     assert {"jupyter", "torch", "numpy", "matplotlib", "seaborn", "nbval"} <= names
 
 
@@ -60,38 +59,50 @@ def test_the_supported_pythons_are_the_same_everywhere():
     assert "(3, 11) <= sys.version_info[:2] <= (3, 13)" in (ROOT / "Makefile").read_text()
 
 
-@pytest.mark.parametrize("python, system", list(itertools.product(PYTHONS, SYSTEMS)))
+@pytest.mark.parametrize("python, system", MACHINES)
 def test_the_lock_is_complete(python: str, system: str):
     """Whatever a locked package needs, on each Python and system, is locked too, in a version that fits."""
-    name, os_name, machine = SYSTEMS[system]
-    environment = {
-        "python_version": python,
-        "python_full_version": f"{python}.0",
-        "sys_platform": system,
-        "platform_system": name,
-        "os_name": os_name,
-        "platform_machine": machine,
-        "extra": "",
-        "implementation_name": "cpython",
-        "platform_python_implementation": "CPython",
-    }
-    for package in LOCK.keys() & INSTALLED.keys():
+    machine = MACHINES[python, system]
+    locked = {name: pin for name, pin in LOCK.items() if pin.marker is None or pin.marker.evaluate(machine)}
+    for package in locked.keys() & INSTALLED.keys():
         distribution = INSTALLED[package]
         asked = distribution.metadata["Requires-Python"] or ""
         assert SpecifierSet(asked).contains(f"{python}.0"), f"{package} needs Python {asked}"
         for need in map(Requirement, distribution.requires or ()):
-            if need.marker is not None and not need.marker.evaluate(environment) or CUDA.match(need.name):
+            if need.marker is not None and not need.marker.evaluate(machine) or CUDA.match(need.name):
                 continue
-            locked = LOCK.get(canonical(need.name))
-            assert locked, f"{package} needs {need}, which the lock lacks"
-            assert need.specifier.contains(locked, prereleases=True), f"{package} needs {need}, the lock has {locked}"
+            pin = locked.get(canonicalize_name(need.name))
+            assert pin, f"{package} needs {need}, which the lock lacks"
+            assert need.specifier.contains(version(pin), prereleases=True), f"{package} needs {need}, not {pin}"
+
+
+def test_markers_of_the_lock_are_those_that_a_supported_machine_needs():
+    assert pinned("a==1 ; sys_platform == 'win32'") == "a==1 ; sys_platform == 'win32'"
+    assert pinned("a==1 ; platform_machine != 'i386' and sys_platform != 'emscripten'") == "a==1"
+    assert pinned("a==1 ; sys_platform == 'emscripten'") is None
+    assert pinned("nvidia-cublas==13.1 ; sys_platform == 'linux'") is None and pinned("triton==3.7") is None
 
 
 @pytest.mark.skipif(not IN_THE_COURSE_ENVIRONMENT, reason="not run with .venv's Python")
 def test_what_is_installed_is_what_is_locked():
-    here = {name for name in LOCK if name not in ELSEWHERE or ELSEWHERE[name].split('"')[1] == sys.platform}
+    here = {name: version(pin) for name, pin in LOCK.items() if pin.marker is None or pin.marker.evaluate()}
     installed = {name: INSTALLED[name].version.split("+")[0] for name in here if name in INSTALLED}  # 2.13.0+cpu
-    assert installed == {name: LOCK[name] for name in here}
+    assert installed == here
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.system() == "Windows", reason="Binder runs Linux")
+def test_binder_fetches_the_corpus_and_trusts_the_lessons(tmp_path):
+    environ = os.environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "JUPYTER_DATA_DIR": str(tmp_path),
+    }
+    done = subprocess.run(["./postBuild"], cwd=ROOT, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "training pairs" in done.stdout
+    notary = NotebookNotary(data_dir=str(tmp_path))
+    lessons = list((ROOT / "notebooks").rglob("*.ipynb"))
+    assert lessons and all(notary.check_signature(nbformat.read(lesson, 4)) for lesson in lessons)
 
 
 def test_nothing_names_a_package_index():
@@ -102,6 +113,7 @@ def test_nothing_names_a_package_index():
         "pyproject.toml",
         "Makefile",
         ".ci/run",
+        "postBuild",
         ".github/workflows/ci.yml",
     ):
         text = (ROOT / name).read_text()
@@ -130,9 +142,22 @@ def test_make_lists_its_commands_and_refuses_a_wrong_python(tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
-def test_the_links_of_the_readme_lead_somewhere():
+PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "data/README.md", "notebooks/README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_links_of_a_page_lead_somewhere(page: str):
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)\)", (ROOT / page).read_text())
+    assert not [link for link in links if not ((ROOT / page).parent / link).exists()]
+
+
+def test_every_lesson_is_in_the_readmes_table():
     readme = (ROOT / "README.md").read_text()
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", readme)
-    assert not [link for link in links if not (ROOT / link).exists()]
-    for lesson in (ROOT / "notebooks").glob("*.ipynb"):
-        assert f"notebooks/{lesson.name}" in links, f"{lesson.name} is missing from the table of lessons"
+    rows = re.findall(r"^\| (\d\d) \| \[[^\]]+\]\(notebooks/(.+)\) \| .+\? \|$", readme, re.MULTILINE)
+    assert rows == [(path.name[:2], path.name) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+
+
+def test_the_readmes_translation_is_what_the_command_prints():
+    readme = (ROOT / "README.md").read_text()
+    text, printed = re.search(r'-m utils.translate "(.+)"\n(.+)\n', readme).groups()
+    assert load_translator(device="cpu").translate(text) == printed

@@ -2,15 +2,21 @@
 
 import io
 import json
-from contextlib import redirect_stdout
+import sys
+from collections import Counter
 
 import pytest
 import sacrebleu
-from helpers.tiny import PAIRS, tiny_checkpoint
+import torch
+from helpers.tiny import PAIRS, SRC, TGT, tiny_checkpoint, tiny_model
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from utils import corpus, dictionary, evaluation
-from utils.corpus import Corpus, TestItem
+from utils import corpus, dictionary, evaluation, translate
+from utils.batching import make_batch
+from utils.corpus import Corpus, CorpusError, TestItem
 from utils.evaluation import compounds, evaluate, scores
+from utils.loss import batch_loss
+from utils.trainer import dev_nll
 from utils.translate import load_translator
 
 ITEMS = [
@@ -54,18 +60,85 @@ def test_evaluate_translates_and_scores(folder):
     assert evaluate(translator, items, beam_size=1)["chrf"] < 100
 
 
-def test_the_command_prints_its_figures_as_json(folder, monkeypatch):
+@pytest.fixture
+def small_splits(monkeypatch):
+    """Three pairs in place of the corpus, one compound in place of forty, which a test may replace."""
     items = [TestItem(zh, (en,)) for zh, en in PAIRS[:3]]
-    monkeypatch.setattr(corpus, "load", lambda: Corpus([], items, items[:2]))
     unseen = [TestItem("学生音乐", ("student music",))]
+    monkeypatch.setattr(corpus, "load", lambda: Corpus([], items, items[:2]))
     monkeypatch.setattr(dictionary, "unseen", lambda: unseen)
-    with redirect_stdout(io.StringIO()) as printed:
-        evaluation.main([str(folder), "--split", "dev", "--beam-size", "1"])
-    figures = json.loads(printed.getvalue())
-    assert figures["split"] == "dev" and figures["parameters"] > 0 and 0 <= figures["bleu"] <= 100
-    assert list(figures["compounds"]) == ["学生音乐"] and figures["compounds_right"] == 0
+    return unseen
+
+
+def test_the_command_prints_its_figures_as_json(folder, small_splits, capsys):
+    assert evaluation.main([str(folder), "--split", "dev", "--beam-size", "1"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["split"] == "dev" and found["parameters"] > 0 and 0 <= found["bleu"] <= 100
+    assert list(found["compounds"]) == ["学生音乐"] and found["compounds_right"] == 0
 
     translator = load_translator(folder, "cpu")
     said = translator.translate("学生音乐")
-    unseen[0] = TestItem("学生音乐", ("something else", said.upper()))
+    small_splits[0] = TestItem("学生音乐", ("something else", said.upper()))
     assert compounds(translator) == [("学生音乐", said, True)]
+
+
+def test_the_figures_are_printed_and_saved_whatever_the_redirect_speaks(folder, small_splits, monkeypatch):
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, "ascii", write_through=True))
+    assert evaluation.main([str(folder), "--beam-size", "1", "--save"]) == 0
+    assert printed.getvalue() == (folder / "evaluation.json").read_bytes()
+    assert list(json.loads(printed.getvalue())["compounds"]) == ["学生音乐"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["nowhere"], "There is no checkpoint in nowhere"), (["--beam-size", "0"], "beam_size is 0")],
+)
+def test_mistakes_get_one_sentence_and_exit_status_1(folder, small_splits, capsys, arguments, message):
+    assert evaluation.main(arguments if arguments[0] == "nowhere" else [str(folder), *arguments]) == 1
+    streams = capsys.readouterr()
+    assert message in streams.err and streams.err.count("\n") == 1 and streams.out == ""
+
+
+def test_a_missing_corpus_is_told(folder, monkeypatch, capsys):
+    def missing():
+        raise CorpusError("The corpus is missing.")
+
+    monkeypatch.setattr(corpus, "load", missing)
+    monkeypatch.setattr(dictionary, "unseen", list)
+    assert evaluation.main([str(folder)]) == 1 and capsys.readouterr().err == "The corpus is missing.\n"
+
+
+@pytest.mark.parametrize("module", [evaluation, translate])
+def test_commands_do_without_docstrings(module, monkeypatch, capsys):
+    """python -OO takes them away."""
+    monkeypatch.setattr(module, "__doc__", None)
+    with pytest.raises(SystemExit, match="0"):
+        module.main(["--help"])
+    assert f"usage: python -m {module.__name__}" in capsys.readouterr().out
+
+
+class Products(TorchDispatchMode):
+    """Counts products of two matrices by the shape of the result."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        if function in (torch.ops.aten.mm.default, torch.ops.aten.matmul.default):
+            self.sizes[tuple(found.shape)] += 1
+        return found
+
+
+def test_evaluation_computes_no_gradients():
+    """Of the output layer's products training needs three: the logits, and both gradients; evaluation the first."""
+    model, device = tiny_model(src_vocab=13, tgt_vocab=11), torch.device("cpu")
+    with Products() as evaluating:
+        dev_nll(model, SRC, TGT, device)
+    n_tokens, d, vocab = sum(len(tgt) + 1 for tgt in TGT), 8, 11
+    assert evaluating.sizes[n_tokens, vocab] == 1 and evaluating.sizes[n_tokens, d] == evaluating.sizes[vocab, d] == 0
+    with Products() as training:
+        batch_loss(model, make_batch(SRC, TGT), eps=0.1)
+    assert training.sizes - evaluating.sizes == {(n_tokens, d): 1, (vocab, d): 1}

@@ -36,6 +36,7 @@ def small_corpus(whole, monkeypatch):
     return small
 
 
+@pytest.mark.slow
 def test_same_minutes(small_corpus, tmp_path):
     out = tmp_path / "result.json"
     arguments = ["--minutes", "0.01", "--seeds", "0", *paths(tmp_path, out)]
@@ -134,6 +135,7 @@ def test_the_causal_cnn_sees_its_field_and_nothing_of_the_future(kernel, dilatio
     assert seen[0] == 15 - (kernel - 1) * sum(dilations) and seen[-1] == 15
 
 
+@pytest.mark.slow
 def test_two_heads(tmp_path):
     out = tmp_path / "result.json"
     two_heads.main(["--seeds", "0", "1", "--steps", "5", "--out", str(out)])
@@ -184,6 +186,7 @@ def test_bottleneck_padding_changes_nothing_and_writing_agrees_with_teacher_forc
     assert torch.equal(written, forced)
 
 
+@pytest.mark.slow
 def test_bottleneck(tmp_path):
     out = tmp_path / "result.json"
     bottleneck.main(["--seeds", "0", "--steps", "2", "--longest", "4", "--out", str(out)])
@@ -242,6 +245,7 @@ def test_ablations_shuffled_answers_belong_to_other_numbers():
     assert answers == {tuple(row) for row in src.tolist()} and not torch.equal(tgt[:, 1:].flip(1), src)
 
 
+@pytest.mark.slow
 def test_ablations(tmp_path):
     out = tmp_path / "result.json"
     few = ["--steps", "12", "--deep-steps", "2", "--depth", "1", "--warmup", "1", "--seeds", "0"]

@@ -58,8 +58,8 @@ def test_multi_head_diagram_keeps_the_heads_apart(example):
 
 def test_multi_head_diagram_lets_only_one_word_ask(example):
     fig = figures.multi_head_diagram(**example)
-    pale = matplotlib.colors.to_rgba(figures.PALE)
-    silent = [t.get_text() for ax in fig.axes for t in ax.texts if matplotlib.colors.to_rgba(t.get_color()) == pale]
+    gray = matplotlib.colors.to_rgba(figures.GRAY)  # the words of what is pale
+    silent = [t.get_text() for ax in fig.axes for t in ax.texts if matplotlib.colors.to_rgba(t.get_color()) == gray]
     assert silent == [f"$q^{name}$" for i in (2, 3) for name in (i, f"{{{i},1}}", f"{{{i},2}}")]
 
 

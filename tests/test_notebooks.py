@@ -20,8 +20,19 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from torch import Tensor, nn
 
 from experiments import record
-from tools import rules
-from tools.run_lessons import METADATA, NOTEBOOKS, PLAY, TEXT, WIDGET, differences, notebook_of, read_twin, twins
+from tools import lab, rules
+from tools.run_lessons import (
+    METADATA,
+    NOTEBOOKS,
+    PLAY,
+    TEXT,
+    WIDGET,
+    as_jupytext_writes,
+    differences,
+    notebook_of,
+    read_twin,
+    twins,
+)
 from utils import checks
 
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -62,9 +73,15 @@ def test_twin_and_notebook_agree(path: Path):
     assert header == read(path).metadata["kernelspec"], f"kernelspec in {twin.name}: {header}"
 
 
-def test_every_twin_has_its_notebook_and_every_lesson_a_known_name():
+@pytest.mark.parametrize("twin", twins(), ids=lambda twin: str(twin.relative_to(TEXT)))
+def test_a_twin_is_what_jupytext_writes(twin: Path):
+    """To the byte: a lesson that is opened and saved through jupytext changes only where the hand changed it."""
+    assert twin.read_bytes() == as_jupytext_writes(twin).encode(), "call `python tools/run_lessons.py --format`"
+
+
+def test_every_twin_has_its_notebook_and_the_lessons_are_numbered():
     assert not [twin.name for twin in twins() if not notebook_of(twin).exists()], "call `make run`"
-    assert {path.stem for path in LESSONS} <= set(rules.LESSONS)
+    assert [path.name[:3] for path in LESSONS] == [f"{number:02d}_" for number in range(1, len(LESSONS) + 1)]
 
 
 def test_the_notebooks_are_small():
@@ -73,12 +90,14 @@ def test_the_notebooks_are_small():
     assert sum(sizes.values()) < rules.MAX_BYTES_TOGETHER
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=stem)
+@pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=stem)
 def test_links_between_files_lead_somewhere(path: Path):
-    """Links work in notebooks/ and in the learner's work/, which holds the lessons and nothing else."""
+    """In the repository, and among the learner's copies, where `make lab` moves them along."""
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", rules.markdown(read(path))):
-        assert target.startswith("../") or "/" not in target, f"{target} does not lead anywhere from work/"
-        assert (path.parent / target).exists(), f"a link to {target}, which does not exist"
+        leads_to = (path.parent / target).resolve()
+        assert leads_to.exists(), f"a link to {target}, which does not exist"
+        name = leads_to.relative_to(NOTEBOOKS.parent).as_posix()
+        assert lab.place(name) in lab.course_files(), f"a link to {target}, which `make lab` does not copy"
 
 
 # ---- each rule can fail ------------------------------------------------------------------------------------
@@ -371,7 +390,7 @@ def test_same_as_notices_other_code_than_the_experiments():
     assert_same_code(source, "experiments.record")
     assert_same_code(source.replace('"""', "'''").replace("Write the rows", "Put down the rows"), "experiments.record")
     with pytest.raises(AssertionError):
-        assert_same_code(source.replace("indent=1", "indent=2"), "experiments.record")
+        assert_same_code(source.replace("**settings", "**others"), "experiments.record")
 
 
 # ---- exercises ---------------------------------------------------------------------------------------------
@@ -403,8 +422,9 @@ def test_every_exercise_has_hints(path: Path):
     assert sections and all(section.count("<summary>Hint") >= 2 for section in sections)
 
 
-# ---- the lecture's figures, formulas and examples: the README says where each is ----------------------------
+# ---- notebooks/README.md says where each idea, and each figure and formula of the lecture is -------------------
 
+PLACES = (NOTEBOOKS / "README.md").read_text(encoding="utf-8")
 FIGURES = [*map(str, range(1, 13)), "W^P", "seq2seq", "animation", "overview", "architecture", "norm"]
 FORMULAS = ["embedding", "query", "score", "softmax", "output", "it", "scaling", "part", "Q", "K^T q", "A", "O", "GPU"]
 FORMULAS += ["heads", "W^O", "e", "p", "context", "Layer Norm", "Batch Norm", "Add", "masked", "BERT", "example"]
@@ -424,24 +444,35 @@ def sections_of(notebook: nbformat.NotebookNode) -> dict[str, set[str]]:
     return found
 
 
-def places_in_readme() -> dict[str, tuple[Path, str]]:
-    """The README's tables: the lecture's figure or formula -> (notebook, heading of the section)."""
-    row = r"^\| ([\w^ ]+) \|.*\| \[[^\]]+\]\((notebooks/[^)]+\.ipynb)\), \*(.+)\* \|$"
-    rows = re.findall(row, README, re.MULTILINE)
-    return {item: (NOTEBOOKS.parent / path, heading) for item, path, heading in rows}
-
-
-README = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+LINK = r"\[\d\d\]\(([^)]+\.ipynb)\), \*(.+?)\* \|"  # a cell of the tables: lesson, section
+LECTURE = {item: place for item, *place in re.findall(rf"^\| ([\w^ ]+) \|.*\| {LINK}$", PLACES, re.MULTILINE)}
+IDEAS = re.findall(rf"^\| ([^|]+) \| {LINK} (?:`([\w.]+)` )?\|$", PLACES, re.MULTILINE)
 
 
 @pytest.mark.parametrize("item", FIGURES + FORMULAS)
-def test_the_readme_says_where_each_item_of_the_lecture_is(item: str):
-    path, heading = places_in_readme()[item]
-    sections = sections_of(read(path))
-    assert heading in sections, f"{path.name} has no section {heading!r}, only {list(sections)}"
-    assert item in sections[heading], f"no cell in {path.name}, {heading!r}, has the tag lecture:{item}"
+def test_the_table_says_where_each_item_of_the_lecture_is(item: str):
+    name, heading = LECTURE[item]
+    sections = sections_of(read(NOTEBOOKS / name))
+    assert heading in sections, f"{name} has no section {heading!r}, only {list(sections)}"
+    assert item in sections[heading], f"no cell in {name}, {heading!r}, has the tag lecture:{item}"
 
 
-def test_everything_of_the_lecture_in_a_lesson_is_in_the_readme():
+def test_everything_of_the_lecture_in_a_lesson_is_in_the_table():
     computed = {item for path in LESSONS for items in sections_of(read(path)).values() for item in items}
-    assert computed == set(places_in_readme())
+    assert computed == set(LECTURE)
+
+
+@pytest.mark.parametrize("idea, name, heading, code", IDEAS, ids=[idea for idea, *_ in IDEAS])
+def test_the_table_says_where_an_idea_lives(idea: str, name: str, heading: str, code: str):
+    sections = sections_of(read(NOTEBOOKS / name))
+    assert heading in sections, f"{name} has no section {heading!r}, only {list(sections)}"
+    if code:
+        module, *names = code.split(".")
+        functools.reduce(getattr, names, importlib.import_module(f"utils.{module}"))
+
+
+def test_every_function_that_a_lesson_builds_is_in_the_table():
+    """And every lesson has ideas."""
+    built = {name.removeprefix("utils.") for _, _, name in tagged() if name.startswith("utils.")}
+    assert not built - {code for *_, code in IDEAS}
+    assert {name for _, name, *_ in IDEAS} == {path.name for path in LESSONS}

@@ -1,5 +1,6 @@
 """Somebody's own pairs: read, cleaned, split without leaks, encoded once; and nothing half-done."""
 
+import json
 import random
 
 import numpy as np
@@ -9,6 +10,7 @@ from helpers.tiny import PAIRS, few, write_pairs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import data
 from utils import corpus, pairs, training
 from utils.batching import EpochBatches
 from utils.corpus import TestItem
@@ -119,7 +121,9 @@ def test_twenty_thousand_lines(tmp_path):
 
 def test_a_frequent_target_costs_no_more_than_its_share(tmp_path):
     """1,050 of 1,260 pairs mean "Yes.": they train, and dev is made of others."""
-    rows = [(f"第{i}句", "Yes.") for i in range(1050)] + many(210)
+    huge = sorted((f"第{i}句", "Yes.") for i in range(1050))
+    huge.sort(key=lambda row: int.from_bytes(pairs.hash64(row[0]), "little"))  # the first that dev would draw
+    rows = huge + many(210)
     prepared = prepare(write_pairs(tmp_path / "yes.tsv", rows), 80, cache=tmp_path)
     assert len(prepared.train.src) > 1200 and len(prepared.dev) > 5
     assert not any("Yes." in item.references for item in prepared.dev)
@@ -149,10 +153,10 @@ def test_byte_order_marks_windows_line_ends_empty_lines_and_spaces(tmp_path):
     [
         ("我\tI\n" * 25 + "你 you\n", "pairs.tsv, line 26: expected source, one tab, target; found '你 you'"),
         ("我\tI\tmich\n" * 25, "pairs.tsv, line 1: expected source, one tab, target"),
-        ("我\tI\n" * 25, "1 distinct pairs.* 24 lines that repeat a pair.* At least 20 pairs are needed"),
+        ("我\tI\n" * 25, "pairs.tsv: 1 distinct pairs.* repeat a pair: 24.* At least 20 pairs are needed"),
         ("".join(f"{i}\tI\n" for i in range(25)), "the largest 25. .*all share sentences with one another"),
         ("", "0 distinct pairs.* At least 20 pairs are needed"),
-        (" \t \n" * 25, "25 lines with an empty side, the first is line 1. At least 20"),
+        (" \t \n" * 25, r"empty side: 25 \(the first is line 1\). At least 20"),
         (b"a\tb\n\xff\xfe", r"Cannot read .*pairs.tsv as UTF-8 text \(line 2\)"),
         (None, "Cannot read .*pairs.tsv: No such file"),
     ],
@@ -176,7 +180,7 @@ def test_an_empty_side_is_skipped_and_counted(tmp_path):
     """Also one of which cleaning leaves nothing: a zero-width space is no sentence."""
     rows = [*PAIRS[:30], ("我", "\u200b"), *PAIRS[30:], ("", "you")]
     prepared = prepare(write_pairs(tmp_path / "pairs.tsv", rows), 70, cache=tmp_path)
-    assert "Skipped: 2 lines with an empty side, the first is line 31." in prepared.report
+    assert "Skipped lines with an empty side: 2 (the first is line 31)." in prepared.report
     assert sides(prepared) == sides(prepare(write_pairs(tmp_path / "whole.tsv"), 70, cache=tmp_path))
 
 
@@ -201,7 +205,7 @@ def test_what_excel_doubled_is_learned_as_it_was(tmp_path):
     rows = [*PAIRS, ("他说“你好”。", '"He said ""hi""."')]
     prepared = prepare(write_pairs(tmp_path / "pairs.tsv", rows), 80, cache=tmp_path)
     seen = sides(prepared)
-    assert 'He said "hi".' in seen[1] | seen[3] and "Excel's quotation marks removed: 1 cells." in prepared.report
+    assert 'He said "hi".' in seen[1] | seen[3] and "Cells freed of Excel's quotation marks: 1." in prepared.report
 
 
 @pytest.mark.parametrize(
@@ -227,9 +231,12 @@ def test_the_tokenizer_learns_from_a_sample(tmp_path, monkeypatch):
     whole = prepare(path, 70, cache=tmp_path)
     monkeypatch.setattr(pairs, "SAMPLE", 10)
     learned = []
-    monkeypatch.setattr(
-        pairs.Tokenizer, "train", lambda zh, en, _: learned.extend(zip(zh, en, strict=True)) or whole.tokenizer
-    )
+
+    def train(zh, en, *_, **__):
+        learned.extend(zip(zh, en, strict=True))
+        return whole.tokenizer
+
+    monkeypatch.setattr(pairs.Tokenizer, "train", train)
     prepare(path, 71, cache=tmp_path)
     kept = [PAIRS[line - 1] for line in whole.train.lines]
     assert learned == [(clean(zh), clean_english(en)) for zh, en in (kept[52 * i // 10] for i in range(10))]
@@ -248,7 +255,9 @@ def test_a_second_start_opens_what_the_first_made(tmp_path, monkeypatch):
     assert all(isinstance(item, TestItem) for item in second.dev)
     (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
     assert {file.suffix for file in folder.iterdir()} == {".npy", ".json"}, "no sentences are left but those of dev"
-    # Whatever decides the result makes another folder.
+    # The name of the file is not among what decides the result; whatever is makes another folder.
+    copy = write_pairs(tmp_path / "copy.tsv")
+    assert prepare(copy, 70, cache=tmp_path / "cache").report == first.report.replace("pairs.tsv", "copy.tsv")
     prepare(path, 71, cache=tmp_path / "cache")
     prepare(path, 70, "any", cache=tmp_path / "cache")
     write_pairs(path, PAIRS[:-1])
@@ -293,6 +302,7 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path, monkeypatch, moment
     assert len(prepare(path, 70, cache=tmp_path / "cache").train.src) == 52
 
 
+@pytest.mark.slow
 def test_a_killed_preparation_is_made_anew(tmp_path):
     """What it left behind is swept away by the next one, also when that prepares another file."""
     path, cache = write_pairs(tmp_path / "pairs.tsv"), tmp_path / "cache"
@@ -304,6 +314,7 @@ def test_a_killed_preparation_is_made_anew(tmp_path):
     assert len(prepare(path, 70, cache=cache).train.src) == 52
 
 
+@pytest.mark.slow
 def test_of_two_processes_one_prepares_and_the_other_waits(tmp_path):
     path, cache = write_pairs(tmp_path / "pairs.tsv"), tmp_path / "cache"
     both = [forked.start(tmp_path / f"{i}.log", forked.slow_preparation, path, cache) for i in range(2)]
@@ -322,6 +333,19 @@ def test_the_command_says_what_was_read_and_names_a_line_that_is_too_long(tmp_pa
     assert training.main([*command, "--batch-tokens", "60"]) == 1
     printed = capsys.readouterr()
     assert "pairs.tsv: 55 distinct pairs, source Chinese. Families" in printed.out
-    message = f"Line 55 of {path} has 81 tokens, which fits in no batch of --batch-tokens 60: give --batch-tokens 81 "
-    assert printed.err == message + "or more.\n"
+    message = f"Line 55 of {path} has 81 tokens, which fits in no batch of --batch-tokens 60: "
+    message += "give --batch-tokens 81 or more.\n"
+    assert printed.err == message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_benchmark_in_miniature(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "BENCH", tmp_path)
+    data.main(["--lines", "600", "--out", str(tmp_path)])
+    found = json.loads((tmp_path / "data.json").read_text(encoding="utf-8"))
+    first, second = found["starts"].values()
+    assert first["report"] == second["report"] and first["prepare"] > second["prepare"]
+    assert all(0 < start["epoch"] < 5 and 0 < start["peak"] < 1.5e9 for start in (first, second))
+    assert "600 lines" in (tmp_path / "data.md").read_text(encoding="utf-8")
+    assert {path.name for path in tmp_path.iterdir()} == {"data.json", "data.md"}, "the pairs are gone"

@@ -1,6 +1,7 @@
 """What the READMEs say of the translator is what its runs left in files; and the files are those of the weights."""
 
 import json
+import re
 import runpy
 
 import pytest
@@ -25,6 +26,14 @@ def test_the_results_in_the_readmes_are_those_of_the_files():
         assert begin + text + end in stored, f"the {block} changed: call `python tools/results.py`"
 
 
+@pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md", "docs/more/speed.md"])
+def test_links_to_the_benchmarks_lead_there_from_any_page(page):
+    text = runpy.run_path(str(ROOT / "tools" / "results.py"))["speed"](page)
+    targets = [((ROOT / page).parent / link).resolve() for link in re.findall(r"\]\(([^)]*)\)", text)]
+    assert set(targets) == set((ROOT / "benchmarks" / "results").glob("*.md"))
+
+
+@pytest.mark.slow
 def test_the_scores_are_those_of_the_shipped_weights(translator):
     stored = json.loads((CHECKPOINT / "evaluation.json").read_text(encoding="utf-8"))
     assert stored["parameters"] == sum(p.numel() for p in translator.model.parameters())

@@ -113,13 +113,13 @@ def test_a_folder_that_cannot_be_written(command, public, tmp_path, moment, mess
 
 # ------------------------------------------------------------------------------------------- kill -9, any time
 
-KILLS, STEPS, SEED = 20, 60, 0
+KILLS, STEPS = 20, 60
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_is_uninterrupted(command, tmp_path):
+def test_killed_at_random_moments_is_uninterrupted(command, tmp_path, seed):
     """To the last bit, whenever training dies: at its start, in a step, in a save."""
-    draw, log = random.Random(SEED), tmp_path / "log"
+    draw, log = random.Random(seed), tmp_path / "log"
     # Checked and saved every hundredth of a second of computing, after about every second step.
     arguments = [*command, "--steps", str(STEPS), "--eval-minutes", str(0.01 / 60), "--out"]
     started = time.monotonic()

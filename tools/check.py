@@ -1,5 +1,8 @@
 """`make test`: lint, the tests of the package, then every lesson under strict nbval; one summary at the end.
 
+    python tools/check.py              all of it
+    python tools/check.py lint quick   only these parts: `make lint` and `make quick` are such calls
+
 Each part runs even when one before it failed, so that one call shows all there is to mend.
 """
 
@@ -12,24 +15,37 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTEST = [sys.executable, "-m", "pytest", "-n", "2", "-q", "-p", "no:cacheprovider"]
+PYTHON = [sys.executable, "-m"]
+PYTEST = [*PYTHON, "pytest", "-n", "2", "-q", "-p", "no:cacheprovider"]
+# worksteal: neighbours stay on one process, and what they share is made once.
+TESTS = [*PYTEST, "--dist", "worksteal", "tests"]
+PARTS = {
+    "lint": [[*PYTHON, "ruff", "check", "."], [*PYTHON, "ruff", "format", "--check", "."]],
+    "tests": [TESTS],
+    "lessons": [[*PYTEST, "--nbval", "--dist", "loadfile", "notebooks"]],
+    "quick": [[*TESTS, "-m", "not slow"]],
+}
+ALL = ["lint", "tests", "lessons"]
 
 
-def run(command: list[str], env: dict[str, str]) -> tuple[bool, int, int]:
-    """Run one part; return whether it went well, and its numbers of tests passed and failed."""
+def run(command: list[str], env: dict[str, str]) -> tuple[int, int]:
+    """Run one command; return its numbers of tests passed and failed (a failed command without tests counts as one)."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         xml = [f"--junitxml={report}"] if "pytest" in command else []
         good = subprocess.run(command + xml, cwd=ROOT, env=env, stdin=subprocess.DEVNULL).returncode == 0
         if not report.exists():
-            return good, 0, 0 if good else 1
+            return 0, int(not good)
         suite = ElementTree.parse(report).getroot().find("testsuite").attrib
     failed = int(suite["failures"]) + int(suite["errors"])
     passed = int(suite["tests"]) - failed - int(suite["skipped"])
-    return good, passed, max(failed, int(not good))
+    return passed, max(failed, int(not good))
 
 
 def main() -> int:
+    parts = sys.argv[1:] or ALL
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise SystemExit(f"no part named {', '.join(unknown)}; there are: {', '.join(PARTS)}")
     # Two processes at a time, each with one thread that sleeps while it waits: on two cores,
     # more threads, or threads that spin, make everything several times slower.
     env = os.environ | {
@@ -39,19 +55,15 @@ def main() -> int:
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
     env.pop("MPLBACKEND", None)  # the lessons draw with the notebook's own backend
-    # worksteal: neighbours stay on one process, and what they share is made once.
-    tests = [*PYTEST, "--dist", "worksteal", "tests"]
-    parts = {"lint": [sys.executable, "-m", "ruff", "check", "."], "tests": tests}
-    if list((ROOT / "notebooks").rglob("*.ipynb")):
-        parts["lessons"] = [*PYTEST, "--nbval", "--dist", "loadfile", "notebooks"]
 
     lines, passed, failed = [], 0, 0
-    for name, command in parts.items():
-        print(f"\n== {name}", flush=True)
+    for part in parts:
+        print(f"\n== {part}", flush=True)
         start = time.monotonic()
-        good, ok, bad = run(command, env)
+        counts = [run(command, env) for command in PARTS[part]]
+        ok, bad = (sum(column) for column in zip(*counts, strict=True))
         passed, failed = passed + ok, failed + bad
-        lines.append(f"  {name:8s} {'ok    ' if good else 'FAILED'} {ok:5d} passed {time.monotonic() - start:6.0f} s")
+        lines.append(f"  {part:8s} {'FAILED' if bad else 'ok    '} {ok:5d} passed {time.monotonic() - start:6.0f} s")
     print("\n== summary", *lines, f"{passed} passed, {failed} failed", sep="\n", flush=True)
     return int(failed > 0)
 

@@ -1,13 +1,12 @@
-"""Write the lock (requirements.txt) and environment.yml anew from the names in pyproject.toml.
+"""`make lock`: write the lock (requirements.txt) and environment.yml from the names in pyproject.toml.
 
-    python3.11 tools/lock.py           newest versions of everything but what is held back
-    python3.11 tools/lock.py --keep    only rewrite environment.yml from the lock that is there
+    make lock                      add and remove what pyproject.toml asks for; other versions stay
+    make lock ARGS=--upgrade       the newest version of everything but what [tool.uv] holds back
 
-The names are installed into a fresh virtual environment under the oldest Python that the course
-supports, because what installs there also resolves on the newer ones (tests/test_environment.py
-evaluates every dependency's markers for each supported Python and system).
+uv resolves once for every supported system and Python; it is installed for the purpose, in a folder that is removed.
 """
 
+import itertools
 import re
 import subprocess
 import sys
@@ -15,21 +14,39 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ROOT = Path(__file__).resolve().parents[1]
-# Held back: torch is the version that the course was measured with; soupsieve 3 leaves out the early
-# releases of Python 3.11, one of which is the python3 of Debian 12.
-HELD = {"torch": "2.13.0", "soupsieve": "2.10"}
-# What other systems need beside what a Linux machine installs: pip's freeze cannot see these.
-ELSEWHERE = {"appnope": 'sys_platform == "darwin"', "pywinpty": 'sys_platform == "win32"'}
+LOCK = ROOT / "requirements.txt"
 # torch's own CUDA libraries: pip adds them on Linux machines whose torch was built for CUDA.
 CUDA = re.compile(r"^(nvidia|cuda|triton)\b")
+PYTHONS = ("3.11", "3.12", "3.13")
+SYSTEMS = {
+    "linux": {"platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
+    "darwin": {"platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
+    "win32": {"platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},
+}
+# The supported machines as what a dependency's marker is evaluated with.
+MACHINES = {
+    (python, system): {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "sys_platform": system,
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "extra": "",
+        **SYSTEMS[system],
+    }
+    for python, system in itertools.product(PYTHONS, SYSTEMS)
+}
 
 HEAD = """\
-# The lock: every package of the course, pinned. Written by tools/lock.py, not by hand.
+# The lock: every package of the course, pinned. Written by `make lock`, not by hand.
 # torch's CUDA libraries are not in it: where torch needs them, pip adds them by itself.
 """
 ENVIRONMENT = """\
-# The same environment for conda and Binder, written by tools/lock.py from pyproject.toml and the lock.
+# The same environment for conda and Binder, written by `make lock` from pyproject.toml and the lock.
 name: transformer-course
 channels:
   - conda-forge
@@ -42,53 +59,51 @@ dependencies:
 """
 
 
-def canonical(name: str) -> str:
-    """The name by which an index knows a package: `Jinja2` and `jinja2` are one."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def direct_names() -> list[str]:
     """The packages that the course itself asks for, in alphabetical order."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return sorted(project["dependencies"] + project["optional-dependencies"]["dev"])
 
 
-def read_lock(path: Path = ROOT / "requirements.txt") -> dict[str, str]:
-    """The lock as {canonical name: version}; environment markers are left out."""
-    pins = re.findall(r"^([\w.-]+)==([^\s;]+)", path.read_text(), flags=re.MULTILINE)
-    return {canonical(name): version for name, version in pins}
+def read_lock() -> dict[str, Requirement]:
+    """The lock by canonical name."""
+    lines = [line for line in LOCK.read_text().splitlines() if not line.startswith("#")]
+    return {canonicalize_name(pin.name): pin for pin in map(Requirement, lines)}
 
 
-def freeze() -> dict[str, str]:
-    """Install the direct names into a clean environment and return every package with its version."""
+def version(pin: Requirement) -> str:
+    return str(pin.specifier).removeprefix("==")
+
+
+def resolve(*options: str) -> list[str]:
+    """The pins that uv finds for every system, beginning from the lock that is there."""
     with tempfile.TemporaryDirectory() as folder:
-        pip = [f"{folder}/bin/python", "-m", "pip"]
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        held = [f"{name}=={version}" for name, version in HELD.items()]
-        subprocess.run([*pip, "install", *direct_names(), *held], check=True)
-        # Without their dependencies, and from a wheel made for another system: only the version is wanted.
-        newest = {
-            name: subprocess.run([*pip, "index", "versions", name], check=True, capture_output=True, text=True)
-            .stdout.split("(")[1]
-            .split(")")[0]
-            for name in ELSEWHERE
-        }
-        lines = subprocess.run([*pip, "freeze", "--all"], check=True, capture_output=True, text=True).stdout
-    frozen = dict(line.split("==") for line in lines.split() if "==" in line)
-    frozen = {canonical(name): version.split("+")[0] for name, version in frozen.items()}  # 2.13.0+cpu -> 2.13.0
-    wanted = {name: version for name, version in frozen.items() if name != "pip" and not CUDA.match(name)}
-    return wanted | newest
+        pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+        subprocess.run([*pip, "--target", folder, "uv"], check=True)
+        found = Path(folder) / "found.txt"
+        found.write_text(LOCK.read_text())
+        # The versions that install on the oldest Python: one for all, as the lessons' outputs are compared.
+        command = [Path(folder) / "bin" / "uv", "pip", "compile", "pyproject.toml", "--extra", "dev", "--universal"]
+        command += ["--python-version", PYTHONS[0], "--fork-strategy", "fewest"]
+        command += ["--no-annotate", "--no-header", "--quiet", *options, "--output-file", found]
+        subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+        return found.read_text().splitlines()
+
+
+def pinned(line: str) -> str | None:
+    """A line of uv's as the lock has it: with a marker only where the supported machines differ, or not at all."""
+    pin = Requirement(line)
+    needed = {pin.marker is None or pin.marker.evaluate(machine) for machine in MACHINES.values()}
+    if CUDA.match(pin.name) or True not in needed:
+        return None
+    return line if False in needed else line.split(" ;")[0]
 
 
 def main() -> None:
-    if "--keep" not in sys.argv:
-        pins = freeze()
-        lines = [
-            f"{name}=={pins[name]}" + (f" ; {ELSEWHERE[name]}" if name in ELSEWHERE else "") for name in sorted(pins)
-        ]
-        (ROOT / "requirements.txt").write_text(HEAD + "\n".join(lines) + "\n")
+    lines = filter(None, map(pinned, resolve(*sys.argv[1:])))
+    LOCK.write_text(HEAD + "\n".join(lines) + "\n")
     lock = read_lock()
-    pins = "\n".join(f"      - {name}=={lock[name]}" for name in direct_names())
+    pins = "\n".join(f"      - {name}=={version(lock[canonicalize_name(name)])}" for name in direct_names())
     (ROOT / "environment.yml").write_text(ENVIRONMENT.format(pins=pins))
 
 

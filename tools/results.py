@@ -1,18 +1,34 @@
-"""Write the results into README.md and data/README.md from the files that the runs left; a test compares them.
+"""Write the parts of the pages that are made from files: results of runs, and the tree of files. A test compares them.
 
-python tools/results.py      (part of `make results`; call it after `make bench`, too)
+python tools/results.py      (part of `make results`; call it after `make bench` or when a file comes or goes, too)
 """
 
+import ast
 import json
+import os
 import re
+from pathlib import Path
 from statistics import median
 
 from utils.config import CHECKPOINT, ROOT
 
 EXPERIMENT = ROOT / "data" / "experiments" / "same_minutes.json"
 BENCHMARKS = ROOT / "benchmarks" / "results"
+SPEED_PAGE = "benchmarks/README.md"  # the page with the block `speed`, from the root
+SHORT_NAMES = {
+    "transformer": "Transformer, less time",
+    "transformer without glosses": "the same, without the dictionary",
+    "rnn": "RNN with attention (lesson 06)",
+}
+CORE = ("attention", "positional", "transformer", "loss", "batching", "decoding", "trainer")
+FOLDERS = ("utils", "tools", "tests/helpers", "experiments", "benchmarks")
 HEAD = "| model | parameters | training pairs | minutes | BLEU | chrF | BLEU, all references | compounds right |\n"
 HEAD += "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+
+
+def short_row(name: str, run: dict, minutes: float, n_compounds: int) -> str:
+    scores = f"{run['bleu']:.1f} | {run['chrf']:.1f} | {run['compounds_right']} of {n_compounds}"
+    return f"| {name} | {minutes:.0f} | {scores} |\n"
 
 
 def row(name: str, run: dict, minutes: float, n_compounds: int) -> str:
@@ -22,29 +38,66 @@ def row(name: str, run: dict, minutes: float, n_compounds: int) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
-def speed() -> str:
-    """What the benchmarks measured: steps of training and translations, beside the floors."""
-    step, search = (
-        json.loads((BENCHMARKS / f"{name}.json").read_text(encoding="utf-8")) for name in ("training", "decoding")
-    )
+def speed(page: str) -> str:
+    """What the benchmarks measured: steps of training and translations, beside upper bounds. Links fit `page`."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(BENCHMARKS.glob("*.json"))}
+    step, search = found["training"], found["decoding"]
     tokens = {name: median(rates) for name, rates in step["tokens_per_second"].items()}
-    found = search["sentences_per_second"]  # "1" is greedy, "4" the beam of 4
-    sentences = {name: [median(found[width][name]) for width in ("1", "4")] for name in search["about"]}
+    rates = search["sentences_per_second"]  # "1" is greedy, "4" the beam of 4
+    sentences = {name: [median(rates[width][name]) for width in ("1", "4")] for name in search["about"]}
     names = step["names"] | {name: search["names"][name] for name in sentences if name not in tokens}
     rows = [(names[n], tokens.get(n), *sentences.get(n, (None, None))) for n in names if n in tokens or n in sentences]
-    rows.append(("*the floor: matrix products alone*", step["floor"], search["floor"]["1"], search["floor"]["4"]))
+    for precision, bound in step["bound"].items():
+        both = (search["bound"]["1"], search["bound"]["4"]) if precision == "float32" else (None, None)
+        rows.append((f"*upper bound: matrix products alone, {precision}*", bound, *both))
     text = "| implementation | training, tokens/s | greedy, sentences/s | beam 4, sentences/s |\n"
     text += "| --- | ---: | ---: | ---: |\n"
     for name, *rates in rows:
         text += f"| {name} | " + " | ".join("" if rate is None else f"{rate:,.0f}" for rate in rates) + " |\n"
-    reached = tokens["ours"] / step["floor"]
+    mfu = tokens["ours"] / step["bound"]["float32"]
     cache = median(a / b for a, b in zip(search["cache"]["uncached"], search["cache"]["cached"], strict=True))
-    text += f"\nMedians of rounds in turns, float32, on: {step['machine']}. Training reaches {reached:.0%} of the best "
-    text += f"rate of a matrix product; the cache makes greedy search {cache:.0f} times as fast; one short sentence "
-    text += f"takes {1000 * median(search['one_sentence']['4']):.0f} ms with beam 4. The machine is shared: ratios are "
-    text += "worth more than rates. Details, and where the time goes: [training](benchmarks/results/training.md), "
-    text += "[decoding](benchmarks/results/decoding.md), [growth](benchmarks/results/growth.md), "
-    return text + "[BLEU for equal minutes](benchmarks/results/quality.md).\n"
+    text += (
+        f"\nMedians of rounds in turns, float32 unless named, on: {step['machine']}. Training reaches {mfu:.0%} of the "
+    )
+    text += f"best rate of a matrix product (MFU); the cache makes greedy search {cache:.0f} times as fast; one short "
+    text += f"sentence takes {1000 * median(search['one_sentence']['4']):.0f} ms with beam 4. "
+    if "sharing" in found:
+        text += beside_another(found["sharing"]["tokens_per_second"]["this course"])
+    text += "The machine is shared: ratios are worth more than rates. Details, and where the time goes: "
+    here = (ROOT / page).parent
+    links = [f"[{name}]({Path(os.path.relpath(BENCHMARKS, here)).as_posix()}/{name}.md)" for name in found]
+    return text + ", ".join(links) + ".\n"
+
+
+def beside_another(rates: dict[str, list[float]]) -> str:
+    """A sentence on two trainings on one machine."""
+    share = median(b / a for a, b in zip(rates["alone"], rates["beside the same"], strict=True))
+    return f"Beside a second training on the same cores, each keeps {share:.2f} of its rate. "
+
+
+def first_sentence(path: Path) -> str:
+    """What a module's docstring begins with."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return re.split(r"(?<=\.)\s", " ".join(text.split("\n\n")[0].split()))[0].rstrip(".")
+
+
+def tree() -> str:
+    """A line for each Python file of FOLDERS: the first sentence of its docstring."""
+    text = ""
+    for folder in FOLDERS:
+        text += f"\n| `{folder}/` | |\n| --- | --- |\n"
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = path.relative_to(ROOT / folder).as_posix()
+            text += f"| `{name}` | {first_sentence(path)} |\n"
+    return text + "\n"
+
+
+def core() -> str:
+    """The modules to read first, with their lengths."""
+    paths = [ROOT / "utils" / f"{name}.py" for name in CORE]
+    lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in paths]
+    links = [f"[{path.stem}](utils/{path.name}) ({n})" for path, n in zip(paths, lines, strict=True)]
+    return f"{', '.join(links)}: {sum(lines)} lines.\n"
 
 
 def results() -> dict[tuple[str, str], str]:
@@ -59,6 +112,10 @@ def results() -> dict[tuple[str, str], str]:
         row(f"{run['name']} (seed {run['seed']})", run, run["minutes"], n)
         for run in sorted(experiment["runs"], key=lambda run: -run["bleu"])
     ]
+    short = "| model | minutes of training | BLEU | chrF | compounds right |\n| --- | ---: | ---: | ---: | ---: |\n"
+    short += short_row("**Transformer, shipped**", log | test, last["minutes"], n)
+    for run in sorted(experiment["runs"], key=lambda run: -run["bleu"]):
+        short += short_row(SHORT_NAMES.get(run["name"], run["name"]), run, run["minutes"], n)
     how = f"On the 1,000 test sentences, first reference, beam {test['beam_size']}, sacrebleu "
     how += f"(`{test['bleu_signature']}`, `{test['chrf_signature']}`). "
     machine = f"Trained on: {experiment['machine']}. Minutes are minutes of computing of one thread.\n"
@@ -75,9 +132,11 @@ def results() -> dict[tuple[str, str], str]:
     answers = f"Compounds: {test['compounds_right']} of {n} come out right.\n\n| compound | translation | right |\n"
     answers += "| --- | --- | --- |\n" + listed
     return {
-        ("README.md", "speed"): speed(),
-        ("README.md", "results"): HEAD + shipped + "".join(others) + "\n" + how + machine + "\n" + compounds,
-        ("data/README.md", "results"): run + HEAD + shipped + "\n" + how + "\n\n" + answers,
+        (SPEED_PAGE, "speed"): speed(SPEED_PAGE),
+        ("README.md", "results"): short + "\n" + compounds,
+        ("data/README.md", "results"): run + HEAD + shipped + "".join(others) + "\n" + how + machine + "\n" + answers,
+        ("CONTRIBUTING.md", "core"): core(),
+        ("CONTRIBUTING.md", "files"): tree(),
     }
 
 

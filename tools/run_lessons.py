@@ -3,10 +3,12 @@
     python tools/run_lessons.py             every lesson and every solution
     python tools/run_lessons.py 02 08       only these (the beginning of a name is enough)
     python tools/run_lessons.py --check     only say whether twins and notebooks agree
+    python tools/run_lessons.py --format    run nothing: only write the twins as jupytext writes them
 
 The twin of `notebooks/02_name.ipynb` is `notebooks/text/02_name.md` (MyST Markdown, jupytext): it is
 what a maintainer edits and reviews. Each twin runs from top to bottom in a fresh kernel whose folder is
-`notebooks/`. Where a cell fails, it is shown and no file is written.
+`notebooks/`. Where a cell fails, it is shown and no file is written. A twin is stored byte for byte as
+jupytext writes it: saving its notebook in JupyterLab then changes only what the hand changed.
 """
 
 import argparse
@@ -69,6 +71,20 @@ def read_twin(twin: Path) -> NotebookNode:
     return notebook
 
 
+def as_jupytext_writes(twin: Path) -> str:
+    """The text of a twin in jupytext's own style, as JupyterLab saves it once a kernel has run."""
+    notebook = jupytext.read(twin, fmt="md:myst")
+    notebook.metadata.language_info = nbformat.from_dict({"name": "python", "pygments_lexer": "ipython3"})
+    return jupytext.writes(notebook, fmt="md:myst")
+
+
+def format_twin(twin: Path) -> None:
+    """Store a twin as jupytext writes it; the cells stay as they are."""
+    text = as_jupytext_writes(twin)
+    if text != twin.read_text(encoding="utf-8"):
+        replace(twin, text)
+
+
 def run_notebook(notebook: NotebookNode, folder: Path = NOTEBOOKS) -> NotebookNode:
     """Execute every cell in order in a fresh kernel and keep the outputs.
 
@@ -119,13 +135,19 @@ def is_progress_bar(output: NotebookNode) -> bool:
 
 
 def picture_metadata(cell: NotebookNode, output: NotebookNode) -> dict:
-    """The alt text of the cell, repeated for each picture of an output: where nbconvert looks for it."""
+    """What `figures.show` says of its pictures, else the alt text of the cell, repeated for each picture."""
+    if any("alt" in about for about in output.metadata.values()):
+        return output.metadata
     alt = alt_text(cell)
     return {kind: {"alt": alt} for kind in output.data if kind in PICTURES} if alt else {}
 
 
 def alt_text(cell: NotebookNode) -> str:
-    """The alt text that the twin gives a figure cell (`mystnb: image: alt:`), or an empty string."""
+    """The alt text that the cell's call of `figures.show` or its twin (`mystnb: image: alt:`) gives, or nothing."""
+    for output in cell.get("outputs", ()):
+        for about in output.get("metadata", {}).values():
+            if isinstance(about, dict) and {"alt", "width"} <= set(about):  # only `figures.show` says how wide
+                return about["alt"]
     return " ".join(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "").split())
 
 
@@ -144,11 +166,11 @@ def differences(twin: NotebookNode, notebook: NotebookNode) -> list[str]:
     return found
 
 
-def write(notebook: NotebookNode, path: Path) -> None:
-    """Write a notebook under a temporary name, then rename it: what was there stays whole till then."""
+def replace(path: Path, text: str) -> None:
+    """Write a file under a temporary name, then rename it: what was there stays whole till then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
     os.replace(temporary, path)
 
 
@@ -158,6 +180,8 @@ def check(chosen: list[Path]) -> int:
     for twin in chosen:
         path = notebook_of(twin)
         lines = differences(read_twin(twin), nbformat.read(path, 4)) if path.exists() else ["there is no notebook yet"]
+        if twin.read_text(encoding="utf-8") != as_jupytext_writes(twin):
+            lines.append("its twin is not what jupytext writes: call `python tools/run_lessons.py --format`")
         for line in lines:
             print(f"{path.relative_to(ROOT)}: {line}")
         found += len(lines)
@@ -168,10 +192,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="beginnings of lesson names, such as 02")
     parser.add_argument("--check", action="store_true", help="run nothing: compare twins with notebooks")
+    parser.add_argument("--format", action="store_true", help="run nothing: write the twins as jupytext writes them")
     args = parser.parse_args()
     chosen = twins(args.names)
     if args.check:
         return int(check(chosen) > 0)
+    for twin in chosen:
+        format_twin(twin)
+    if args.format:
+        return 0
 
     os.environ["OMP_NUM_THREADS"] = "1"  # what `make test` gives a lesson: sums in the same order
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel before the user's own
@@ -185,7 +214,7 @@ def run_and_store(twin: Path) -> bool:
     """Run one twin and write its notebook; where a cell fails, say so and write nothing."""
     path, start = notebook_of(twin), time.monotonic()
     try:
-        write(run_notebook(read_twin(twin)), path)
+        replace(path, nbformat.writes(run_notebook(read_twin(twin))) + "\n")
     except LessonError as error:
         print(f"{path.relative_to(ROOT)}: not written, {error}", file=sys.stderr)
         return False

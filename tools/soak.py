@@ -13,6 +13,7 @@ import time
 import psutil
 
 from utils import load_translator
+from utils.runtime import utf8_output
 
 # MB that memory may grow by after the warm-up. The allocator keeps what the largest batches needed, so that it goes up
 # and down by tens of MB; a leak of 20 KB a line would be beyond in ten minutes.
@@ -90,7 +91,8 @@ def soak(minutes: float, warm_up: float, rng: random.Random) -> str | None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python tools/soak.py", description="Translate random lines for some minutes.")
+    utf8_output()
+    parser = argparse.ArgumentParser(prog="python tools/soak.py", description="Translate random lines for minutes.")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--warm-up", type=float, default=1.0, help="minutes after which memory should have its size")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))

@@ -2,8 +2,8 @@
 
 Read the modules in this order, each imports only from those before it:
 config, files, provenance, runtime, attention, positional, dropout, transformer, loss, recurrent, fetch, text, corpus,
-dictionary, tokenizer, batching, pairs, checkpoint, decoding, translate, evaluation, distributed, trainer, training.
-`figures` draws; nothing depends on it.
+dictionary, numbers, names, augment, tokenizer, batching, pairs, checkpoint, decoding, translate, limits, evaluation,
+distributed, trainer, training. `figures` draws; nothing depends on it.
 """
 
 import os

@@ -23,7 +23,8 @@ def attention(
 
     q (..., T_q, d), k (..., T_k, d), v (..., T_k, d_v), mask broadcastable to (..., T_q, T_k), True = may attend.
     A query that may attend to nothing gets zero weights and a zero output, never NaN.
-    Source: Attention Is All You Need, section 3.2.1. `fast_attention` computes the same without showing the weights.
+    Source: Attention Is All You Need, section 3.2.1. Lesson 02, "The function, finished"; lesson 03, "Many sentences at
+    once". `fast_attention` computes the same without showing the weights.
     """
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., T_q, T_k)
     if mask is None:
@@ -42,8 +43,9 @@ def fast_attention(
     mask: Bool[Tensor, "..."] | None = None,
     causal: bool = False,
 ) -> Float[Tensor, "*batch Tq dv"]:
-    """The output of `attention`, fast; its weights are not shown.
+    """The output of `attention`, from PyTorch's fused kernel where that is faster; its weights are not shown.
 
+    Lesson 03, "One call: PyTorch's own".
     `causal` is aligned top-left (query i sees keys 0..i): use it only when T_q == T_k, never with a cache.
     """
     if q.device.type == "cpu":
@@ -77,24 +79,30 @@ def _fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causa
 
 
 def causal_mask(n: int, device: torch.device | None = None) -> Bool[Tensor, "n n"]:
-    """(n, n), True where key j <= query i: attend only to what has been generated so far."""
+    """(n, n), True where key j <= query i: attend only to what has been generated so far.
+
+    Lesson 07, "7. Masked self-attention".
+    """
     return torch.ones(n, n, dtype=torch.bool, device=device).tril()
 
 
 def padding_mask(ids: Int[Tensor, "B T"], pad_id: int = 0) -> Bool[Tensor, "B 1 1 T"]:
-    """True at real tokens, shaped to broadcast over heads and queries."""
+    """True at real tokens, shaped to broadcast over heads and queries. Lesson 07, "6. The encoder layer"."""
     return (ids != pad_id)[:, None, None, :]
 
 
 def split_heads(x: Float[Tensor, "B T D"], n_heads: int) -> Float[Tensor, "B H T Dh"]:
-    """(B, T, D) -> (B, H, T, D/H): head h owns the columns h*D/H ... (h+1)*D/H - 1. A view, no copy."""
+    """(B, T, D) -> (B, H, T, D/H): head h owns the columns h*D/H ... (h+1)*D/H - 1. A view, no copy.
+
+    ValueError when D is no multiple of n_heads. Lesson 04, "Smaller heads, same price".
+    """
     if x.shape[-1] % n_heads:
         raise ValueError(f"{x.shape[-1]} columns cannot be split into {n_heads} equal heads.")
     return x.unflatten(-1, (n_heads, -1)).transpose(1, 2)
 
 
 def merge_heads(x: Float[Tensor, "B H T Dh"]) -> Float[Tensor, "B T D"]:
-    """The inverse of `split_heads`: (B, H, T, D/H) -> (B, T, D)."""
+    """The inverse of `split_heads`: (B, H, T, D/H) -> (B, T, D). Lesson 04, "Smaller heads, same price"."""
     return x.transpose(1, 2).flatten(-2)
 
 
@@ -103,6 +111,7 @@ class KVCache:
 
     It grows by one position a step. A cache of fixed size, written in place, was measured on CPUs: greedy search 1.03
     times as fast, beam search 0.91 times, since reordering rows then copies the empty places, too.
+    Lesson 08, "Greedy search, and what the cache saves".
     """
 
     def __init__(self):
@@ -125,6 +134,7 @@ class KVCache:
 class MultiHeadAttention(nn.Module):
     """H attentions side by side on D/H columns each, joined by W^O (Attention Is All You Need, section 3.2.2).
 
+    Lesson 04, "Smaller heads, same price"; with two inputs: lesson 07, "2. Attention with two inputs".
     The projections W^Q, W^K, W^V are one stacked matrix, `in_proj`, rows in this order: one large matrix product keeps
     a processor busier than three small ones. Attention weights get no dropout: it would send the CPU to its slow path.
     """
@@ -141,6 +151,7 @@ class MultiHeadAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def queries(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B H T Dh"]:
+        """W^Q x, split into heads."""
         d = x.shape[-1]
         return split_heads(F.linear(x, self.in_proj.weight[:d], self.in_proj.bias[:d]), self.n_heads)
 

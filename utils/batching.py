@@ -99,7 +99,7 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, i: int) -> list[int]:
+    def __getitem__(self, i: int | np.integer) -> list[int]:
         return self.ids[self.offsets[i] : self.offsets[i + 1]].tolist()
 
     @cached_property

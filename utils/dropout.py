@@ -1,4 +1,4 @@
-"""Dropout that does not wait for its coins (lesson 07 explains what it is for)."""
+"""Dropout with cheap random numbers on the CPU."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ def keep_mask(shape: torch.Size, p: float) -> Tensor:
     """1/(1-p) with probability 1-p, else 0, on the CPU, float32.
 
     PyTorch draws a random number for every entry, one thread alone; here each 64-bit number decides four entries, by 16
-    bits apiece. p is thus rounded to a multiple of 2^-16.
+    bits apiece. p is thus rounded to a multiple of 2^-16. Lesson 07, "4. Add & Norm".
     """
     n, cut = shape.numel(), round(p * 2**16)
     bits = torch.empty(-(-n // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:n]
@@ -17,7 +17,10 @@ def keep_mask(shape: torch.Size, p: float) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """`nn.Dropout`, with cheaper random numbers on the CPU: while training, entries become 0 with probability p."""
+    """`nn.Dropout`, with cheaper random numbers on the CPU: while training, entries become 0 with probability p.
+
+    Lesson 07, "4. Add & Norm".
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not 0 < self.p < 1 or x.device.type != "cpu" or torch.compiler.is_compiling():

@@ -15,6 +15,7 @@ def smoothed_loss(
 
     logits (N, V) and target (N,) of real tokens only. Returns the sum over tokens, and the sum of the plain
     -log p(target) for reporting. Source: Rethinking the Inception Architecture (arXiv 1512.00567), section 7.
+    Lesson 08, "A target that is not quite sure".
     `projected_loss` computes the same from the output layer's input, faster and without the (N, V) logits.
     """
     logp = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)  # (N, V)
@@ -25,6 +26,8 @@ def smoothed_loss(
 
 class ProjectedLoss(torch.autograd.Function):
     """`projected_loss`: the output layer, the loss and the gradient of both, a slice of tokens at a time.
+
+    Lesson 08, "How fast is a step?".
 
     Let p = softmax(logits) and t the smoothed target; then d loss / d logits = p - t. So the gradient is known as soon
     as the logits are, and a slice of them can be used up while it is still in the processor's cache.
@@ -73,7 +76,10 @@ def projected_loss(
     eps: float = 0.1,
     pad_id: int = 0,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """`smoothed_loss(hidden @ weight.T, target, eps, pad_id)`, faster, in memory that does not grow with N x V."""
+    """`smoothed_loss(hidden @ weight.T, target, eps, pad_id)`, faster, in memory that does not grow with N x V.
+
+    Lesson 08, "How fast is a step?".
+    """
     # Inside a Function gradients look wanted even under inference_mode: ask before.
     return ProjectedLoss.apply(hidden, weight, target, eps, pad_id, torch.is_grad_enabled())
 
@@ -83,6 +89,7 @@ def batch_loss(model: nn.Module, batch, eps: float) -> tuple[Tensor, Tensor]:
 
     batch: src (B, S), tgt_in (B, T) from <bos> on, tgt_out (B, T) up to <eos>, and real (N,), where in
     tgt_out.flatten() the real tokens stand, as `utils.batching.Batch` has them.
+    Lesson 08, "Train, live".
     """
     y = model.decoder_output(batch.src, batch.tgt_in).flatten(0, 1).index_select(0, batch.real)  # (N, D)
     target = batch.tgt_out.flatten().index_select(0, batch.real)  # (N,)

@@ -35,7 +35,6 @@ FEWEST = 20  # distinct pairs
 SAMPLE = 1_000_000  # pairs that the tokenizer learns from, at most
 HELD_OUT, LARGEST_DEV = 0.05, 1000  # dev gets this share of the families, and at most so many
 
-HAN, KANA = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]"), re.compile("[\u3040-\u30ff]")
 # A cell as Excel saves it when it holds quotation marks: in marks, and those of its own doubled. They come in pairs:
 # "One.""Two." is two people speaking.
 QUOTED = re.compile(r'"([^"]*(?:""[^"]*""[^"]*)+)"')
@@ -76,7 +75,7 @@ def prepare(path: str | Path, tgt_vocab: int = 4000, source: str = "auto", cache
         except OSError as error:
             raise PairsError(f"Cannot prepare {path} in {cache}: {error.strerror or error}.") from None
     try:
-        return _load(folder)
+        return _load(folder, path)
     except (OSError, ValueError, KeyError):
         raise PairsError(f"{folder} is damaged: delete it and repeat the command.") from None
 
@@ -111,7 +110,7 @@ def _key(path: Path, *settings) -> str:
     return hashlib.sha256(repr((content, settings, _code())).encode()).hexdigest()[:16]
 
 
-def _load(folder: Path) -> Prepared:
+def _load(folder: Path, path: Path) -> Prepared:
     """Open a prepared folder; the arrays are memory-mapped, so that processes share them."""
 
     def opened(name: str) -> np.ndarray:
@@ -120,7 +119,8 @@ def _load(folder: Path) -> Prepared:
     src, tgt = (Sequences(opened(side), opened(f"{side}_offsets")) for side in ("src", "tgt"))
     split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
     dev = [TestItem(sentence, tuple(references)) for sentence, references in split["dev"]]
-    return Prepared(Encoded(src, tgt, opened("lines")), dev, Tokenizer.load(folder / "tokenizer.json"), split["report"])
+    report = f"{path}: {split['report']}"
+    return Prepared(Encoded(src, tgt, opened("lines")), dev, Tokenizer.load(folder / "tokenizer.json"), report)
 
 
 def _build(path: Path, folder: Path, tgt_vocab: int, source: str) -> None:
@@ -130,16 +130,18 @@ def _build(path: Path, folder: Path, tgt_vocab: int, source: str) -> None:
     building = folder.with_suffix(".tmp")
     building.mkdir()
     try:
-        n_lines, chinese = examine(path)
-        chinese = chinese if source == "auto" else source == "zh"
-        cleaned = clean(path, building, n_lines, chinese)
+        n_lines, language = examine(path)
+        language = language if source == "auto" else source
+        cleaned = clean(path, building, n_lines, language)
         split = split_pairs(cleaned.src, cleaned.tgt)
-        told = report(path, chinese, cleaned, split)
+        told = report(language, cleaned, split)
         if split.sizes.sum() < FEWEST:
-            raise PairsError(f"{told} At least {FEWEST} pairs are needed to train and to check on some.")
+            raise PairsError(f"{path}: {told} At least {FEWEST} pairs are needed to train and to check on some.")
         if not split.dev:
-            raise PairsError(f"{told} Where all share sentences with one another, none can be held out to check on.")
-        encode(building, cleaned.lines, split, tgt_vocab, told)
+            raise PairsError(
+                f"{path}: {told} Where all share sentences with one another, none can be held out to check on."
+            )
+        encode(building, cleaned.lines, split, tgt_vocab, language, told)
         if folder.name != _key(path, tgt_vocab, source):
             raise PairsError(f"{path} was changed while it was read: repeat the command.")
         building.rename(folder)
@@ -165,13 +167,13 @@ def read(path: Path) -> Iterator[tuple[int, str, str]]:
                 raise PairsError(f"{path}, line {number}: expected source, one tab, target; found {found!r}.")
 
 
-def examine(path: Path) -> tuple[int, bool]:
-    """How many pairs a file holds, and whether most of the sources are Chinese; refuses at once what is no pair."""
-    n = chinese = 0
+def examine(path: Path) -> tuple[int, str]:
+    """The number of pairs in a file, and the language of its source; what is no pair is refused before any work."""
+    n = n_chinese = 0
     for _, source, _ in progress(read(path), desc="Reading", unit=" lines"):
         n += 1
-        chinese += bool(HAN.search(source)) and not KANA.search(source)
-    return n, 2 * chinese > n
+        n_chinese += text.is_chinese(source)
+    return n, "zh" if 2 * n_chinese > n else "any"
 
 
 class Cleaned(NamedTuple):
@@ -184,16 +186,15 @@ class Cleaned(NamedTuple):
     n_quoted: int  # cells that Excel had put in quotation marks
 
 
-def clean(path: Path, folder: Path, n_lines: int, chinese: bool) -> Cleaned:
+def clean(path: Path, folder: Path, n_lines: int, source: str) -> Cleaned:
     """Write the cleaned sentences to `src.txt` and `tgt.txt`, one a line; return what is known of each pair."""
-    clean_source = text.clean if chinese else text.clean_english
     lines, empty, n_quoted = array("q"), array("q"), 0
     src_hashes, tgt_hashes = bytearray(), bytearray()
     with _open(folder / "src.txt", "w") as src_file, _open(folder / "tgt.txt", "w") as tgt_file:
         for number, *cells in progress(read(path), desc="Cleaning", unit=" lines", total=n_lines):
             plain = [unquoted(cell) for cell in cells]
             n_quoted += sum(before != after for before, after in zip(cells, plain, strict=True))
-            src, tgt = clean_source(plain[0]), text.clean_english(plain[1])
+            src, tgt = text.clean_source(plain[0], source), text.clean_english(plain[1])
             if not src or not tgt:
                 empty.append(number)
                 continue
@@ -281,16 +282,16 @@ def families(src: np.ndarray, tgt: np.ndarray) -> np.ndarray:
             root = root[root]
 
 
-def report(path: Path, chinese: bool, cleaned: Cleaned, split: Split) -> str:
+def report(source: str, cleaned: Cleaned, split: Split) -> str:
     """What was read, skipped and held out, in a few sentences."""
     n_pairs, n_empty = int(split.sizes.sum()), len(cleaned.empty)
-    told = [f"{path.name}: {n_pairs:,} distinct pairs, source {'' if chinese else 'not '}Chinese."]
+    told = [f"{n_pairs:,} distinct pairs, source {'Chinese' if source == 'zh' else 'not Chinese'}."]
     if n_repeated := len(cleaned.lines) - n_pairs:
-        told.append(f"Skipped: {n_repeated:,} lines that repeat a pair.")
+        told.append(f"Skipped lines that repeat a pair: {n_repeated:,}.")
     if n_empty:
-        told.append(f"Skipped: {n_empty:,} lines with an empty side, the first is line {cleaned.empty[0]:,}.")
+        told.append(f"Skipped lines with an empty side: {n_empty:,} (the first is line {cleaned.empty[0]:,}).")
     if cleaned.n_quoted:
-        told.append(f"Excel's quotation marks removed: {cleaned.n_quoted:,} cells.")
+        told.append(f"Cells freed of Excel's quotation marks: {cleaned.n_quoted:,}.")
     if n_pairs:
         told.append(f"Families (pairs that share a sentence): {len(split.sizes):,}, the largest {split.sizes.max():,}.")
     if split.dev:
@@ -301,7 +302,7 @@ def report(path: Path, chinese: bool, cleaned: Cleaned, split: Split) -> str:
 # ---- encode ----
 
 
-def encode(folder: Path, lines: np.ndarray, split: Split, tgt_vocab: int, told: str) -> None:
+def encode(folder: Path, lines: np.ndarray, split: Split, tgt_vocab: int, source: str, told: str) -> None:
     """Write what `_load` opens, in place of the cleaned sentences."""
 
     def sentences(side: str, kept: np.ndarray, desc: str) -> Iterator[str]:
@@ -314,7 +315,8 @@ def encode(folder: Path, lines: np.ndarray, split: Split, tgt_vocab: int, told: 
 
     n = min(len(split.train), SAMPLE)
     sample = split.train[np.arange(n) * len(split.train) // n]  # evenly spaced
-    learned = Tokenizer.train(*(sentences(side, sample, "Vocabulary") for side in ("src", "tgt")), tgt_vocab)
+    src, tgt = (sentences(side, sample, "Vocabulary") for side in ("src", "tgt"))
+    learned = Tokenizer.train(src, tgt, tgt_vocab, source=source)
     learned.save(folder / "tokenizer.json")
     sides = {"src": (learned.encode_src, learned.src_vocab), "tgt": (learned.encode_tgt, learned.tgt_vocab)}
     for side, (encode_side, vocab) in sides.items():

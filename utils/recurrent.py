@@ -16,6 +16,7 @@ class AdditiveAttention(nn.Module):
     """score(s, h_i) = v . tanh(W s + U h_i): a small network judges how well h_i answers s.
 
     Source: Neural Machine Translation by Jointly Learning to Align and Translate (arXiv 1409.0473), section 3.1.
+    Lesson 06, "The additive score".
     """
 
     def __init__(self, d_state: int, d_memory: int, d_attention: int):
@@ -40,7 +41,10 @@ class AdditiveAttention(nn.Module):
 
 @dataclass
 class RNNState:
-    """What decoding carries: the encoder's memory (with its keys and mask) and the decoder's hidden state."""
+    """What decoding carries: the encoder's memory (with its keys and mask) and the decoder's hidden state.
+
+    Lesson 06, "The repair: look again before every word".
+    """
 
     memory: Tensor  # (B, S, 2 H)
     keys: Tensor  # (B, S, A)
@@ -57,6 +61,7 @@ class RNNSeq2Seq(nn.Module):
     """Bidirectional GRU encoder; GRU decoder that looks at the encoder's outputs before every word.
 
     `config.d_model` is the width of the embeddings, `config.d_ff` the width H of the recurrent states.
+    Lesson 06, "Only the scores differ"; trained on sentences in lesson 08, "The longer runs".
     """
 
     def __init__(self, config: ModelConfig):
@@ -94,6 +99,7 @@ class RNNSeq2Seq(nn.Module):
         return torch.cat([state.hidden, context, word], dim=-1), weights
 
     def read(self, seen: Float[Tensor, "*batch R"]) -> Float[Tensor, "*batch D"]:
+        """From state, context and word to what the output layer multiplies."""
         return self.dropout(torch.tanh(self.readout(seen)))
 
     def decoder_output(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:

@@ -18,7 +18,8 @@ LONGEST = {"zh": 60, "any": 150}  # characters in one piece; the shipped model w
 INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
 QUOTES = str.maketrans("‘’“”", "''\"\"")
 HAN = re.compile(r"[\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
-KANA = re.compile(r"[\u3040-\u30ff]")
+WORD = re.compile(r"[^\W\d_]+")  # letters of any script
+KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa]")
 
 
 @memoize
@@ -49,9 +50,9 @@ def clean_source(text: str, source: str) -> str:
 
 
 def is_chinese(sentence: str) -> bool:
-    """Whether a sentence is Chinese: half of its letters or more are Chinese characters, and none is Japanese kana."""
-    letters = sum(map(str.isalpha, sentence))
-    return 0 < letters <= 2 * len(HAN.findall(sentence)) and not KANA.search(sentence)
+    """Whether a sentence is Chinese: at least as many Chinese characters as other words, and no Japanese kana."""
+    characters, words = HAN.findall(sentence), WORD.findall(HAN.sub(" ", sentence))
+    return len(characters) >= max(1, len(words)) and not KANA.search(sentence)
 
 
 def guess_source(sentences: Iterable[str]) -> str:

@@ -10,6 +10,14 @@ from utils.text import CLEANING, HAN, SOURCES
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
 SPECIALS = ["<pad>", "<bos>", "<eos>", "<unk>"]
 
+# Chinese spellings of one thing become one: 着 for the old form 著 (but 著名, 名著), 它 for 牠, quotation marks.
+SPELLINGS = {
+    "(?<![名原巨编专论土卓遗译显昭合所])著(?![名作称者述])": "着",
+    "牠": "它",
+    "[“”「」]": '"',
+    "[‘’『』]": "'",
+}
+
 
 class Tokenizer:
     """A pair of vocabularies: `encode_src` cuts the source into characters, `encode_tgt` cuts English into subwords.
@@ -32,22 +40,26 @@ class Tokenizer:
         """Learn both vocabularies, from clean sentences of the training split alone.
 
         Source: every character seen at least `min_count` times. A space is one of them ("▁"), but not in Chinese,
-        where it means nothing. English: `tgt_vocab` subwords, the four special ones among them; a word keeps the space
-        before it, so joining the pieces gives the text back.
+        where it means nothing, and where SPELLINGS become one. (Here, not in `utils.text`: the corpus is split by clean
+        text, and its split must stay as it is; and a checkpoint keeps what it has learned.) English: `tgt_vocab`
+        subwords, the four special ones among them; a word keeps the space before it, so joining the pieces gives the
+        text back.
         """
-        from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+        from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
         spaces = (
             pre_tokenizers.WhitespaceSplit() if source == "zh" else pre_tokenizers.Metaspace(prepend_scheme="never")
         )
         cut = pre_tokenizers.Sequence([spaces, pre_tokenizers.Split(Regex("."), behavior="isolated")])
-        counts = Counter(char for sentence in src for char in sentence)
+        spellings = SPELLINGS.items() if source == "zh" else ()
+        unify = normalizers.Sequence([normalizers.Replace(Regex(old), new) for old, new in spellings])
+        counts = Counter(char for sentence in src for char in unify.normalize_str(sentence))
         blank = sum(counts.pop(char) for char in list(counts) if char.isspace())
         if source != "zh":
             counts["▁"] += blank
         kept = sorted((c for c, n in counts.items() if n >= min_count), key=lambda c: (-counts[c], c))
         characters = Tokenizer(models.WordLevel({t: i for i, t in enumerate(SPECIALS + kept)}, unk_token="<unk>"))
-        characters.pre_tokenizer = cut
+        characters.normalizer, characters.pre_tokenizer = unify, cut
 
         subwords = Tokenizer(models.BPE(unk_token="<unk>"))
         # A word, a number or a run of punctuation each stay apart; "▁" remembers the space before a word.

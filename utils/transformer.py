@@ -14,7 +14,10 @@ from utils.positional import sinusoidal
 
 
 class FeedForward(nn.Module):
-    """W_2 relu(W_1 x + b_1) + b_2, at every position alone (section 3.3). (B, T, D) -> (B, T, D)."""
+    """W_2 relu(W_1 x + b_1) + b_2, at every position alone (section 3.3). (B, T, D) -> (B, T, D).
+
+    Lesson 07, "5. Feed-forward".
+    """
 
     def __init__(self, d_model: int, d_ff: int):
         super().__init__()
@@ -25,9 +28,10 @@ class FeedForward(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention, then feed-forward; each adds its output to the residual stream (lesson 07, sections 3 to 6).
+    """Self-attention, then feed-forward; each adds its output to the residual stream.
 
     Pre-norm, x + f(norm(x)), trains more easily when deep; post-norm, norm(x + f(x)), is the paper's (section 3.1).
+    Lesson 07, "6. The encoder layer".
     """
 
     def __init__(self, d_model: int, n_heads: int, d_ff: int, dropout: float = 0.0, norm_first: bool = True):
@@ -50,7 +54,7 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Masked self-attention, cross-attention to the encoder's output, feed-forward, each added to the residual stream.
 
-    Built in lesson 07, sections 7 to 9.
+    Lesson 07, "9. The decoder layer".
     """
 
     def __init__(self, d_model: int, n_heads: int, d_ff: int, dropout: float = 0.0, norm_first: bool = True):
@@ -92,6 +96,7 @@ class TransformerState:
 
     The R rows that are decoded come from B sentences, R/B side by side for each (the hypotheses of a beam). They share
     their sentence's keys and values, so that a beam neither copies these nor moves them when hypotheses change places.
+    Lesson 08, "Beam search".
     """
 
     src_mask: Tensor  # (B, 1, 1, S)
@@ -112,6 +117,7 @@ class Transformer(nn.Module):
     """Encoder and decoder stacks, sinusoidal positions, output layer tied to the target embedding.
 
     With `norm_first` each stack ends in one more layer norm, for nothing else would bring its sum back to scale.
+    Lesson 07, "11. All together".
     """
 
     def __init__(self, config: ModelConfig):

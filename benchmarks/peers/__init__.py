@@ -1,6 +1,7 @@
 """The programs that the course is compared with, in environments of their own: imports nothing they might not have.
 
-NAME.txt lists what pip installs for environment NAME; training.py and decoding.py are run there as workers.
+NAME.txt lists what pip installs for environment NAME; training.py and decoding.py are run there as workers,
+quality.py as a program.
 """
 
 import json

@@ -30,9 +30,12 @@ def ours(job: dict):
     return {"versions": {"torch": torch.__version__}}, translate
 
 
-def ctranslate2(job: dict):
-    """CTranslate2 with our weights in float32 and our batches, as many at a time as there are threads, like ours. Its
-    `patience` is left at 1: like ours, its beam ends with as many finished hypotheses as it is wide."""
+def ctranslate2(job: dict, patience: float = 1.0):
+    """CTranslate2 with our weights in float32 and our batches, as many at a time as there are threads, like ours.
+
+    Its beam ends when `patience` times as many hypotheses have finished as it is wide. With 1, its default, it stops
+    as soon as any four have, however good the live ones are; ours stops when no live one is among the best four.
+    """
     import ctranslate2
 
     with tempfile.TemporaryDirectory() as folder:
@@ -45,7 +48,7 @@ def ctranslate2(job: dict):
     limits = [max(2 * len(row) + 10 for row in batch) for batch in batches]
 
     def translate(task):
-        options = {"beam_size": task["beam"], "asynchronous": True}
+        options = {"beam_size": task["beam"], "patience": patience, "asynchronous": True}
         began = time.perf_counter()
         promised = [
             translator.translate_batch(batch, max_decoding_length=limit, **options)
@@ -111,14 +114,13 @@ def marian(job: dict):
     from benchmarks.peers import training
 
     torch.set_num_threads(job["threads"])
-    model, _ = training.marian(job)
-    model.eval()
-    sources = [training.pad(batch) for batch in job["batches"]]
+    model = training.marian(job)[0].eval()
 
     @torch.inference_mode()
     def translate(task):
         began = time.perf_counter()
-        for src, n in zip(sources, job["longest"][str(task["beam"])], strict=True):
+        for batch, n in zip(job["batches"], job["longest"][str(task["beam"])], strict=True):
+            src = training.pad(batch)
             out = model.generate(
                 input_ids=src,
                 attention_mask=(src != PAD).long(),
@@ -133,7 +135,12 @@ def marian(job: dict):
     return {"versions": {"transformers": importlib.metadata.version("transformers")}}, translate
 
 
-PEERS = {"ours": ours, "ctranslate2": ctranslate2, "marian": marian}
+PEERS = {
+    "ours": ours,
+    "ctranslate2": ctranslate2,
+    "ctranslate2-patience2": lambda job: ctranslate2(job, patience=2.0),
+    "marian": marian,
+}
 
 if __name__ == "__main__":
     serve(PEERS)

@@ -2,11 +2,19 @@
 
 All have the same sizes, dropout 0.1 on the embeddings and on what each sublayer adds to the residual stream (nowhere
 else), label smoothing 0.1, clipping at 1.0 and the same fused AdamW; each in the fastest way that its interface offers.
-A builder: job -> (model, loss of a batch); a loss is summed over real target tokens. Padding is id 0.
+A step begins with lists of ids: every implementation makes its tensors inside the clock. Padding is id 0.
+
+A builder: job -> (model, loss, make); make: rows of ids -> the arguments of loss, which is summed over real target
+tokens.
+
+A task is {}, a step on each batch, or {"seconds": s}, the same again until that time has passed.
 """
 
 import importlib.metadata
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -84,7 +92,7 @@ def torch_transformer(job: dict, real_only: bool = False):
             hidden, tgt_out = hidden[real], tgt_out[real]
         return smoothed(F.linear(hidden, model["tgt"].tokens.weight), tgt_out)
 
-    return model, loss
+    return model, loss, tensors
 
 
 def marian(job: dict):
@@ -119,7 +127,7 @@ def marian(job: dict):
         out = model(input_ids=src, attention_mask=(src != PAD).long(), decoder_input_ids=tgt_in, use_cache=False)
         return smoothed(out.logits, tgt_out)
 
-    return model, loss
+    return model, loss, tensors
 
 
 def x_transformers(job: dict):
@@ -151,13 +159,14 @@ def x_transformers(job: dict):
         memory = model.encoder(src, mask=mask, return_embeddings=True)
         return smoothed(decoder(tgt_in, context=memory, context_mask=mask), tgt_out)
 
-    return model, loss
+    return model, loss, tensors
 
 
-def joeynmt_model(job: dict):
+def joeynmt(job: dict, dropout: float = DROPOUT, own_places: bool = False):
     """JoeyNMT's model and loss, called as its trainer calls them; it knows no fused attention.
 
-    Returns the model, the loss of a JoeyNMT batch, and the function that makes one from rows of our ids.
+    own_places: dropout where JoeyNMT's recipes have it: on attention weights and inside the feed-forward, too, but not
+    on the embeddings.
     """
     from types import SimpleNamespace
 
@@ -169,22 +178,24 @@ def joeynmt_model(job: dict):
     s = job["sizes"]
     symbols = SimpleNamespace(**_check_special_symbols({}))
     vocabularies = [Vocabulary([f"w{i}" for i in range(4, s[side])], symbols) for side in ("src_vocab", "tgt_vocab")]
+    embeddings = {"embedding_dim": s["d_model"], "scale": True, "dropout": 0.0 if own_places else dropout}
     part = {
         "type": "transformer",
         "num_layers": s["n_layers"],
         "num_heads": s["n_heads"],
-        "embeddings": {"embedding_dim": s["d_model"], "scale": True, "dropout": DROPOUT},
+        "embeddings": embeddings,
         "hidden_size": s["d_model"],
         "ff_size": s["d_ff"],
-        "dropout": DROPOUT,
+        "dropout": dropout,
         "layer_norm": "pre",
     }
     model = build_model({"encoder": part, "decoder": dict(part), "tied_softmax": True}, *vocabularies)
     model.loss_function = ("crossentropy", SMOOTHING)
     for name, module in model.named_modules():
-        if isinstance(module, nn.Dropout) and (name.endswith("_att.dropout") or name.endswith("pwff_layer.2")):
-            module.p = 0.0  # on attention weights and inside the feed-forward
-    ids = torch.tensor([symbols.pad_id, symbols.bos_id, symbols.eos_id, symbols.unk_id])
+        inside = name.endswith("_att.dropout") or name.endswith("pwff_layer.2")
+        if isinstance(module, nn.Dropout) and inside and not own_places:
+            module.p = 0.0
+    ids = torch.tensor([symbols.pad_id, symbols.bos_id, symbols.eos_id, symbols.unk_id])  # at the places of ours
 
     def make(batch: dict):
         src = pad(batch["src"])
@@ -194,23 +205,16 @@ def joeynmt_model(job: dict):
         places = torch.arange(len(src))
         made = Batch(src, length, None, tgt, None, places, torch.device("cpu"), symbols.pad_id, symbols.eos_id)
         made.sort_by_src_length()
-        return made
+        return (made,)
 
     return model, lambda batch: model(return_type="loss", **vars(batch))[0], make
 
 
-def joeynmt(job: dict):
-    model, loss, make = joeynmt_model(job)
-    batches = [(make(batch),) for batch in job["batches"]]
-    return model, loss, batches
-
-
-def joeynmt_batches(job: dict):
+def joeynmt_batches(job: dict) -> list[dict]:
     """The same sentences in the batches that JoeyNMT's sampler makes of them: shuffled, not sorted by length."""
     from joeynmt.datasets import TokenBatchSampler
     from torch.utils.data import RandomSampler
 
-    model, loss, make = joeynmt_model(job)
     rows = [(s, t) for batch in job["batches"] for s, t in zip(batch["src"], batch["tgt"], strict=True)]
 
     class Data:
@@ -221,40 +225,55 @@ def joeynmt_batches(job: dict):
             return i, rows[i][0][:-1], rows[i][1]  # JoeyNMT adds the end mark itself
 
     sampler = RandomSampler(Data(), generator=torch.Generator().manual_seed(0))
-    batches = []
-    for indices in TokenBatchSampler(sampler, job["batch_tokens"], drop_last=False, seed=0):
-        batches.append((make({"src": [rows[i][0] for i in indices], "tgt": [rows[i][1] for i in indices]}),))
-    return model, loss, batches
+    groups = TokenBatchSampler(sampler, job["batch_tokens"], drop_last=False, seed=0)
+    return [{"src": [rows[i][0] for i in group], "tgt": [rows[i][1] for i in group]} for group in groups]
 
 
-def peer(build, *packages: str):
-    """A builder as something to `serve`: one task is one step on each batch."""
+def passes(one_pass: Callable[[], float], tokens: int) -> Callable[[dict], dict]:
+    """What answers a task: `one_pass` makes a step on each batch, `tokens` in all, and returns the mean loss."""
+
+    def answer(task: dict) -> dict:
+        n, spent, loss = 0, 0.0, 0.0
+        began = time.perf_counter()
+        while n == 0 or spent < task.get("seconds", 0.0):
+            loss, n = one_pass(), n + 1
+            spent = time.perf_counter() - began
+        return {"seconds": spent, "tokens": n * tokens, "loss": loss}
+
+    return answer
+
+
+def n_targets(batch: dict) -> int:
+    """Real target tokens, <eos> counted."""
+    return sum(len(t) + 1 for t in batch["tgt"])
+
+
+def peer(build: Callable, *packages: str, regroup: Callable | None = None, precision: str = "float32"):
+    """A builder as something to `serve`."""
 
     def built(job: dict):
         torch.manual_seed(0)
         torch.set_num_threads(job["threads"])
-        model, loss, *batches = build(job)
+        model, loss, make = build(job)
         model.train()
-        batches = batches[0] if batches else [tensors(batch) for batch in job["batches"]]
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-        counts = [sum(len(t) + 1 for t in batch["tgt"]) for batch in job["batches"]]
-        if len(counts) != len(batches):  # JoeyNMT's own
-            counts = [batch.ntokens for (batch,) in batches]
 
-        def step(_):
-            total = 0.0
-            began = time.perf_counter()
-            for batch, n_tokens in zip(batches, counts, strict=True):
-                summed = loss(*batch)
-                (summed / n_tokens).backward()
+        batches = regroup(job) if regroup else job["batches"]
+        tokens = sum(map(n_targets, batches))
+
+        def one_pass() -> float:
+            total = torch.zeros(())
+            for batch in batches:
+                with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                    summed = loss(*make(batch))
+                (summed / n_targets(batch)).backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
                 optimizer.zero_grad()
                 total += summed.detach()
-            spent = time.perf_counter() - began
-            return {"seconds": spent, "tokens": sum(counts), "loss": float(total) / sum(counts)}
+            return float(total) / tokens
 
-        return about(model, *packages), step
+        return about(model, *packages), passes(one_pass, tokens)
 
     return built
 
@@ -264,56 +283,66 @@ def about(model: nn.Module, *packages: str) -> dict:
     return {"parameters": sum(p.numel() for p in model.parameters()), "versions": versions}
 
 
-def ours(job: dict, compiled: bool = False):
-    """The course's own Trainer; no running average of the weights, which nobody else keeps."""
-    from utils.batching import EpochBatches
-    from utils.checkpoint import build
-    from utils.config import ModelConfig, TrainConfig
-    from utils.training import Trainer
+def fitting(model: nn.Module, batches: list[dict], device: torch.device, **settings) -> Callable[[], float]:
+    """The course's own `Trainer.fit` as a function: one pass over these batches, in this order; returns the mean loss.
 
-    torch.manual_seed(0)
-    torch.set_num_threads(job["threads"])
-    src = [row for batch in job["batches"] for row in batch["src"]]
-    tgt = [row for batch in job["batches"] for row in batch["tgt"]]
-    data = EpochBatches(src, tgt, job["batch_tokens"])
-    ends = [sum(len(b["src"]) for b in job["batches"][: i + 1]) for i in range(len(job["batches"]))]
-    batches = [data.batch(list(range(end - len(b["src"]), end))) for b, end in zip(job["batches"], ends, strict=True)]
+    It makes the tensors of each batch itself, as in every training.
+    """
+    from utils.batching import EpochBatches
+    from utils.config import TrainConfig
+    from utils.trainer import Trainer
+
+    ends = list(accumulate(len(batch["src"]) for batch in batches))
+
+    class Given(EpochBatches):
+        def indices(self, epoch: int) -> list[list[int]]:
+            return [list(range(end - len(batch["src"]), end)) for end, batch in zip(ends, batches, strict=True)]
+
+    src, tgt = ([row for batch in batches for row in batch[side]] for side in ("src", "tgt"))
     config = TrainConfig(
-        steps=10**9,
+        steps=1,
         lr=1e-4,
         warmup=1,
         cooldown=0.0,
         weight_decay=0.01,
         label_smoothing=SMOOTHING,
         clip=1.0,
-        ema=0.0,
-        precision="float32",
-        compile=compiled,
+        **settings,
     )
+    trainer = Trainer(model, config, Given(src, tgt, 1), device)
+
+    def one_pass() -> float:
+        trainer.config = replace(config, steps=trainer.progress.step + len(batches))
+        trainer.fit(report=lambda _: {}, bar=False)
+        return trainer.progress.history[-1]["train_nll"]
+
+    return one_pass
+
+
+def ours(job: dict, precision: str = "float32", compiled: bool = False):
+    """The course's own training; no running average of the weights, which nobody else keeps."""
+    from utils.checkpoint import build
+    from utils.config import ModelConfig
+
+    torch.manual_seed(0)
+    torch.set_num_threads(job["threads"])
     model = build(ModelConfig(**job["sizes"], dropout=DROPOUT))
-    trainer = Trainer(model, config, data, torch.device("cpu"))
-
-    def step(_):
-        nll, tokens = torch.zeros(()), 0
-        began = time.perf_counter()
-        for batch in batches:
-            step_nll, n = trainer.train_step([batch])
-            nll, tokens = nll + step_nll, tokens + n
-        spent = time.perf_counter() - began
-        return {"seconds": spent, "tokens": tokens, "loss": float(nll) / tokens}
-
-    return about(model), step
+    settings = {"ema": 0.0, "precision": precision, "compile": compiled}
+    one_pass = fitting(model, job["batches"], torch.device("cpu"), **settings)
+    return about(model), passes(one_pass, sum(map(n_targets, job["batches"])))
 
 
 PEERS = {
     "ours": ours,
+    "ours-bfloat16": lambda job: ours(job, precision="bfloat16"),
     "ours-compile": lambda job: ours(job, compiled=True),
     "torch": peer(torch_transformer),
+    "torch-bfloat16": peer(torch_transformer, precision="bfloat16"),
     "torch-real": peer(lambda job: torch_transformer(job, real_only=True)),
     "marian": peer(marian, "transformers"),
     "x-transformers": peer(x_transformers, "x-transformers"),
     "joeynmt": peer(joeynmt, "joeynmt"),
-    "joeynmt-batches": peer(joeynmt_batches, "joeynmt"),
+    "joeynmt-batches": peer(joeynmt, "joeynmt", regroup=joeynmt_batches),
 }
 
 if __name__ == "__main__":

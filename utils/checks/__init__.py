@@ -1,16 +1,20 @@
 """Checks for the exercises: `checks.lesson02.attend(attend)` says whether it is right, and if not, what is wrong.
 
 A check never raises. Its result says one of three things: not attempted; passed; or what is wrong, and, where it
-recognizes it, which mistake it is. `checks.progress()` shows all exercises, `checks.reset()` forgets the tries.
+recognizes it, which mistake it is. `checks.progress()` shows all exercises, `checks.reset()` forgets the tries,
+`checks.show(checks.lesson02.attend)` prints how the course writes it.
 """
 
-from utils.checks import lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, record
-from utils.checks.capstone import PARTS, capstone
-from utils.checks.exercise import Check
-from utils.checks.record import reset
-from utils.checks.result import MARKS, Result
+import inspect
+import textwrap
 
-__all__ = ["EXERCISES", "capstone", "progress", "reset"]
+from utils.checks.capstone import PARTS, capstone
+from utils.checks.engine import Check, record, say
+from utils.checks.engine.record import reset
+from utils.checks.engine.result import MARKS, Result
+from utils.checks.lessons import lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08
+
+__all__ = ["EXERCISES", "capstone", "progress", "reset", "show"]
 
 LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08)
 EXERCISES = {
@@ -19,6 +23,13 @@ EXERCISES = {
     for check in vars(lesson).values()
     if isinstance(check, Check) and check.lesson == lesson.__name__.rpartition(".")[2]
 }
+
+
+def show(check: Check) -> None:
+    """Print the course's own answers: the specification as a loop, then as learners often write it."""
+    for function in dict.fromkeys([check.oracle, *(answer.function for answer in check.answers)]):
+        source = textwrap.dedent(inspect.getsource(function))
+        print(source[source.index("def ") :])
 
 
 def progress() -> Result:
@@ -33,4 +44,5 @@ def progress() -> Result:
     lines.append("capstone  " + "   ".join(f"{MARKS[value][0]} {name}" for name, value in parts.items()))
     passed = sum(value is True for value in state.values())
     everything = passed == len(state) and all(parts.values())
-    return Result(everything or None, f"{passed} of {len(state)} exercises passed\n" + "\n".join(lines))
+    head = say("{passed} of {n} exercises passed", passed=passed, n=len(state))
+    return Result(everything or None, "\n".join([head, *lines]))

@@ -1,14 +1,18 @@
-"""Figures drawn from tensors, all in one style: `from utils import figures`, then `figures.heatmap(...)`.
+"""Figures drawn from tensors, all in one grammar: `from utils import figures`, then `figures.heatmap(...)`.
 
-`style` and `drawing` are what every figure is made of, `charts` what several lessons share; each further module
-holds the pictures of one lesson. matplotlib and seaborn load when a function needs them.
+`style` and `drawing` are what every figure is made of; `page` puts a figure under its number and caption, or lets the
+reader play with it; `charts`, `explorers` and `model_map` are what several lessons share; each further module holds the
+pictures of one lesson. matplotlib and seaborn load when a function needs them.
 """
 
 from .attention import attention_diagram, attention_flow
-from .charts import heatmap, softmax_rows
-from .drawing import Shape, arrow, box, canvas, node, text, vector
+from .charts import heatmap, label_lines, softmax_rows
+from .drawing import Shape, arrow, box, canvas, columns, node, text, vector
+from .explorers import attention_explorer, attention_of_one, query_in_the_plane
 from .heads import multi_head_diagram
 from .matrices import attention_in_parallel, attention_layer, matrix, scores_as_products, tiles
+from .model_map import pre_and_post_norm, you_are_here
+from .page import explore, show, spot
 from .positions import clock_faces, one_hot_appended, positions_added
 from .seq2seq import attention_stages, encoder_decoder, gif
 from .sequences import cones, filter_steps, recurrence
@@ -17,6 +21,7 @@ from .style import (
     GRAY,
     GREEN,
     KEY,
+    LOOKS,
     ORANGE,
     PALE,
     PURPLE,

@@ -3,9 +3,10 @@
 `text`; `box`, `node` and `vector`, which return where they stand (a `Shape`); and `arrow`, which joins two points.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from .style import GRAY, as_array, number
+from .style import GRAY, WORDS, as_array, as_word, ink, number
 
 
 class Shape(NamedTuple):
@@ -44,21 +45,28 @@ def canvas(width, height):
     return ax
 
 
+def columns(rows: Sequence[Sequence[str]], start: float, end: float) -> list[float]:
+    """Centers from `start` to `end` for tokens in rows, one above the other: room for the longest of each column."""
+    room = [2 + max(len(as_word(token)) for token in column) for column in zip(*rows, strict=True)]
+    return [start + (end - start) * (sum(room[:i]) + room[i] / 2) / sum(room) for i in range(len(room))]
+
+
 def text(ax, x, y, words: str, size=11.0, color="black", **style) -> None:
     """Words centered on (x, y), unless `style` says otherwise (ha="left", weight="bold" ...)."""
     style = {"ha": "center", "va": "center", "zorder": 4} | style
-    ax.text(x, y, words, fontsize=size, color=color, **style)
+    ax.text(x, y, words, fontsize=size, color=WORDS.get(color, color), **style)
 
 
 def box(ax, x, y, words: str = "", width=1.0, height=0.4, color=GRAY, fill=0.12, size=11.0) -> Shape:
     """A rounded box around words; `fill` from 0 (white) to 1 is the strength of its color."""
+    from matplotlib.colors import to_rgb
     from matplotlib.patches import FancyBboxPatch
 
     corner, style = (x - width / 2, y - height / 2), "round,pad=0,rounding_size=0.08"
     for face, alpha in (("white", 1.0), (color, fill)):  # an opaque ground first: lines end at the box's edge
         ax.add_patch(FancyBboxPatch(corner, width, height, style, fc=face, ec="none", alpha=alpha, zorder=3))
     ax.add_patch(FancyBboxPatch(corner, width, height, style, fc="none", ec=color, lw=1.2, zorder=3))
-    text(ax, x, y, words, size)
+    text(ax, x, y, words, size, ink([1 - fill * (1 - c) for c in to_rgb(color)]))
     return Shape(x, y, width, height)
 
 

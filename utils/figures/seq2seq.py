@@ -4,7 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 
-from .drawing import arrow, box, canvas, text, vector
+from .drawing import arrow, box, canvas, columns, text, vector
 from .style import BLUE, GRAY, GREEN, ORANGE, PALE, PURPLE, as_array, as_word
 
 
@@ -69,8 +69,8 @@ def attention_stages(
         base = height * (rows - 1 - row)
         levels = [base + 0.45 + 0.45 * level for level in range(len(encoder) + 1)]
         steps = [base + 0.45 + 0.36 * level for level in range(len(encoder) + 1)]  # lower: the decoder looks up
-        left = _columns([source], 0.1 + shift, 2.65 + shift)
-        right = _columns([["<bos>", *target[:-1]], target], 2.95, 6.75)
+        left = columns([source], 0.1 + shift, 2.65 + shift)
+        right = columns([["<bos>", *target[:-1]], target], 2.95, 6.75)
         title = f"encoder: layer {layers} of {len(encoder)}, all positions at once" if layers else "the sentence"
         text(ax, 0.1 + shift, base + height - 0.14, "encoder: finished" if words else title, 10, ha="left")
         if words:
@@ -103,12 +103,6 @@ def _places(stages) -> list[tuple[int, float]]:
         beside = i and not words and not stages[i - 1][1] and not shift
         places.append((row, 3.4) if beside else (row + 1, 0.0))
     return places
-
-
-def _columns(rows, start, end) -> list[float]:
-    """A center for each column of tokens, with room for the letters of its longest."""
-    room = [2 + max(len(as_word(token)) for token in column) for column in zip(*rows, strict=True)]
-    return [start + (end - start) * (sum(room[:i]) + room[i] / 2) / sum(room) for i in range(len(room))]
 
 
 def _row(ax, places, y, tokens, color) -> None:

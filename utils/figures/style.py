@@ -1,4 +1,8 @@
-"""The one style of all figures: colors by role, a font with Chinese glyphs, numbers as they are written.
+"""The one grammar of all figures: colors by role, a font with Chinese glyphs, numbers as they are written.
+
+Queries are blue, keys orange, values green, weights purple, and a line is as thick as its weight; what has no part in
+this step is gray. Time runs to the right, layers upwards. Keys go to the scores, values through a product to b. Nothing
+is told by color alone: a label, a marker or a dash says it, too, for gray print and color-blind eyes.
 
 matplotlib loads when a function needs it, so that importing this module takes no time.
 """
@@ -9,10 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
-# Okabe and Ito's palette: the colors stay apart for color-blind readers and in gray print.
-BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9"
-GRAY, PALE = "#5F5F5F", "#C8C8C8"
+# Okabe and Ito's hues, apart for color-blind readers; darker, so that words in a role's color can be read (4.5 : 1 on
+# white). In gray print they are alike: see above. The last row is for surfaces and lines only.
+BLUE, ORANGE, GREEN, PURPLE, GRAY = "#0072B2", "#BF5000", "#007A59", "#AA4499", "#5F5F5F"
 QUERY, KEY, VALUE, WEIGHT = BLUE, ORANGE, GREEN, PURPLE  # one color per role, in every lesson
+YELLOW, SKY, PALE = "#C58A00", "#3C93C8", "#C8C8C8"
+WORDS = {YELLOW: "#8A6100", SKY: BLUE, PALE: GRAY}  # the colors of words that belong to these
+# One look for each curve of a chart, as in ax.plot(x, y, **LOOKS[0]): told apart by color, marker and dash.
+LOOKS = tuple(
+    {"color": color, "marker": marker, "linestyle": dash}
+    for color, marker, dash in zip(
+        (BLUE, ORANGE, GREEN, PURPLE, YELLOW, GRAY),
+        "osD^Pv",
+        ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 1))),
+        strict=True,
+    )
+)
 
 
 def use_style() -> None:
@@ -43,6 +59,25 @@ def use_style() -> None:
         "savefig.facecolor": "white",
         "legend.frameon": False,
     })  # fmt: skip
+
+
+def luminance(color) -> float:
+    """Relative luminance of a color (WCAG 2): 0 for black, 1 for white."""
+    from matplotlib.colors import to_rgb
+
+    light = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+    return float(np.dot(light, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(one, other) -> float:
+    """How far two colors stand apart (WCAG 2), from 1 to 21; words need 4.5."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def ink(ground) -> str:
+    """Black or white, whichever reads better on a ground of this color: at least 4.5 : 1 on any."""
+    return max("black", "white", key=lambda words: contrast(words, ground))
 
 
 def as_array(values) -> np.ndarray:

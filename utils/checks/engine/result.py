@@ -19,5 +19,6 @@ class Result:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        style = f"border-left: 4px solid {MARKS[self.passed][1]}; padding: 2px 0 2px 10px; white-space: pre-wrap"
+        style = f"border-left: 4px solid {MARKS[self.passed][1]}; padding: 2px 0 2px 10px; white-space: pre-wrap; "
+        style += "word-break: normal; overflow-wrap: anywhere"  # JupyterLab's own style breaks lines inside words
         return f'<pre style="{style}">{html.escape(str(self))}</pre>'

@@ -1,0 +1,305 @@
+"""What the capstone's parts compute where the task leaves no choice: oracles, cases, and the usual mistakes."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from utils.checks.engine import COURSE, SDPA, exercise, say, show
+from utils.checks.lessons import lesson03, lesson05, lesson07, lesson08
+
+FORBIDDEN = COURSE | SDPA | {"layer_norm", "native_layer_norm", "_transformer_encoder_layer_fwd"}
+
+
+@exercise(stars=2, forbidden=SDPA)
+def attention(q, k, v, mask=None):
+    """softmax(q k^T / sqrt(d)) v: q (..., T, d), k (..., S, d), v (..., S, d_v) -> (..., T, d_v)."""
+    mask = (q.new_ones(1).bool() if mask is None else mask).expand(*q.shape[:-1], k.shape[-2])
+    if q.dim() == 2:
+        return lesson03.masked_attention.oracle(q, k, v, mask)
+    return torch.stack([attention.oracle(*one) for one in zip(q, k, v, mask, strict=True)])
+
+
+@attention.cases
+def _(draw):
+    q, k, v = draw.small(2, 2), draw.small(3, 2), draw.small(3, 3)
+    q[0], k[0], k[1] = torch.tensor([1.0, 2]), torch.tensor([2.0, 0]), torch.tensor([-1.0, 1])
+    v[0], v[1] = torch.tensor([1.0, 0, 2]), torch.tensor([0.0, 3, -1])
+    mask = torch.tensor([[True, True, False], [False, True, True]])
+    two_heads = [draw.small(1, 2, 2, 1) + shift for shift in (0.5, 0.0, 0.0)]
+    two_heads[1][0, :, 0], two_heads[1][0, :, 1] = 1.0, -1.0
+    two_heads[2][0, :, :, 0] = torch.tensor([[1.0, 0], [3, -1]])
+    padding = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]).bool()[:, None, None, :]
+    heads = [draw.normal(2, 3, n, d) for n, d in ((4, 5), (4, 5), (4, 2))]
+    return [
+        (q, k, v, None),
+        (q, k, v, mask),
+        (*two_heads, None),
+        (*heads, torch.ones(4, 4).tril().bool()),
+        (draw.normal(2, 3, 5, 5), *heads[1:], padding),
+    ]
+
+
+@attention.answer
+def _(q, k, v, mask=None):
+    scores = q @ k.mT / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    return scores.softmax(-1) @ v
+
+
+attention.patches(r"""
+no scaling: / math.sqrt(q.shape[-1]) ->
+    Divide the scores by sqrt(d). See lesson 02, "Why divide by $\sqrt d$?".
+divided by d: math.sqrt(q.shape[-1]) -> q.shape[-1]
+    Variances add, so a dot product grows like the root of d: divide by sqrt(d).
+scaled by the length of the values: q.shape -> v.shape
+    The d under the root is the length of q and k: q.shape[-1].
+softmax over the queries: softmax(-1) -> softmax(-2)
+    Each query divides its own attention: softmax(dim=-1). See lesson 03, "Break it: softmax along the wrong axis".
+softmax over a numbered axis: softmax(-1) -> softmax(1)
+    dim=1 is the last axis of a matrix, and the heads of a batch: count from the end, softmax(dim=-1).
+softmax over the first axis: softmax(-1) -> softmax(0)
+    The first axis are queries, or sentences: softmax(dim=-1).
+mask inverted: ~mask -> mask
+    True means *may attend*: hide where it is False, masked_fill(~mask, -inf).
+mask inverted: ~mask, -math.inf -> mask, -1e9
+    True means *may attend*: hide where it is False, masked_fill(~mask, -1e9).
+mask forgotten: if mask is not None -> if False
+    It is taken and never used. Scores that it hides become -inf before the softmax.
+mask after the softmax: if mask is not None -> if False && softmax(-1) -> softmax(-1) * (1 if mask is None else mask)
+    The rest no longer adds up to one. Hide scores before the softmax. See lesson 02, "Or only a part of it".
+hidden scores are 0: -math.inf -> 0.0
+    A score of 0 still gets a share, exp(0) = 1: hidden scores become -inf.
+keys where values belong: @ v -> @ k
+    What travels are the values: shares @ v.
+""")
+
+
+@exercise(stars=2)
+def identity_heads(x, memory, mask):
+    """MultiHeadAttention(4, 2) whose matrices are all the identity: head h is attention on its two columns."""
+    q, k = (torch.stack(z.chunk(2, dim=-1), dim=1) for z in (x, memory))
+    return torch.cat(attention.oracle(q, k, k, mask).unbind(1), dim=-1)
+
+
+@identity_heads.cases
+def _(draw):
+    x, memory = draw.small(1, 2, 4), draw.small(1, 3, 4)
+    x[0, 0], memory[0, 0] = torch.tensor([1.0, 2, -1, 1]), torch.tensor([2.0, 0, 1, -2])
+    memory[0, 1] = torch.tensor([-1.0, 1, 2, 2])
+    padding = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]).bool()[:, None, None, :]
+    large = draw.normal(2, 3, 4), draw.normal(2, 4, 4)
+    return [(x, memory, None), (x, memory, torch.tensor([[[[True, True, False]]]])), (*large, None), (*large, padding)]
+
+
+SPLIT = (
+    "a view does not split heads. First (B, T, H, D/H), then exchange the axes 1 and 2; the way back the same: "
+    'transpose, then flatten. See lesson 04, "A view is not a split".'
+)
+
+
+@identity_heads.answer
+def _(x, memory, mask):
+    q = x.unflatten(-1, (2, 2)).transpose(1, 2)
+    k = memory.unflatten(-1, (2, 2)).transpose(1, 2)
+    scores = q @ k.mT / math.sqrt(2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    heads = scores.softmax(-1) @ k
+    return heads.transpose(1, 2).flatten(-2)
+
+
+identity_heads.patches(rf"""
+view without transpose:
+  | x.unflatten(-1, (2, 2)).transpose(1, 2) -> x.reshape(len(x), 2, -1, 2)
+  && memory.unflatten(-1, (2, 2)).transpose(1, 2) -> memory.reshape(len(x), 2, -1, 2)
+  | x.unflatten(-1, (2, 2)).transpose(1, 2) -> x.reshape(len(x), 2, -1, 2)
+  && memory.unflatten(-1, (2, 2)).transpose(1, 2) -> memory.reshape(len(x), 2, -1, 2)
+  && heads.transpose(1, 2).flatten(-2) -> heads.reshape(len(x), -1, 4)
+    {SPLIT[0].upper()}{SPLIT[1:]}
+heads joined without transpose: heads.transpose(1, 2).flatten(-2) -> heads.reshape(len(x), -1, 4)
+    {SPLIT[0].upper()}{SPLIT[1:]}
+heads not split: = attention.oracle(x, memory, memory, None if mask is None else mask[:, 0])
+    n_heads changes nothing: this is one head of full size. See lesson 04, "Smaller heads, same price".
+no scaling: / math.sqrt(2) ->
+    Use your attention: it divides by sqrt(d), where d is the size of a head.
+scaled by the root of d_model: math.sqrt(2) -> math.sqrt(4)
+    Each head's vectors have d_model / n_heads entries, and that is the d under the root. See lesson 04,
+    "$\sqrt{{d}}$ of what?".
+mask forgotten: if mask is not None -> if False
+    It is taken and never handed on to attention.
+mask inverted: ~mask -> mask
+    True means *may attend*: hand the mask on as it is.
+it asks x where memory belongs: memory.unflatten -> x.unflatten && if mask is not None -> if False
+    Queries come from x, keys and values from memory. See lesson 07, "2. Attention with two inputs".
+softmax over the queries: softmax(-1) -> softmax(-2)
+    Each query divides its own attention: softmax(dim=-1).
+""")
+
+
+@exercise(stars=2, differentiable=False)
+def sinusoidal(n, d):
+    """Row p: sin(p / 10000^(2i/d)) in column 2i, cos of the same in column 2i + 1: (n, d), positions from 0."""
+    return lesson05.sinusoidal.oracle(n, d)
+
+
+sinusoidal.cases(lambda draw: [(3, 4), (1, 2), (draw.integer(5, 9), 6), (40, 8)])
+
+
+@sinusoidal.answer
+def _(n, d):
+    i = torch.arange(d // 2, dtype=torch.float64)
+    p = torch.arange(n, dtype=torch.float64)[:, None]
+    angle = p / 10000 ** (2 * i / d)
+    table = torch.stack([angle.sin(), angle.cos()], dim=-1)
+    return table.flatten(1).float()
+
+
+sinusoidal.patches("""
+sines left, cosines right: torch.stack -> torch.cat
+    Here they alternate, as in the paper. See lesson 05, "Two layouts, one code".
+cosine before sine: angle.sin(), angle.cos() -> angle.cos(), angle.sin()
+    Sines stand in the even columns, 0, 2, ...
+positions from 1: torch.arange(n, -> torch.arange(1, n + 1,
+    The first row is position 0: sines 0, cosines 1.
+a frequency for each column: torch.arange(d // 2 -> torch.arange(d && 2 * i -> i
+  && torch.stack([angle.sin(), angle.cos()], dim=-1) -> torch.where(i % 2 == 0, angle.sin(), angle.cos())
+    A sine and its cosine share one: column j has the exponent 2 (j // 2) / d.
+i where 2i belongs: 2 * i -> i
+    The exponents are 0, 2/d, 4/d, ...: one step of 2/d per pair.
+2i taken twice: 2 * i -> 4 * i
+    arange(0, d, 2) already holds 2i: divide it by d, and no more.
+hands that speed up: p / -> p *
+    Divide the position by 10000^(2i/d): later columns turn more slowly.
+rows and columns exchanged: .flatten(1) -> .flatten(1).T
+    One row per position: (n, d).
+""")
+
+
+@exercise(stars=1, forbidden=FORBIDDEN)
+def layer_norm(x):
+    """A fresh LayerNorm(d): (x - mean) / sqrt(variance + 1e-5) along the last axis, gamma = 1 and beta = 0."""
+    return lesson07.layer_norm.oracle(x, x.new_ones(x.shape[-1]), x.new_zeros(x.shape[-1]))
+
+
+@layer_norm.cases
+def _(draw):
+    order = torch.randperm(4, generator=draw.generator)
+    return [
+        (torch.tensor([[2.0, 4, 4, 6]])[:, order],),
+        (torch.zeros(1, 4),),
+        (torch.tensor([[0.002, 0.004, 0.006]])[:, torch.randperm(3, generator=draw.generator)],),
+        (draw.normal(2, 3, 4) * 3e-3,),
+        (draw.normal(2, 3, 6) + 1,),
+    ]
+
+
+@layer_norm.answer
+def _(x):
+    centered = x - x.mean(-1, keepdim=True)
+    variance = x.var(-1, correction=0, keepdim=True)
+    return centered / (variance + 1e-5).sqrt()
+
+
+layer_norm.patches("""
+variance divided by d - 1: correction=0 -> correction=1
+    Divide by d: x.var(-1, correction=0), or the mean of the squares. var and std use d - 1.
+eps outside the root: (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-5)
+    The 1e-5 is added to the variance, then the root is taken.
+d - 1, and eps outside the root: correction=0 -> correction=1 && (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-5)
+  | correction=0 -> correction=1 && (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-6)
+    Take the variance divided by d, add 1e-5 to it, then take the root.
+no eps: 1e-5 -> 0
+    A vector of equal entries has variance 0: add 1e-5 to it before the root.
+divided by the variance: .sqrt() ->
+    Divide by its root, the standard deviation.
+the mean is not subtracted: centered / -> x /
+    Subtract the mean of the vector first.
+mean over the positions: mean(-1 -> mean(-2 && var(-1 -> var(-2
+    Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".
+mean over the batch: mean(-1 -> mean(0 && var(-1 -> var(0
+    Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".
+one mean for all vectors: mean(-1, keepdim=True) -> mean() && -1, correction=0, keepdim=True -> correction=0
+    Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".
+another eps: 1e-5 -> 1e-3
+  | 1e-5 -> 1e-4
+  | 1e-5 -> 1e-6
+  | 1e-5 -> 1e-8
+  | 1e-5 -> 1e-9
+  | 1e-5 -> 1e-12
+    Take 1e-5, as lesson 07 and PyTorch do.
+""")
+
+
+class Scripted(nn.Module):
+    """A stand-in for a model: it knows what to say for each source, by its first word, and after that babbles 9."""
+
+    def __init__(self, bos: int, plans: dict[int, list[int]]):
+        super().__init__()
+        self.bos, self.plans = bos, plans
+
+    def forward(self, src: Tensor, tgt: Tensor) -> Tensor:
+        logits = torch.zeros(len(src), tgt.shape[1], 10)
+        for b, (words, heard) in enumerate(zip(src.tolist(), tgt.tolist(), strict=True)):
+            plan = self.plans[words[0]]
+            for t in range(len(heard)):
+                said = t < len(plan) and heard[: t + 1] == [self.bos, *plan[:t]]
+                logits[b, t, plan[t] if said else 9] = 1.0
+        return logits.to(src.device)
+
+    def __repr__(self) -> str:
+        plans = (say("{word} with {words}", word=src, words=show(plan)) for src, plan in self.plans.items())
+        return say("a model that answers {plans}", plans=", ".join(plans))
+
+
+@exercise(stars=2, differentiable=False)
+def greedy(model, src, bos, eos, max_len):
+    """For each row of src the most probable token, again and again, until eos or max_len tokens: a list of lists."""
+    steps = (lambda prefix, words=words: model(words[None], prefix[None])[0, -1] for words in src)
+    return [lesson08.greedy.oracle(step, bos, eos, max_len) for step in steps]
+
+
+@greedy.cases
+def _(draw):
+    src = torch.tensor([[3, 5], [4, 6], [5, 8]])
+    return [
+        (Scripted(1, {3: [5, 6, 2]}), src[:1], 1, 2, 5),
+        (Scripted(1, {3: [7, 2], 4: [5, 8, 6, 2], 5: [2]}), src, 1, 2, 6),
+        (Scripted(1, {3: [5, 6, 7, 8, 4, 2], 4: [8, 2]}), src[:2], 1, 2, 3),
+        (Scripted(6, {3: [5, 3, 0], 4: [1, 2, 5, 0]}), src[:2], 6, 0, 4),
+    ]
+
+
+@greedy.answer
+def _(model, src, bos, eos, max_len):
+    tgt = torch.full((len(src), 1), bos)
+    for _ in range(max_len):
+        best = model(src, tgt)[:, -1].argmax(-1, keepdim=True)
+        tgt = torch.cat([tgt, best], dim=1)
+    rows = [row[: row.index(eos)] if eos in row else row for row in tgt[:, 1:].tolist()]
+    return rows
+
+
+greedy.patches("""
+it does not stop at eos: row[: row.index(eos)] if eos in row else row -> row
+  | row[: row.index(eos)] if eos in row else row -> [i for i in row if i != eos]
+  | row[: row.index(eos)] if eos in row else row -> row && tgt[:, 1:] -> tgt
+    A row ends at its first eos, and eos itself is not part of it: what comes after means nothing.
+eos is kept: row.index(eos)] -> row.index(eos) + 1]
+    Return the words alone, without bos and eos.
+bos is kept: tgt[:, 1:] -> tgt
+    Return the words alone, without bos and eos.
+bos and eos are kept: row.index(eos)] -> row.index(eos) + 1] && tgt[:, 1:] -> tgt
+    Return the words alone, without bos and eos.
+all rows stop with the first: return rows -> return [row[: min(map(len, rows))] for row in rows]
+    A row that has ended may wait; the others go on.
+only the first row: return rows -> return rows[:1]
+    src may hold several sentences: a list for each.
+one token too few: range(max_len) -> range(max_len - 1)
+    max_len counts the words that are returned, bos and eos not among them.
+one token too many: range(max_len) -> range(max_len + 1)
+    max_len counts the words that are returned, bos and eos not among them.
+the first position is read: [:, -1] -> [:, 0]
+    The newest position knows all that was said: logits[:, -1].
+""")

@@ -1,0 +1,441 @@
+"""An exercise and its check: the specification as a loop, cases, right answers, and usual mistakes as patches of them.
+
+A lesson's module describes an exercise like this:
+
+    @exercise(stars=1, forbidden=SDPA)
+    def scores(q, K):                       # the oracle: a loop that a learner could have written from the formula
+        ...
+
+    @scores.cases                           # smallest first: the first that fails is printed
+    def _(draw):
+        return [(draw.small(2), draw.small(3, 2)), (draw.normal(5), draw.normal(4, 5))]
+
+    @scores.answer                          # as learners write it (may be the oracle); there may be several
+    def _(q, K):
+        return K @ q / math.sqrt(len(q))
+
+    scores.patches(TABLE)                   # the usual mistakes: see utils/checks/engine/patches.py
+
+    @scores.mistake("a loop", "...")        # one that is no patch of an answer
+    def _(q, K):
+        ...
+
+    @scores.cost                            # only where the task says what an answer may take
+    def _(draw):
+        return (draw.normal(5), draw.normal(99, 5)), [(lambda spent: spent.calls < 99, "it loops over the keys.")]
+"""
+
+import inspect
+import random
+import re
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pkgutil import iter_modules
+
+import torch
+from torch import Tensor
+
+import utils
+from utils.checks.engine import patches, record
+from utils.checks.engine.cases import Draw, copy, each_tensor, in_double, needs_gradient, show, strided
+from utils.checks.engine.compare import changed, close, difference, error_problem, same, tensors_in
+from utils.checks.engine.handed_in import is_stub, read_from_outside
+from utils.checks.engine.messages import say
+from utils.checks.engine.patches import Answer, Mistake
+from utils.checks.engine.result import Result
+from utils.checks.engine.running import WALL, Allowance, Call, Ledger, NoThread, Raised, call
+
+SECONDS = 2.0  # of computing, for all cases together
+TWO_SLIPS = 0.3  # the same, to look for two mistakes at once
+SDPA = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward", "_native_multi_head_attention"})
+# So is the course's own package, whichever of its modules.
+COURSE = frozenset(
+    f"utils.{module.name}." for module in iter_modules(utils.__path__) if module.name not in ("checks", "figures")
+)
+
+
+def exercise(
+    stars: int,
+    forbidden: frozenset[str] = frozenset(),
+    differentiable: bool = True,
+    course: frozenset[str] = COURSE,
+):
+    """Make a check of the oracle that follows. `forbidden`, `course`: names of calls that are the answer itself.
+
+    "softmax" is any torch function or method of that name, "cross_entropy(label_smoothing)" a call with that argument.
+    `course=frozenset()` allows the course's own package, where the answer is not in it.
+    """
+    return lambda oracle: Check(oracle, stars, forbidden | course, differentiable)
+
+
+class Check:
+    """Call it with a learner's function; it never raises, and returns a `Result`."""
+
+    def __init__(self, oracle: Callable, stars: int, forbidden: frozenset[str], differentiable: bool):
+        self.oracle, self.stars, self.forbidden, self.differentiable = oracle, stars, forbidden, differentiable
+        self.name, self.lesson = oracle.__name__, oracle.__module__.rpartition(".")[2]
+        self.parameters = tuple(inspect.signature(oracle).parameters)
+        self.__doc__ = oracle.__doc__
+        self.answers: list[Answer] = []
+        self.mistakes: list[Mistake] = []
+        self.draw_cases: Callable[[Draw], list[tuple]] = lambda draw: []
+        self.draw_cost: Callable[[Draw], tuple[tuple, list[tuple]]] | None = None
+        self.judged: Callable | None = None
+        self.form: Callable = lambda outcome: outcome
+
+    # ---- the parts of a description ----
+
+    def cases(self, function: Callable) -> Callable:
+        """A function draw -> list of argument tuples, smallest first. The oracle may raise ValueError on some."""
+        self.draw_cases = function
+        return function
+
+    def answer(self, function: Callable) -> Callable:
+        """A right answer as learners write it: what the patches that follow are about."""
+        self.answers.append(Answer(function, f"{self.lesson}.{self.name}"))
+        if self.answers[-1].parameters != self.parameters:
+            raise patches.Misfit(f"{self.lesson}.{self.name}: an answer takes {self.answers[-1].parameters}")
+        return function
+
+    def patches(self, table: str) -> None:
+        """Mistakes, each a patch of the last answer: see `utils.checks.engine.patches`."""
+        self.mistakes += patches.read(table, self.answers[-1], self.mistakes)
+
+    def mistake(self, name: str, advice: str):
+        """A mistake that is no patch: a wrong function."""
+
+        def add(code: Callable) -> Callable:
+            self.mistakes.append(Mistake(name, advice, code))
+            return code
+
+        return add
+
+    def judge(self, function: Callable) -> Callable:
+        """For exercises with many right answers: (got, *arguments) -> what is wrong, as a sentence, or ""."""
+        self.judged = function
+        return function
+
+    def canonical(self, function: Callable) -> Callable:
+        """For the same exercises: an outcome without what is free, the order say, so that mistakes are recognized."""
+        self.form = function
+        return function
+
+    def cost(self, function: Callable) -> Callable:
+        """A function draw -> a large case and its rules: (Ledger -> may it take that?, what is wrong if not).
+
+        A mistake with the right values is named when the first rule that it breaks is the learner's.
+        """
+        self.draw_cost = function
+        return function
+
+    # ---- the check ----
+
+    def __call__(self, answer: Callable, seed: int | None = None) -> Result:
+        seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+        passed, text = self.examine(answer, seed)
+        asked = f"checks.{self.lesson}.{self.name}"
+        if "\nfor\n" in text:
+            again = f"{asked}({getattr(answer, '__name__', 'answer')}, seed={seed})"
+            text += "\n" + say("(The same cases once more: {call})", call=again)
+        if passed is not None:
+            record.note(self.lesson, self.name, passed)
+        if passed:
+            text += "\n" + say("How the course writes it: {call}", call=f"checks.show({asked})")
+        return Result(passed, f"{self.name}: {text}")
+
+    def examine(self, answer, seed: int) -> tuple[bool | None, str]:
+        """Whether the answer is right (None: not attempted), and what to say; nothing is noted."""
+        if not callable(answer):
+            call = f"checks.{self.lesson}.{self.name}({self.name})"
+            return False, say("give the check your function itself, as in {call}.", call=call)
+        if is_stub(answer):
+            return None, say("not attempted yet. Fill in the function above, run its cell, then run this one.")
+        cases = self.draw_cases(Draw(seed))
+        if problem := self._signature_problem(answer, cases[0]):
+            return False, problem
+        try:
+            return self._judgment(answer, cases, seed)
+        except NoThread as error:
+            return None, no_thread(error)
+
+    def _judgment(self, answer: Callable, cases: list[tuple], seed: int) -> tuple[bool | None, str]:
+        allowance = Allowance(SECONDS)
+        expected = [_outcome(self.oracle, case) for case in cases]
+        calls, problems = [], []
+        for case, wanted in zip(cases, expected, strict=True):
+            tried = copy(case)
+            calls.append(call(answer, tried, allowance, self.forbidden))
+            problems.append(self._problem(calls[-1], wanted, case, tried))
+            if calls[-1].timed_out:
+                break
+        if any(c.outcome.kind is NotImplementedError for c in calls if isinstance(c.outcome, Raised)):
+            return None, say("not attempted yet: it raises NotImplementedError. Fill it in, then run this cell again.")
+        used = next((c.forbidden[0] for c in calls if c.forbidden), "")
+        if used:
+            wrong = next((at for at, problem in enumerate(problems) if problem), None)
+            mistake = "" if wrong is None else self._diagnosis(cases, expected, calls, wrong)
+            said = say(
+                "your function calls {name}. Here it should be by hand, or call what you wrote yourself.", name=used
+            )
+            return False, said + (mistake or " " + say("That call is a fine way to test your own: compare the two."))
+        for at, problem in enumerate(problems):
+            if problem:
+                told = self._diagnosis(cases, expected, calls, at)
+                if not told and not self._alike(calls[at].outcome, expected[at]):
+                    told = read_from_outside(answer)
+                return False, problem + self._as_case(cases[at]) + told
+        valid = [case for case, wanted in zip(cases, expected, strict=True) if not isinstance(wanted, Raised)]
+        if problem := self._cost_problem(answer, cases, expected, seed, allowance):
+            return False, problem
+        tried, problem = self._variants(answer, valid[-1], allowance)
+        if problem:
+            return False, problem
+        passed = say("passed. {n} random cases of different sizes", n=len(cases))
+        return True, ", ".join([passed, *tried]) + "."
+
+    def _signature_problem(self, answer: Callable, case: tuple) -> str:
+        try:
+            inspect.signature(answer).bind(*case)
+        except TypeError:
+            wanted, got = ", ".join(self.parameters), inspect.signature(answer)
+            return say("it should take ({wanted}), in this order; yours takes {got}.", wanted=wanted, got=got)
+        except ValueError:  # a built-in without a signature: the calls will tell
+            pass
+        return ""
+
+    def _problem(self, done: Call, wanted, case: tuple, tried: tuple) -> str:
+        """What is wrong with the outcome of one call, as a sentence, or ""."""
+        got = done.outcome
+        if done.timed_out:
+            return too_long(done, SECONDS)
+        if isinstance(wanted, Raised):
+            return error_problem(got, wanted)
+        if isinstance(got, Raised) and issubclass(got.kind, ValueError) and re.search(r"\braise\b", got.where):
+            return say("this case can be computed, but it stopped with {error}", error=got.with_line())
+        if isinstance(got, Raised):
+            return say("it stopped with {error}", error=got.with_line())
+        for name, before, after in zip(self.parameters, case, tried, strict=True):
+            if not same(after, before):
+                return changed(name, before)
+        if self.judged:
+            return self.judged(got, *case)
+        if not tensors_in(case):  # no input whose dtype the result should have: any floating dtype is right
+            got = each_tensor(got, _in_default_precision)
+        return difference(wanted, got)
+
+    def _as_case(self, case: tuple) -> str:
+        return "\nfor" + "".join(f"\n  {name} = {show(x)}" for name, x in zip(self.parameters, case, strict=True))
+
+    # ---- which mistake? ----
+
+    def _diagnosis(self, cases: list[tuple], expected: list, calls: list[Call], at: int) -> str:
+        """The mistake whose outcomes equal the learner's, where they somewhere differ from the right ones.
+
+        If the case that is printed, number `at`, has a wrong value, then a missing ValueError, and cases on which the
+        learner's function stops, are other mistakes: they are set aside, until one for the values is found. If no
+        mistake fits all there is, two at once are tried.
+        """
+        value = not isinstance(calls[at].outcome, Raised) and not isinstance(expected[at], Raised)
+        triples = [(case, done.outcome, wanted) for case, done, wanted in zip(cases, calls, expected, strict=False)]
+        triples = [triples[at], *triples[:at], *triples[at + 1 :]]  # where most mistakes are ruled out at once
+        values = [t for t in triples if not value or not isinstance(t[1], Raised) and not isinstance(t[2], Raised)]
+
+        def two_slips(wanted: list[tuple], known: str = "") -> str:
+            for one, other, code in patches.pairs(self.mistakes):
+                if known in ("", one.name, other.name) and self._made_by(code, wanted):
+                    return _two_told(one, other)
+            return ""
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            single = next((mistake for mistake in self.mistakes if self._made_by(mistake.code, values)), None)
+            if single and (len(values) == len(triples) or self._made_by(single.code, triples)):
+                return _told(single)
+            # What two patches make together may go on for ever: it gets a thread and a limit, too.
+            arguments = (triples, single.name) if single else (values,)
+            found = call(two_slips, arguments, Allowance(TWO_SLIPS)).outcome
+        if found and not isinstance(found, Raised):
+            return found
+        return _told(single) if single else ""
+
+    def _made_by(self, code: Callable, triples: list[tuple]) -> bool:
+        wrong = False
+        for case, got, wanted in triples:
+            made = _outcome(code, case)
+            if not self._alike(got, made):
+                return False
+            wrong = wrong or not isinstance(made, Raised) and not self._alike(made, wanted)
+        return wrong
+
+    def _alike(self, one, other) -> bool:
+        """Whether two outcomes are the same, in canonical form if there is one."""
+        if not isinstance(one, Raised) and not isinstance(other, Raised):
+            try:
+                one, other = self.form(one), self.form(other)
+            except Exception:  # what a learner returns need not have the form
+                return False
+        return same(one, other)
+
+    # ---- after the cases ----
+
+    def _cost_problem(
+        self, answer: Callable, cases: list[tuple], expected: list, seed: int, allowance: Allowance
+    ) -> str:
+        """What is wrong on a large case: with the outcome, or with what it took; or ""."""
+        if self.draw_cost is None:
+            return ""
+        large, rules = self.draw_cost(Draw(seed))
+        tried, spent = copy(large), Ledger()
+        done = call(answer, tried, allowance, self.forbidden, spent)
+        if problem := self._problem(done, _outcome(self.oracle, large), large, tried):
+            return say("right in the small cases, but in a large one: {problem}", problem=problem.split("\n")[0])
+        broken = _broken(spent, rules)
+        if broken is None:
+            return ""
+        alike = (
+            mistake
+            for mistake in self.mistakes
+            if self._is_right(mistake, cases, expected) and _broken(_spent_by(mistake, large), rules) == broken
+        )
+        return say("the values are right, but {problem}", problem=say(rules[broken][1])) + next(map(_told, alike), "")
+
+    def _is_right(self, mistake: Mistake, cases: list[tuple], expected: list) -> bool:
+        made = [_outcome(mistake.code, case) for case in cases]
+        return all(self._alike(one, wanted) for one, wanted in zip(made, expected, strict=True))
+
+    def _variants(self, answer: Callable, case: tuple, allowance: Allowance) -> tuple[list[str], str]:
+        """The last case with gradients, in double precision, in strided memory, and on the GPU if there is one."""
+        left_alone = say("inputs left alone")
+        if not tensors_in(case):
+            return [left_alone], ""
+        floats = any(x.is_floating_point() for x in tensors_in(case))
+        gradients = self.differentiable and floats
+        # A result that is cut off often has the wrong dtype, too: the cut is what is wrong.
+        if gradients and (problem := self._gradient_problem(answer, case, allowance)):
+            return [], problem
+        changes = {say("float64"): in_double} if floats else {}
+        changes[say("inputs not contiguous in memory")] = strided
+        told = [*changes, left_alone, *[say("gradients")] * gradients]
+        if torch.cuda.is_available():  # not told: the page says the same on every machine
+            changes[say("inputs on the GPU")] = lambda x: x.cuda()
+        for what, change in changes.items():
+            other, tried = each_tensor(case, change), each_tensor(case, change)
+            done = call(answer, tried, allowance, self.forbidden)
+            if problem := self._problem(done, _outcome(self.oracle, other), other, tried):
+                if "dtype" in problem:
+                    problem += " " + say(
+                        "A tensor that you make anew takes it from an input: torch.zeros(..., dtype=x.dtype)."
+                    )
+                # The numbers are printed where they are what is wrong: this case is not a small one.
+                numbers = self._as_case(case) if "\n  " in problem else ""
+                said = say("right in the plain cases, but with {what}: {problem}", what=what, problem=problem)
+                return [], said + numbers
+        return told, ""
+
+    def _gradient_problem(self, answer: Callable, case: tuple, allowance: Allowance) -> str:
+        ours, theirs = each_tensor(case, needs_gradient), each_tensor(case, needs_gradient)
+        done, wanted = call(answer, ours, allowance, self.forbidden), self.oracle(*theirs)
+        got = done.outcome
+        if done.timed_out:
+            return too_long(done, SECONDS)
+        if isinstance(got, Raised):
+            return say(
+                "right in the plain cases, but with inputs that ask for gradients it stopped with {error}", error=got
+            )
+        for one, other in zip(tensors_in(got), tensors_in(wanted), strict=True):
+            if other.requires_grad and not one.requires_grad:
+                return _lost(say("the inputs"))
+        weigh = [torch.linspace(0.5, 1.5, x.numel()).reshape(x.shape) for x in tensors_in(wanted)]
+        for outputs in (tensors_in(got), tensors_in(wanted)):
+            total = sum((x * w).sum() for x, w in zip(outputs, weigh, strict=True))
+            try:
+                if isinstance(total, Tensor) and total.requires_grad:
+                    total.backward()
+            except RuntimeError as error:  # x += 1 on a tensor of one's own, whose old value the gradient needs
+                return say(
+                    "the values are right, but no gradient can be computed: torch says '{error}'. Make a new tensor "
+                    "instead: x = x + 1, not x += 1 or x[0] = ...",
+                    error=str(error).partition(":")[0],
+                )
+        for name, one, other in zip(self.parameters, ours, theirs, strict=True):
+            if isinstance(one, Tensor) and other.grad is not None and other.grad.abs().sum() > 0:
+                if one.grad is None:
+                    return _lost(name)
+                if one.grad.isnan().any() and not other.grad.isnan().any():
+                    return say(
+                        "the values are right, but the gradient that reaches {name} is NaN: a NaN on the way was "
+                        "replaced too late. Keep it from arising, or cut it off on both sides (masked_fill).",
+                        name=name,
+                    )
+                if not close(one.grad, other.grad):
+                    return say(
+                        "the values are right, but the gradient that reaches {name} is wrong: is a part detached?",
+                        name=name,
+                    )
+        return ""
+
+
+# ---- sentences ---------------------------------------------------------------------------------------------
+
+
+def _told(mistake: Mistake) -> str:
+    name, advice = say(mistake.name), say(mistake.advice)
+    return "\n" + say("Which mistake? This looks like: {name}. {advice}", name=name, advice=advice)
+
+
+def _two_told(one: Mistake, other: Mistake) -> str:
+    names = {"one": say(one.name), "other": say(other.name)}
+    said = say("Which mistake? This looks like two slips: {one}; {other}.", **names)
+    return f"\n{said} {say(one.advice)} {say(other.advice)}"
+
+
+def _lost(name: str) -> str:
+    return say(
+        "the values are right, but no gradient comes back to {name}: something cuts the result off from its inputs "
+        "(.detach(), .item(), .tolist(), numpy, torch.tensor(...) of a result).",
+        name=name,
+    )
+
+
+def too_long(done: Call, seconds: float) -> str:
+    """For a call that was given up: it computed for too long, or it waited."""
+    if done.waited:
+        return say(
+            "it had not finished after {seconds:.0f} seconds: does it wait for something, or is there a loop that "
+            "never ends?",
+            seconds=WALL,
+        )
+    return say("it had not finished after {seconds:.0f} seconds: is there a loop that never ends?", seconds=seconds)
+
+
+def no_thread(error: NoThread) -> str:
+    return say(
+        "not tried: this machine gives the check no thread of its own ({error}). That is no fault of yours. Close "
+        "other programs or notebooks, restart the kernel, and run this cell again.",
+        error=error,
+    )
+
+
+def _in_default_precision(x: Tensor) -> Tensor:
+    return x.to(torch.get_default_dtype()) if x.is_floating_point() else x
+
+
+def _broken(spent: Ledger, rules: list[tuple]) -> int | None:
+    """The number of the first rule that is broken."""
+    return next((at for at, (may, _) in enumerate(rules) if not may(spent)), None)
+
+
+def _spent_by(mistake: Mistake, case: tuple) -> Ledger:
+    tried = copy(case)
+    with Ledger() as spent, suppress(Exception):
+        mistake.code(*tried)
+    return spent
+
+
+def _outcome(function: Callable, case: tuple):
+    """What our own code returns or raises: no thread, no time limit."""
+    try:
+        return function(*copy(case))
+    except Exception as error:
+        return Raised(type(error), str(error))

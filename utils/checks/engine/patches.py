@@ -1,0 +1,131 @@
+"""Mistakes as patches of a right answer: a table in plain text.
+
+    no scaling: / math.sqrt(len(q)) ->                   <- name: old -> new; several are joined by &&
+        The scores are not divided by sqrt(d).           <- advice, indented by four
+    the products are not added up: = K * q               <- "= ..." replaces the whole body by `return ...`
+      | = K * q / math.sqrt(len(q))                      <- another way to make the same mistake
+        K * q multiplies entry by entry ...
+    softmax along the wrong axis:                        <- where the line would be too long:
+      | softmax(1) -> softmax(0)
+      && masked_fill(~mask, 0) ->                        <- the line before, continued
+        ...
+
+Each old text must stand exactly once in the answer's body; blanks around old and new are nothing. Advice is left out
+where the same name has it already, in a table of another right answer.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+
+class Misfit(Exception):
+    """A table that does not fit its answer: for who writes a lesson."""
+
+
+class Answer:
+    """A right answer as learners write it: a function, whose body can be changed."""
+
+    def __init__(self, function: Callable, exercise: str):
+        self.function, self.exercise = function, exercise
+        self.source = textwrap.dedent(inspect.getsource(function))
+        node = ast.parse(self.source).body[0]
+        self.parameters = tuple(inspect.signature(function).parameters)
+        begin = node.body[1 if ast.get_docstring(node) else 0].lineno - 1
+        self.body = "\n".join(self.source.split("\n")[begin:]).rstrip()
+        self.source = "\n".join(self.source.split("\n")[node.lineno - 1 :])  # without the decorator
+        self.made: dict[tuple, Callable | None] = {}
+
+    def edits(self, patches: str, mistake: str) -> tuple[tuple[int, int, str], ...]:
+        """The places that the patches change, in order: (start, end, new text)."""
+        if patches.startswith("= "):
+            return ((0, len(self.body), f"    return {patches[2:].strip()}"),)
+        found = []
+        for patch in patches.split("&&"):
+            old, arrow, new = (part.strip() for part in f" {patch} ".partition(" -> "))
+            there = self.body.count(old) if old else 0
+            if not arrow or there != 1:
+                said = f"stands {there} times in the answer, and not once" if arrow else "lacks an arrow: old -> new"
+                raise Misfit(f"{self.exercise}, {mistake!r}: {old!r} {said}")
+            start = self.body.index(old)
+            found.append((start, start + len(old), new))
+        if not apart(found):
+            raise Misfit(f"{self.exercise}, {mistake!r}: two patches of {patches!r} overlap")
+        return tuple(sorted(found))
+
+    def changed(self, edits: tuple[tuple[int, int, str], ...]) -> Callable:
+        """The function with its body changed."""
+        body = self.body
+        for start, end, new in sorted(edits, reverse=True):
+            body = body[:start] + new + body[end:]
+        source, made = f"def wrong({', '.join(self.parameters)}):\n{body}\n", {}
+        exec(compile(source, f"<{self.exercise}, changed>", "exec"), self.function.__globals__, made)
+        return made["wrong"]
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """A usual wrong answer: its name, why it happens and where to look again, and how it is made of a right one."""
+
+    name: str
+    advice: str
+    written: Callable | None = None  # by hand, where it is no patch
+    answer: Answer | None = None
+    edits: tuple[tuple[int, int, str], ...] = ()
+
+    @cached_property
+    def code(self) -> Callable:
+        return self.written or self.answer.changed(self.edits)
+
+
+def apart(edits: list[tuple[int, int, str]]) -> bool:
+    edits = sorted(edits)
+    return all(end <= start for (_, end, _), (start, _, _) in zip(edits, edits[1:], strict=False))
+
+
+def read(table: str, answer: Answer, known: list[Mistake]) -> list[Mistake]:
+    """The mistakes of a table; `known` are those whose advice need not be repeated."""
+    mistakes, name, ways, advice = [], "", [], []
+
+    def close() -> None:
+        if not name:
+            return
+        said = " ".join(advice) or next((m.advice for m in [*known, *mistakes] if m.name == name), "")
+        if not said or not ways:
+            raise Misfit(f"{answer.exercise}, {name!r}: no {'patch' if said else 'advice'}")
+        mistakes.extend(Mistake(name, said, answer=answer, edits=answer.edits(way, name)) for way in ways)
+
+    for line in filter(str.strip, textwrap.dedent(table).splitlines()):
+        if line.startswith("    "):
+            advice.append(line.strip())
+        elif line.startswith("  | "):
+            ways.append(line[4:])
+        elif line.startswith("  && ") and ways:
+            ways[-1] += line[1:]
+        elif not line.startswith(" ") and ":" in line:
+            close()
+            name, _, way = line.partition(":")
+            ways, advice = [way.strip()] if way.strip() else [], []
+        else:
+            raise Misfit(f"{answer.exercise}: {line!r} is neither a name with a colon nor indented as it should be")
+    close()
+    return mistakes
+
+
+def pairs(mistakes: list[Mistake]) -> Iterator[tuple[Mistake, Mistake, Callable]]:
+    """Two slips at once, where both patches fit the same answer."""
+    for one, other in combinations(mistakes, 2):
+        edits = one.edits + other.edits
+        if one.answer and one.answer is other.answer and one.name != other.name and apart(edits):
+            made = one.answer.made
+            if edits not in made:
+                try:
+                    made[edits] = one.answer.changed(edits)
+                except SyntaxError:
+                    made[edits] = None
+            if made[edits]:
+                yield one, other, made[edits]

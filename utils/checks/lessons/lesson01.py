@@ -1,0 +1,251 @@
+"""Lesson 01: sequence models."""
+
+import math
+
+import torch
+
+from utils.checks.engine import exercise, say
+
+RNN = frozenset({"rnn_tanh", "rnn_relu", "rnn_tanh_cell", "rnn_relu_cell"})
+CONVOLUTIONS = frozenset({"convolution", "_convolution", "conv_tbc"})
+CONVOLUTIONS |= {f"conv{transposed}{axes}d" for transposed in ("", "_transpose") for axes in (1, 2, 3)}
+
+
+@exercise(stars=1, forbidden=RNN)
+def rnn_step(x, h, W, U, b):
+    """tanh(W x + U h + b): x (d_in,), h (d,), W (d, d_in), U (d, d), b (d,) -> (d,)."""
+    rows = range(len(h))
+    word = [sum(W[i, j] * x[j] for j in range(len(x))) for i in rows]
+    memory = [sum(U[i, j] * h[j] for j in range(len(h))) for i in rows]
+    return torch.stack([torch.tanh(word[i] + memory[i] + b[i]) for i in rows])
+
+
+@rnn_step.cases
+def _(draw):
+    # Set in part, so that no mistake looks right by chance.
+    W, U, b = draw.small(2, 2), torch.tensor([[0.5, 1.0], [0.0, 0.5]]), torch.tensor([0.5, -0.5])
+    W[0], W[1, 0] = torch.tensor([1.0, 0.0]), 2
+    return [
+        (torch.tensor([1.0, 0.0]), torch.tensor([0.5, -1.0]), W, U, b),
+        (draw.normal(3), draw.normal(3), draw.normal(3, 3), draw.normal(3, 3), draw.normal(3)),
+        (draw.normal(2), draw.normal(3), draw.normal(3, 2), draw.normal(3, 3), draw.normal(3)),
+        (draw.normal(5), draw.normal(4), draw.normal(4, 5), draw.normal(4, 4), draw.normal(4)),
+    ]
+
+
+@rnn_step.answer
+def _(x, h, W, U, b):
+    a = W @ x + U @ h + b
+    return torch.tanh(a)
+
+
+rnn_step.patches("""
+no tanh: torch.tanh(a) -> a
+    The sum of the three parts goes through tanh, which keeps every entry between -1 and 1: see "One word after the
+    other: an RNN".
+the bias is missing: + b ->
+    Three parts are added inside the tanh: W x, U h and b.
+the bias is added after the tanh: + b -> && torch.tanh(a) -> torch.tanh(a) + b
+    b stands inside the parentheses: add it first, then take the tanh.
+the bias counts twice: + b -> + 2 * b
+    nn.RNN keeps two biases, of which only the sum matters; here b is that sum.
+the memory is forgotten: + U @ h ->
+    U h is missing: without it nothing is carried from word to word.
+the word is not read: W @ x + ->
+    W x is missing: the new state needs the new word, too.
+the memory enters without U: U @ h -> h
+    U reads the memory as W reads the word: multiply h by U before you add it.
+a tanh for each part: = torch.tanh(W @ x) + torch.tanh(U @ h) + b
+  | = torch.tanh(W @ x + b) + torch.tanh(U @ h)
+    Add the parts first: one tanh around the whole sum, not one for each part.
+the memory is added after the tanh: + U @ h -> && torch.tanh(a) -> torch.tanh(a) + U @ h
+    U h belongs inside: one tanh around the sum of all three parts.
+W and U are exchanged: W @ x + U @ h -> U @ x + W @ h
+    W reads the word x, U reads the memory h. Their shapes say it, too.
+both matrices are transposed: W @ x + U @ h -> x @ W + h @ U
+    Vectors are columns here: W @ x. x @ W is W transposed, times x; and so for U.
+U is transposed: U @ h -> h @ U
+    Vectors are columns here: U @ h. h @ U is U transposed, times h.
+a sigmoid instead of tanh: torch.tanh -> torch.sigmoid
+    tanh goes from -1 to 1, the sigmoid from 0 to 1: an entry could never say no.
+a ReLU instead of tanh: torch.tanh -> torch.relu
+    The formula has a tanh: a ReLU would let the state grow without limit.
+""")
+
+
+@exercise(stars=1, forbidden=CONVOLUTIONS)
+def conv_layer(X, F):
+    """number_i = sum over the window X[i], ..., X[i + k - 1] of filter times entry: X (n, d), F (k, d) -> (n-k+1,)."""
+    n, k, d = len(X), len(F), X.shape[1]
+    if k > n:
+        raise ValueError(say("a filter of width {k} does not fit into {n} words", k=k, n=n))
+    return torch.stack([sum(F[j, c] * X[i + j, c] for j in range(k) for c in range(d)) for i in range(n - k + 1)])
+
+
+@conv_layer.cases
+def _(draw):
+    X, F = draw.small(4, 2), torch.tensor([[1.0, 0], [2.0, -1]])
+    X[0], X[1], X[2] = torch.tensor([1.0, 2]), torch.tensor([0.0, 2]), torch.tensor([2.0, 0])
+    X[3, 0] = 2
+    return [
+        (X, F),
+        (draw.normal(3, 4), draw.normal(3, 4)),  # the filter is as wide as the text: one window
+        (draw.normal(7, 3), draw.normal(1, 3)),
+        (draw.small(1, 2), draw.small(2, 2)),  # it does not fit
+        (draw.normal(8, 2), draw.normal(3, 2)),
+    ]
+
+
+@conv_layer.answer
+def _(X, F):
+    n, k = len(X), len(F)
+    if k > n:
+        raise ValueError("the filter does not fit")
+    windows = [X[i : i + k] for i in range(n - k + 1)]
+    numbers = [(F * window).sum() for window in windows]
+    return torch.stack(numbers)
+
+
+# A product with a slice that is cut short stops with an error, but for k = 1 (it is empty) and k = 2 (it has one row).
+conv_layer.patches("""
+the filter is flipped: F * window -> F.flip(0) * window
+    Mathematics flips a filter before it slides; in networks it is laid on as it is, its first row on the first word.
+    See "A filter looks through a window: a CNN".
+the filter is flipped, rows and entries: F * window -> F.flip(0, 1) * window
+    Row j of the filter belongs to word j of the window, entry by entry.
+the last window is missing: range(n - k + 1) -> range(n - k)
+  | range(n - k + 1) -> range(n - k) && torch.stack(numbers) -> torch.tensor(numbers)
+  | range(n - k + 1) -> range(n - k) && torch.stack(numbers) -> torch.stack([*numbers, X.new_zeros(())])
+    A window of k words fits at n - k + 1 places: range(n - k) stops one too early.
+the first window is missing: range(n - k + 1) -> range(1, n - k + 1)
+  | range(n - k + 1) -> range(1, n - k + 1) && torch.stack(numbers) -> torch.tensor(numbers)
+    Python counts from 0: the first window is X[0:k], so i begins at 0.
+a window too many: range(n - k + 1) -> range(n - k + 2)
+  | range(n - k + 1) -> range(n)
+    The last window begins at word n - k, counted from 0: range(n - k + 1). Beyond that, the slice X[i : i + k] is cut
+    short at the end of the text.
+zeros at both edges:
+  | windows = -> Z = X.new_zeros(k, X.shape[1]); X = torch.cat([Z[: (k - 1) // 2], X, Z[: k // 2]]); windows =
+  && range(n - k + 1) -> range(n)
+    Nothing hangs over the edge here: no padding, so there are n - k + 1 numbers and not one per word.
+zeros on the left:
+  | windows = -> X = torch.cat([X.new_zeros(k - 1, X.shape[1]), X]); windows =
+  && range(n - k + 1) -> range(n)
+    Padding on the left is for the causal CNN of "Who remembers?". Here no window hangs over the edge.
+the windows do not overlap: range(n - k + 1) -> range(0, n - k + 1, k)
+    The filter moves on by one word, not by its own width: windows overlap.
+a vector for each window: .sum() -> .sum(0)
+    All products of a window are added, over words and entries: one number, as "One number is not a vector" says.
+a number for each word of the window: .sum() -> .sum(1)
+    Add over the words of the window, too: one window, one number.
+the mean instead of the sum: .sum() -> .mean()
+    An inner product adds up; it is not divided by the number of terms.
+the filter is not used: F * window -> window
+    Each entry of the window is multiplied by its weight before all is added.
+an activation on top: torch.stack(numbers) -> torch.stack(numbers).tanh()
+  | torch.stack(numbers) -> torch.stack(numbers).relu()
+    The inner products themselves are asked for; tanh or ReLU would come later.
+an empty answer where the filter does not fit: raise ValueError("the filter does not fit") -> return X.new_zeros(0)
+    With k > n there is not a single window. Say so: raise ValueError('...') before the loop.
+""")
+
+
+@exercise(stars=1)
+def receptive_field(n_layers, kernel):
+    """1 + L (k - 1): one position, and k - 1 more with every layer."""
+    seen = 1
+    for _ in range(n_layers):
+        seen += kernel - 1
+    return seen
+
+
+receptive_field.cases(lambda draw: [(2, 3), (1, 4), (0, 5), (3, 1), (draw.integer(4, 9), draw.integer(5, 9))])
+
+
+@receptive_field.answer
+def _(n_layers, kernel):
+    return 1 + n_layers * (kernel - 1)
+
+
+receptive_field.patches("""
+the output itself is not counted: 1 + n_layers -> n_layers
+    L (k - 1) are the others: add 1 for the position itself. See "Stacked filters see more".
+every layer adds k: (kernel - 1) -> kernel
+    Windows overlap: one of the k positions was seen before, so a layer adds k - 1. See "Stacked filters see more".
+L times k: = n_layers * kernel
+    That is right only if no two windows overlap. They do: a layer adds k - 1. See "Stacked filters see more".
+k to the power L: = kernel**n_layers
+    That would need windows that never overlap. They do: a layer adds k - 1. See "Stacked filters see more".
+one layer too few: n_layers * -> (n_layers - 1) *
+    With no layer an output sees 1 position, itself; each layer, the first one too, adds k - 1.
+one layer too many: n_layers * -> (n_layers + 1) *
+    With no layer an output sees 1 position, itself. That is where to begin.
+k - 1 at either end: n_layers * -> 2 * n_layers *
+    A layer adds k - 1 positions in all: half of them on the left, half on the right.
+only one side: (kernel - 1) -> (kernel // 2)
+  | (kernel - 1) -> ((kernel - 1) // 2)
+    (k - 1) / 2 is what a layer adds at one end. There are two: k - 1 in all, for even k as well.
+half windows, rounded: n_layers * (kernel - 1) -> 2 * n_layers * (kernel // 2)
+  | n_layers * (kernel - 1) -> 2 * n_layers * ((kernel - 1) // 2)
+    Two halves, each rounded, make k - 1 for odd k only. An even window is not symmetric, and still adds k - 1.
+gaps that double: n_layers * -> (2**n_layers - 1) *
+    That is the field with dilation, from "Leave gaps: dilation". Here there are no gaps.
+""")
+
+
+@exercise(stars=2)
+def layers_needed(n, kernel):
+    """The least L >= 0 with 1 + L (k - 1) >= n."""
+    if kernel == 1 and n > 1:
+        raise ValueError(say("layers of width 1 never see a second position, however many there are"))
+    layers = 0
+    while 1 + layers * (kernel - 1) < n:
+        layers += 1
+    return layers
+
+
+@layers_needed.cases
+def _(draw):
+    kernel, layers = draw.integer(4, 7), draw.integer(4, 6)
+    one_too_many = 2 + layers * (kernel - 1), kernel  # one position more than fits; with (3, 3) it just fits
+    return [(4, 3), (3, 3), (9, 3), (1, 3), one_too_many, (1, 1), (draw.integer(2, 9), 1)]
+
+
+@layers_needed.answer
+def _(n, kernel):
+    if kernel == 1 and n > 1:
+        raise ValueError("layers of width 1 never see a second position")
+    if n == 1:
+        return 0
+    return math.ceil((n - 1) / (kernel - 1))
+
+
+# n / (k - 1), rounded up, is (n - 1) / (k - 1), rounded down, plus one. With n = 1 that is 1, unless these cases,
+# or k = 1 alone, are set apart; hence several ways to make it, and to make the mistakes below.
+layers_needed.patches("""
+rounded down: math.ceil((n - 1) / (kernel - 1)) -> (n - 1) // (kernel - 1)
+    Then the field is a little too small unless it fits exactly. A part of a layer takes a whole layer.
+rounded to the nearest: math.ceil -> round
+    A part of a layer, however small, takes a whole layer: round up.
+one layer too many where it just fits: (n - 1) / -> n /
+  | if n == 1 -> if kernel == 1 && return 0 -> return 1 && (n - 1) / -> n /
+  | if n == 1 -> if kernel == 1 && (n - 1) / -> n /
+    The first position is seen before the first layer, so n - 1 are left to win; and a field of exactly n is enough.
+every layer adds k: / (kernel - 1) -> / kernel
+    Windows overlap, so a layer adds k - 1 positions. See "Stacked filters see more".
+n divided by k: return 0 -> return 1 && (n - 1) / (kernel - 1) -> n / kernel
+  | if n == 1 -> if kernel == 1 && (n - 1) / (kernel - 1) -> n / kernel
+  | (n - 1) / (kernel - 1) -> n / kernel
+    A layer adds k - 1 positions, and one is there from the start. See "Stacked filters see more".
+at least one layer: return 0 -> return 1
+  | return 0 -> return 1 if kernel > 1 else 0
+    With n = 1 the output has seen everything before the first layer: 0 layers are enough.
+from the first word to the last: (n - 1) / -> 2 * (n - 1) /
+    That many let every output see every input. One output is enough here, and it may stand in the middle.
+the logarithm: = next(layers for layers in range(99) if n == 1 or kernel**layers >= n)
+    The field grows by addition, k - 1 for each layer, not by multiplication with k.
+gaps that double: = next(layers for layers in range(99) if 1 + (kernel - 1) * (2**layers - 1) >= n)
+    That many are enough with dilation, from "Leave gaps: dilation". Here there are no gaps.
+the receptive field itself: = 1 + n * (kernel - 1)
+    Given is the number of positions, and wanted the number of layers.
+""")

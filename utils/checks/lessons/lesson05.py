@@ -1,0 +1,244 @@
+"""Lesson 05: positions."""
+
+import math
+
+import torch
+
+from utils.checks.engine import exercise, say
+
+
+@exercise(stars=2)
+def sinusoidal(n_positions, d_model):
+    """Row p: sine, cosine of p / 10000^(2i/d) for i = 0, 1, ..., places from 0: (n_positions, d_model)."""
+    if d_model % 2:
+        raise ValueError(say("d_model = {d_model} is odd, and every sine needs its cosine", d_model=d_model))
+    rows = []
+    for p in range(n_positions):
+        angles = [p / 10000 ** (2 * i / d_model) for i in range(d_model // 2)]
+        rows.append([number for angle in angles for number in (math.sin(angle), math.cos(angle))])
+    return torch.tensor(rows)
+
+
+sinusoidal.cases(lambda draw: [(3, 4), (5, 6), (draw.integer(6, 9), 10), (draw.integer(20, 30), 8), (3, 5)])
+
+
+@sinusoidal.answer
+def _(n_positions, d_model):
+    if d_model % 2:
+        raise ValueError("d_model is odd")
+    i = torch.arange(d_model // 2, dtype=torch.float64)
+    p = torch.arange(n_positions, dtype=torch.float64)[:, None]
+    angle = p * 10000 ** (-2 * i / d_model)
+    table = torch.stack([angle.sin(), angle.cos()], dim=-1)
+    return table.flatten(1).float()
+
+
+sinusoidal.patches("""
+all sines, then all cosines: torch.stack -> torch.cat
+    The numbers are right, in the layout of halves. Asked for is the paper's: sine and cosine of one hand side by side,
+    in columns 2i and 2i + 1. See "Two layouts, one code".
+sine and cosine exchanged: angle.sin(), angle.cos() -> angle.cos(), angle.sin()
+    The sine comes first, in the even columns: at place 0 a row is 0, 1, 0, 1, ...
+places counted from 1: torch.arange(n_positions, -> torch.arange(1, n_positions + 1,
+    Row 0 is place 0: all hands point up, 0, 1, 0, 1, ... Count p from 0, as torch.arange does.
+every column has an angle of its own: torch.arange(d_model // 2 -> torch.arange(d_model && -2 * i -> -i
+  && torch.stack([angle.sin(), angle.cos()], dim=-1) -> torch.where(i % 2 == 0, angle.sin(), angle.cos())
+    A sine and its cosine share one angle, that of hand i: the exponent is 2i/d in column 2i and in column 2i + 1.
+the column where the hand belongs: torch.arange(d_model // 2 -> torch.arange(d_model
+  && torch.stack([angle.sin(), angle.cos()], dim=-1) -> torch.where(i % 2 == 0, angle.sin(), angle.cos())
+    In 10000^(2i/d), i counts hands, not columns: hand i has the columns 2i and 2i + 1. Column 2 belongs to hand 1.
+the 2 in the exponent forgotten: -2 * i -> -i
+    The hands slow down only half as fast as they should. The exponent is 2i/d, with i = 0, 1, ..., d/2 - 1.
+the exponent doubled: -2 * i -> -4 * i
+    torch.arange(0, d_model, 2), or range, counts 0, 2, 4, ...: that is 2i already. Times 2, all hands but the first are
+    too slow. The exponent is 2i/d.
+the hands get faster: -2 * i -> 2 * i
+    Each hand should be slower than the one before: divide p by 10000^(2i/d). The sign of the exponent is wrong here.
+an angle 2 pi times too large: angle = p -> angle = 2 * math.pi * p
+    A hand needs 2 pi 10000^(2i/d) places for one turn, because a turn is 2 pi. The angle itself is p / 10000^(2i/d).
+i divided by d/2 - 1: -2 * i / d_model -> -i / (d_model // 2 - 1)
+    So does tensor2tensor, where every hand but the first is slower. Here, as in the paper, 2i is divided by d.
+the table lies on its side: .flatten(1) -> .flatten(1).T
+    That is the lecture's W^P, (d, n), a column for each place. Here a place is a row: (n, d).
+an odd d is not refused: d_model // 2 -> math.ceil(d_model / 2) && raise ValueError("d_model is odd") -> pass
+    With an odd d the last sine has no cosine, and a table with one column more fits no word. If d_model % 2 is 1, raise
+    a ValueError.
+""")
+
+
+@exercise(stars=2)
+def split_projection(W, d_x):
+    """The columns that meet x and those that meet p: W (d, d_x + n) -> (W_I, W_P), (d, d_x) and (d, n)."""
+    columns = list(W.T)
+    return torch.stack(columns[:d_x]).T, torch.stack(columns[d_x:]).T
+
+
+@split_projection.cases
+def _(draw):
+    # The first: row 1 has the columns 11 ... 14, row 2 has 21 ... 24.
+    named = torch.tensor([[11.0, 12, 13, 14], [21, 22, 23, 24]])
+    drawn = [
+        (draw.normal(*shape), d_x) for *shape, d_x in ((3, 6, 4), (4, 7, 2), (6, 4, 3), (3, 8, draw.integer(5, 7)))
+    ]
+    return [(named, 1), *drawn]
+
+
+@split_projection.answer
+def _(W, d_x):
+    W_I = W[:, :d_x]
+    W_P = W[:, d_x:]
+    return W_I, W_P
+
+
+split_projection.patches("""
+cut in the middle: W_I = -> d_x = W.shape[1] // 2; W_I =
+    x and p need not be equally long: d_x columns belong to x, whatever is left to p.
+rows taken instead of columns: W[:, :d_x] -> W[:d_x] && W[:, d_x:] -> W[d_x:]
+    In W [x; p], entry j of the long vector meets column j of W: cut W by columns, W[:, ...]. See the picture in "Adding
+    is appending".
+the parts in the wrong order: return W_I, W_P -> return W_P, W_I
+    The two parts are right. Return W_I, which meets x, first and W_P second.
+the columns of p taken first: W[:, :d_x] -> W[:, -d_x:] && W[:, d_x:] -> W[:, :-d_x]
+    x stands above p in [x; p], so the first d_x columns are those of x.
+cut one column too late: W_I = -> d_x += 1; W_I =
+    Columns count from 0: those of x are 0 ... d_x - 1, which W[:, :d_x] takes.
+cut one column too early: W_I = -> d_x -= 1; W_I =
+    The end of a slice is left out: W[:, :d_x] has d_x columns, W[:, :d_x - 1] one less.
+a column lost at the cut: W[:, d_x:] -> W[:, d_x + 1 :]
+    The second part begins where the first ends: with column d_x, not with d_x + 1.
+a row for each place: return W_I, W_P -> return W_I.T, W_P.T
+    That is how nn.Embedding stores it. In the formula they are factors in front of a column, W_I x and W_P p: (d, d_x)
+    and (d, n), no transpose.
+zeros where a cut should be: = W * (torch.arange(W.shape[1]) < d_x), W * (torch.arange(W.shape[1]) >= d_x)
+    W_I meets x alone, which has d_x entries: leave the other columns out, do not fill them with zeros.
+""")
+
+
+@exercise(stars=2)
+def shift_matrix(d_model, offset):
+    """A 2 x 2 rotation for each hand along the diagonal, M e(p) = e(p + offset): (d_model, d_model)."""
+    M = torch.zeros(d_model, d_model)
+    for i in range(d_model // 2):
+        turn = offset / 10000 ** (2 * i / d_model)
+        M[2 * i, 2 * i] = math.cos(turn)
+        M[2 * i, 2 * i + 1] = math.sin(turn)
+        M[2 * i + 1, 2 * i] = -math.sin(turn)
+        M[2 * i + 1, 2 * i + 1] = math.cos(turn)
+    return M
+
+
+shift_matrix.cases(lambda draw: [(2, 2), (4, 1), (4, -3), (6, 0), (8, draw.integer(5, 20)), (6, -draw.integer(4, 9))])
+
+
+@shift_matrix.answer
+def _(d_model, offset):
+    turns = [offset * 10000 ** (-2 * i / d_model) for i in range(d_model // 2)]
+    hands = [(math.cos(t), math.sin(t)) for t in turns]
+    blocks = [torch.tensor([[cos, sin], [-sin, cos]]) for cos, sin in hands]
+    return torch.block_diag(*blocks)
+
+
+shift_matrix.patches("""
+turned the wrong way: [[cos, sin], [-sin, cos]] -> [[cos, -sin], [sin, cos]]
+    This is the transpose: it moves to p - offset. M stands to the left of the column e(p), and the sine comes first in
+    e(p), so the block is (cos, sin; -sin, cos).
+made for the layout of halves: return -> order = [*range(0, d_model, 2), *range(1, d_model, 2)]; return
+  && torch.block_diag(*blocks) -> torch.block_diag(*blocks)[order][:, order]
+    It would move a table with all sines first. Here the sine and the cosine of a hand are neighbors, so its four
+    numbers form a block on the diagonal, rows and columns 2i and 2i + 1.
+all hands at one speed: offset * 10000 ** (-2 * i / d_model) -> float(offset)
+    Hand i turns on by offset * 10000^(-2i/d): each block has an angle of its own.
+the minus is missing: -sin -> sin
+    The cosine of a sum is cos a cos b - sin a sin b: the entry below the diagonal is -sin. Without it the block is no
+    rotation.
+a mirror, not a rotation: [-sin, cos] -> [sin, -cos]
+    The minus belongs to the sine below the diagonal. With -cos in the corner, the block reflects the hand.
+sine and cosine exchanged: [[cos, sin], [-sin, cos]] -> [[sin, cos], [-cos, sin]]
+    With offset 0 nothing should move: the block must become (1, 0; 0, 1), so the cosines stand on the diagonal.
+the 2 in the exponent forgotten: -2 * i -> -i
+    Hand i turns by 10000^(-2i/d) at each step, with i = 0, 1, ..., d/2 - 1.
+the exponent doubled: -2 * i -> -4 * i
+    range(0, d_model, 2) counts 0, 2, 4, ...: that is 2i already. Hand i turns by 10000^(-2i/d) at each step.
+the hands get faster: -2 * i -> 2 * i
+    The exponent is -2i/d: each block turns by a smaller angle than the one before.
+negative offsets lose their sign: offset * -> abs(offset) *
+    Offset -3 turns every hand back: the sines change their sign, the cosines do not.
+one step, whatever the offset: offset * ->
+    Every angle is the offset times 10000^(-2i/d).
+the numbers moved, not the hands: = torch.eye(d_model).roll(offset, dims=0)
+    That moves the entries of e(p) to other columns. A place has no entry of its own: to go on, each hand is turned. See
+    "One matrix moves every position".
+""")
+
+
+@exercise(stars=3)
+def rotary(x):
+    """Pair (2i, 2i+1) of row p turned counter-clockwise by p * 10000^(-2i/d), places from 0: x (T, d) -> (T, d)."""
+    T, d = x.shape
+    rows = []
+    for p in range(T):
+        numbers = []
+        for i in range(d // 2):
+            angle = p * 10000 ** (-2 * i / d)
+            first, second = x[p, 2 * i], x[p, 2 * i + 1]
+            numbers.append(math.cos(angle) * first - math.sin(angle) * second)
+            numbers.append(math.sin(angle) * first + math.cos(angle) * second)
+        rows.append(torch.stack(numbers))
+    return torch.stack(rows)
+
+
+@rotary.cases
+def _(draw):
+    one, two = draw.small(2, 2), draw.small(2, 4)
+    one[:], two[1] = torch.tensor([[1.0, 2], [2, 1]]), torch.tensor([2.0, 1, 3, -1])
+    return [(one,), (two,), (draw.normal(1, 4),), (draw.normal(3, 6),), (draw.normal(6, 8),), (draw.normal(7, 4),)]
+
+
+@rotary.answer
+def _(x):
+    T, d = x.shape
+    i = torch.arange(d // 2, dtype=torch.float64)
+    p = torch.arange(T, dtype=torch.float64)[:, None]
+    angle = p * 10000 ** (-2 * i / d)
+    sin, cos = angle.sin().to(x), angle.cos().to(x)
+    first, second = x[:, 0::2], x[:, 1::2]
+    turned = [cos * first - sin * second, sin * first + cos * second]
+    return torch.stack(turned, dim=-1).flatten(-2)
+
+
+rotary.patches("""
+halves turned, not neighbors: x[:, 0::2], x[:, 1::2] -> x.chunk(2, dim=1)
+  && torch.stack(turned, dim=-1).flatten(-2) -> torch.cat(turned, dim=1)
+    It pairs x_i with x_(i + d/2), as rotary's twin does. Here a pair are two neighbors, x[:, 0::2] and x[:, 1::2]. Both
+    are in use: see the end of "Rotary: turn the queries and keys instead".
+neighbors turned, the result in halves: torch.stack(turned, dim=-1).flatten(-2) -> torch.cat(turned, dim=1)
+    Each pair is turned as it should be, and then put down in the wrong columns. Back to 2i and 2i + 1:
+    torch.stack([...], dim=-1), then .flatten(-2).
+two layouts mixed: x[:, 0::2], x[:, 1::2] -> x.chunk(2, dim=1)
+  && return -> sin, cos = sin.repeat_interleave(2, 1), cos.repeat_interleave(2, 1); return
+  && torch.stack(turned, dim=-1).flatten(-2) -> x * cos + torch.cat([-second, first], dim=1) * sin
+    The sines and cosines are those of neighbors, and the entries are paired by halves: choose one. Here pairs are
+    neighbors, x[:, 0::2] and x[:, 1::2].
+turned clockwise: first - sin * second, sin * first + cos * second -> first + sin * second, cos * second - sin * first
+    Counter-clockwise takes (1, 0) towards (0, 1): the new first entry is cos * first - sin * second. Here the minus is
+    in the other row.
+the minus is missing: first - sin -> first + sin
+    Without it the pair is not turned, and its length changes. The first entry is cos * first - sin * second.
+the second entry made from the new first one:
+  | turned = [cos * first - sin * second, -> first = cos * first - sin * second; turned = [first,
+    Both new entries are made from the old ones. Keep them until both are computed.
+sine and cosine exchanged: angle.sin().to(x), angle.cos().to(x) -> angle.cos().to(x), angle.sin().to(x)
+    At place 0 nothing turns: cos 0 = 1 is the factor of the entry itself, sin 0 = 0 that of its neighbor.
+places counted from 1: torch.arange(T, -> torch.arange(1, T + 1,
+    Row 0 is place 0 and stays as it is. Count p from 0, as torch.arange does.
+all pairs turned by the same angle: -2 * i -> 0 * i
+    Pair i of row p turns by p * 10000^(-2i/d): later pairs turn less.
+the 2 in the exponent forgotten: -2 * i -> -i
+    Pair i of row p turns by p * 10000^(-2i/d), with i = 0, 1, ..., d/2 - 1.
+the exponent doubled: -2 * i -> -4 * i
+    range(0, d, 2) counts 0, 2, 4, ...: that is 2i already. Pair i of row p turns by p * 10000^(-2i/d).
+added, not turned: torch.stack(turned -> x + torch.stack([sin, cos]
+    That is the sinusoidal encoding. Rotary adds nothing: it turns each pair, and no row gets longer.
+multiplied entry by entry: torch.stack(turned -> x * torch.stack([sin, cos]
+    A turn mixes the two entries of a pair: each new one is made from both, with a sine and a cosine.
+""")

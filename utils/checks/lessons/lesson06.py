@@ -1,0 +1,185 @@
+"""Lesson 06: seq2seq with attention."""
+
+import math  # noqa: F401 - the patches use it
+
+import torch
+
+from utils.checks.engine import exercise
+
+
+@exercise(stars=2)
+def additive_scores(s, H, W, U, v):
+    """v . tanh(W s + U h_i): s (d_s,), H (n, d_h), W (d_a, d_s), U (d_a, d_h), v (d_a,) -> (n,)."""
+    found = []
+    for h in H:
+        inner = [torch.tanh(sum(w * s) + sum(u * h)) for w, u in zip(W, U, strict=True)]
+        found.append(sum(v_a * x for v_a, x in zip(v, inner, strict=True)))
+    return torch.stack(found)
+
+
+def _asked(draw):
+    """Whole numbers, set in part, so that no mistake looks right by chance: the last state is not the best."""
+    first = draw.integer(0, 1)
+    H = torch.tensor([[0.0, -1], [1, 2], [1, 0]])[[first, 1 - first, 2]]
+    W, U = torch.tensor([[1.0, 1], [0, 1]]), torch.tensor([[1.0, 0], [2, 1]])
+    return torch.tensor([1.0, -1]), H, W, U, torch.tensor([2.0, draw.integer(0, 1) * 2 - 1])
+
+
+def _drawn(draw, n, d_s, d_h, d_a):
+    return draw.normal(d_s), draw.normal(n, d_h), draw.normal(d_a, d_s), draw.normal(d_a, d_h), draw.normal(d_a)
+
+
+def _asked_by_many(draw):
+    return [_asked(draw), *[_drawn(draw, *sizes) for sizes in ((3, 3, 3, 3), (4, 3, 3, 2), (1, 3, 2, 4), (3, 4, 2, 5))]]
+
+
+additive_scores.cases(_asked_by_many)
+
+
+@additive_scores.answer
+def _(s, H, W, U, v):
+    inner = W @ s + H @ U.T
+    found = torch.tanh(inner) @ v
+    return found
+
+
+additive_scores.patches("""
+no tanh: torch.tanh(inner) -> inner
+    Without the tanh the score is a sum, v . W s + v . U h_i, in which s adds the same to every state and the softmax
+    does not notice it. See "The additive score".
+a tanh of each part: W @ s + H @ U.T -> torch.tanh(W @ s) + torch.tanh(H @ U.T) && torch.tanh(inner) -> inner
+    Add first, then take one tanh: tanh(W s + U h_i). Only inside it do s and h_i meet.
+the tanh outside: torch.tanh(inner) @ v -> torch.tanh(inner @ v)
+    The tanh belongs to each of the d_a entries of W s + U h_i; v then weighs what comes out.
+v left out: @ v -> .sum(1)
+    The d_a entries after the tanh are not simply added up: v weighs each of them, v . tanh(...).
+softmax already taken: return found -> return found.softmax(0)
+    Scores may be any numbers. Their softmax is the next step, and the next exercise.
+divided by a root: return found -> return found / math.sqrt(len(W))
+  | return found -> return found / math.sqrt(W.shape[1])
+  | return found -> return found / math.sqrt(U.shape[1])
+    sqrt(d) belongs to the dot product, which grows with d. The tanh never leaves -1 to 1: here nothing is divided.
+W and U exchanged: W @ s + H @ U.T -> U @ s + H @ W.T
+    W goes with the state that asks, s, and U with those that are asked, h_i: W s + U h_i.
+the matrices are transposed: W @ s + H @ U.T -> s @ W + H @ U
+    Vectors are columns here, W s and U h_i as in the paper. s @ W is W transposed, times s. For all rows of H at once
+    it is H @ U.T.
+W transposed: W @ s -> s @ W
+    s is a column: W @ s. s @ W is W transposed, times s; where W is square, the shape does not tell.
+U transposed: U.T -> U
+    h_i is a row of H, so all the U h_i at once are H @ U.T. H @ U is U transposed, times each of them.
+U @ H where U @ H.T belongs: = v @ torch.tanh((W @ s)[:, None] + U @ H)
+    A product takes the columns of the second matrix, and the states are the rows of H. U @ H.T has one U h_i in each
+    column, H @ U.T in each row.
+s left out: W @ s + ->
+    Then every word of the output would ask the same question. The state asks with W s: tanh(W s + U h_i).
+""")
+
+
+@exercise(stars=1)
+def context_vector(s, H, W, U, v):
+    """c = sum_i softmax(additive_scores)_i h_i: arguments as in additive_scores -> (d_h,)."""
+    scores = additive_scores.oracle(s, H, W, U, v)
+    powers = [torch.exp(score - max(x.item() for x in scores)) for score in scores]
+    return sum(power / sum(powers) * h for power, h in zip(powers, H, strict=True))
+
+
+context_vector.cases(_asked_by_many)
+
+
+@context_vector.answer
+def _(s, H, W, U, v):
+    scores = torch.tanh(W @ s + H @ U.T) @ v
+    shares = scores.softmax(0)
+    return shares @ H
+
+
+context_vector.patches("""
+no softmax: .softmax(0) ->
+    The states are weighted with the raw scores. The softmax makes them shares that add up to one.
+all states alike: = H.mean(0)
+    This is the plain average of the states: the shares never reached the sum. "Break it: freeze the attention" shows
+    what that costs.
+only the last state: = H[-1]
+    That is the one vector of the first model. See "The repair: look again before every word".
+only the best state: shares @ H -> H[shares.argmax()]
+    The context takes a bit of every state, not the one with the highest score alone: softmax, then a weighted sum.
+U h where h belongs: shares @ H -> shares @ (H @ U.T)
+    U h_i is for the score alone. What is handed over are the states themselves, h_i.
+divided by n, too: shares @ H -> shares @ H / len(H)
+    The shares add up to one already: sum the weighted states, do not average them.
+not divided by the total: .softmax(0) -> .exp()
+    exp alone makes the scores positive. Divide by the sum, and they are shares.
+scores of the other kind: torch.tanh(W @ s + H @ U.T) @ v -> H @ s / math.sqrt(len(s))
+    These shares come from the dot products s . h_i / sqrt(d). Here the additive score is asked for, of exercise 1.
+divided by a root: shares = -> scores = scores / math.sqrt(len(W)); shares =
+  | shares = -> scores = scores / math.sqrt(W.shape[1]); shares =
+  | shares = -> scores = scores / math.sqrt(U.shape[1]); shares =
+    sqrt(d) belongs to the dot product, which grows with d. The additive scores go into the softmax as they are.
+the context divided by a root: shares @ H -> shares @ H / math.sqrt(len(W))
+  | shares @ H -> shares @ H / math.sqrt(W.shape[1])
+  | shares @ H -> shares @ H / math.sqrt(U.shape[1])
+    sqrt(d) belongs to scores made by dot products. The shares add up to one already: nothing is divided here.
+no tanh: torch.tanh(W @ s + H @ U.T) -> (W @ s + H @ U.T)
+    The scores lack their tanh: v . tanh(W s + U h_i). Exercise 1 has them.
+""")
+
+
+@exercise(stars=1)
+def teacher_forcing_pair(target, bos, eos):
+    """([bos] + target, target + [eos]): target 1-D long (T,) -> two tensors (T + 1,)."""
+    words = [int(word) for word in target]
+    return target.new_tensor([bos] + words), target.new_tensor(words + [eos])
+
+
+@teacher_forcing_pair.cases
+def _(draw):
+    return [
+        (torch.tensor([7, 5]), 1, 2),
+        (torch.tensor([6]), 1, 2),
+        (torch.tensor([], dtype=torch.long), 1, 2),
+        (torch.tensor([4, 4, 9, 4]), 2, 3),
+        (torch.tensor(draw.integers(10, 99, 5)), draw.integer(0, 4), draw.integer(5, 9)),
+    ]
+
+
+@teacher_forcing_pair.answer
+def _(target, bos, eos):
+    begin, end = target.new_tensor([bos]), target.new_tensor([eos])
+    read = torch.cat([begin, target])
+    said = torch.cat([target, end])
+    return read, said
+
+
+teacher_forcing_pair.patches("""
+the pair exchanged: return read, said -> return said, read
+    First what the decoder reads, from bos on; then what it should say, up to eos.
+nothing is shifted: return read, said -> return target.clone(), target.clone()
+  | return read, said -> return read, read.clone()
+  | return read, said -> return said, said.clone()
+  | return read, said -> return torch.cat([begin, said]), torch.cat([begin, said])
+    At every place the label equals the word just read: a decoder would learn to repeat it. At place t it reads word
+    t - 1 and should say word t.
+shifted twice: [target, end] -> [target[1:], end]
+    bos in front has moved the input by one place already. The labels are the whole target, from its first word on, and
+    eos.
+eos in the input, too: [begin, target] -> [begin, target, end]
+    The decoder stops when it has said eos, so it never reads it. Input and labels are one longer than the target.
+bos in the labels, too: [target, end] -> [begin, target, end]
+    Nobody has to say bos: it is there before the first step. The first label is the first word.
+bos and eos exchanged: [bos] -> [eos] && [eos] -> [bos]
+    bos, begin of sequence, opens the input; eos, end of sequence, closes the labels.
+the last word lost: [begin, target] -> [begin, target[:-1]]
+  | [begin, target] -> [begin, target[:-1]] && [target, end] -> [target]
+    `tgt[:-1]` is right where the target ends in eos, as the digits of the lesson do. This one does not yet: all of it
+    is read, and eos is added to the labels.
+no eos: [target, end] -> [target]
+    Without eos among the labels the decoder never learns to stop. After the last word it should say eos.
+no bos: [begin, target] -> [target]
+    Before the first word the decoder needs something to read: the input begins with bos.
+lists, not tensors: return read, said -> return read.tolist(), said.tolist()
+    The target is a tensor of ids, and so should both results be: target.new_tensor(...) makes one of a list.
+one tensor of both: return read, said -> return torch.stack([read, said])
+  | return read, said -> return torch.stack([read, said], dim=1)
+    Return the two tensors side by side, `return decoder_input, labels`: do not stack them.
+""")

@@ -1,0 +1,554 @@
+"""Lesson 08: translation."""
+
+import math
+import numbers
+from collections import Counter
+
+import torch
+from torch import Tensor
+
+from utils.checks.engine import Draw, difference, exercise, say, show
+from utils.tokenizer import EOS  # noqa: F401 (patches use it)
+
+
+@exercise(stars=2, differentiable=False)
+def token_batches(lengths, max_tokens):
+    """Indices in as few groups as possible with len(group) * longest <= max_tokens: list of lists."""
+    batches = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if lengths[i] > max_tokens:
+            raise ValueError(say("a sentence of {n} tokens fits in no batch of {max}", n=lengths[i], max=max_tokens))
+        if batches and (len(batches[-1]) + 1) * lengths[i] <= max_tokens:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+@token_batches.cases
+def _(draw):
+    def mixed(lengths):
+        return [lengths[i] for i in torch.randperm(len(lengths), generator=draw.generator).tolist()]
+
+    low = draw.integer(1, 2)
+    return [
+        ([3, 1, 2], 4),
+        # Short and long in turn: in this order hardly two fit together. The longest fills a batch to the last token.
+        ([low, 9, low + 1, 8, low + 2, 7], 9),
+        ([2, draw.integer(9, 11), 3], 8),  # one is too long
+        ([], 5),
+        (mixed([2, 2, 3, 4, 6, 6, 7, 10, 12]), 12),
+        (mixed([2, 4, 5, 7, 8, 11, 13, 14, 17, 20] + draw.integers(2, 20, 6)), 40),
+    ]
+
+
+@token_batches.judge
+def _(got, lengths, max_tokens):
+    problem = _not_batches_of_indices(got, len(lengths)) or _not_a_fair_deal(got, lengths, max_tokens)
+    return f"{problem}\n  got {show(got)}" if problem and isinstance(got, (list, tuple)) else problem
+
+
+def _not_batches_of_indices(got, n: int) -> str:
+    if not isinstance(got, (list, tuple)):
+        return difference([], got)
+    for batch in got:
+        if not isinstance(batch, (list, tuple)):
+            return say("a list of lists is wanted, one for each batch, and one of yours is {batch}.", batch=show(batch))
+        if not batch:
+            return say("one of the batches is empty.")
+        for i in batch:
+            if not isinstance(i, numbers.Integral):
+                kind = type(i).__name__
+                return say("the indices should be plain numbers (int), and one of yours is a {kind}.", kind=kind)
+            if not 0 <= i < n:
+                there = {"i": show(i), "n": n, "last": n - 1}
+                return say("there is no sentence {i}: the indices of {n} sentences are 0 to {last}.", **there)
+    return ""
+
+
+def _not_a_fair_deal(got, lengths, max_tokens) -> str:
+    found = Counter(i for batch in got for i in batch)
+    for i in range(len(lengths)):
+        if not found[i]:
+            return say("index {i} stands in no batch; each should stand in one.", i=i)
+        if found[i] > 1:
+            return say("index {i} stands in {n} places; each should stand in one.", i=i, n=found[i])
+    for batch in got:
+        rows, longest = len(batch), max(lengths[i] for i in batch)
+        if rows * longest > max_tokens:
+            return say(
+                "batch {batch} is too large: {rows} rows, as wide as the longest, {rows} * {longest} = {all} > {most}.",
+                **{"batch": show(batch), "rows": rows, "longest": longest, "all": rows * longest, "most": max_tokens},
+            )
+    fewest = token_batches.oracle(lengths, max_tokens)
+    if len(got) > len(fewest):
+        numbers_of = {"n": len(got), "fewest": len(fewest), "example": show(fewest)}
+        return say("{n} batches, and {fewest} are enough, for example {example}.", **numbers_of)
+    return ""
+
+
+@token_batches.canonical
+def _(batches):
+    return sorted(sorted(batch) for batch in batches)
+
+
+@token_batches.answer
+def _(lengths, max_tokens):
+    batches, batch = [], []
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    for i in order:
+        if lengths[i] > max_tokens:
+            raise ValueError("this sentence fits in no batch")
+        rows = len(batch) + 1
+        width = lengths[i]
+        if batch and rows * width > max_tokens:
+            batches.append(batch)
+            batch = []
+        batch.append(i)
+    return [*batches, batch] if batch else batches
+
+
+token_batches.patches("""
+a sentence that is too long gets a batch of its own: raise ValueError("this sentence fits in no batch") -> pass
+    That batch is over the budget already. The lesson's own version does the same; yours should raise a ValueError
+    that says so.
+a sentence that is too long is left out: raise ValueError("this sentence fits in no batch") -> continue
+    A pair that disappears without a word is hard to find later: raise a ValueError that says so.
+the lengths are added up: rows * width -> sum(lengths[j] for j in batch) + width
+    A batch is a rectangle, padding included: rows times the longest. See the orange in "Batches by tokens".
+not sorted:
+  | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
+  && width = lengths[i] -> width = max(lengths[j] for j in [*batch, i])
+    One long sentence makes every row of its batch long. Sort the indices by length first: neighbors are then alike.
+not sorted, though the newest counts as the longest:
+  | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
+    The newest sentence is the longest of its batch only if the indices were sorted by length before.
+a full batch is refused: width > max_tokens -> width >= max_tokens
+    Exactly max_tokens is still allowed: <=, not <.
+the newcomer is not counted: len(batch) + 1 -> len(batch)
+    Ask before it joins: the batch will have one row more than it has now.
+the newcomer's length is not counted: width = lengths[i] -> width = lengths[batch[-1] if batch else i]
+    In sorted order the one that joins is the longest so far: the whole rectangle becomes as wide as it is.
+the shortest counts for all: width = lengths[i] -> width = lengths[batch[0] if batch else i]
+    The width of a batch is its longest row; in sorted order the first is the shortest.
+the budget is counted in sentences: width = lengths[i] -> width = 1
+    max_tokens limits rows times width, so that short sentences come many at a time. See "Batches by tokens".
+as many sentences in every batch: width = lengths[i] -> width = max(lengths)
+    It is safe, but it sizes all batches for the longest sentence of all: the short ones could come many at a time.
+the last batch is missing: [*batches, batch] if batch else batches -> batches
+    The batch that is still being filled when the loop ends has to be added, too.
+lengths where indices belong:
+  | [*batches, batch] if batch else batches -> [[lengths[i] for i in group] for group in [*batches, batch] if group]
+    A batch says which sentences it holds. Sort the indices, with the lengths as key.
+places in the sorted list: batches, batch = [], [] -> batches, batch, lengths = [], [], sorted(lengths)
+    These count along the sorted lengths. The caller knows the sentences by their places in `lengths`.
+""")
+
+
+# ---- a language to search in -------------------------------------------------------------------------------
+
+
+class Language:
+    """A toy language: which id follows a prefix, and how probably. Called like a step of a model."""
+
+    def __init__(self, bos: int, eos: int, rows: dict[tuple, dict[int, float]], otherwise: dict[int, float]):
+        """`rows`: prefix (with bos) -> {next id: probability}; `otherwise`: after all prefixes not named."""
+        self.bos, self.eos, self.rows, self.otherwise = bos, eos, rows, otherwise
+        self.words = sorted({word for row in (*rows.values(), otherwise) for word in row} - {eos})
+        self.size = max(bos, eos, *self.words) + 1
+
+    def __call__(self, prefix: Tensor) -> Tensor:
+        """prefix (t,), from bos on -> the log-probabilities of the next id (V,)."""
+        if not isinstance(prefix, Tensor):
+            kind = type(prefix).__name__
+            raise TypeError(say("step_fn takes a tensor, torch.tensor([bos, ...]), and here a {kind}", kind=kind))
+        if prefix.dim() != 1:
+            shape = tuple(prefix.shape)
+            raise TypeError(say("step_fn takes one prefix, a tensor (t,), and here one of shape {shape}", shape=shape))
+        if len(prefix) == 0:
+            raise ValueError(say("step_fn was given an empty prefix: it begins with bos, torch.tensor([bos] + ids)"))
+        if prefix.dtype != torch.long:
+            raise TypeError(say("step_fn takes ids, whole numbers (torch.long), and here {dtype}", dtype=prefix.dtype))
+        ids = tuple(prefix.tolist())
+        if ids[:1] != (self.bos,):
+            got = {"bos": self.bos, "ids": list(ids)}
+            raise ValueError(say("what step_fn is given should begin with bos = {bos}, and is {ids}", **got))
+        beyond = dict.fromkeys(self.words, 1 / len(self.words))  # after the end a model babbles
+        row = beyond if self.eos in ids else self.rows.get(ids, self.otherwise)
+        return torch.tensor([row.get(i, 0.0) for i in range(self.size)], device=prefix.device).log()
+
+    def __repr__(self) -> str:
+        named = {show(list(prefix)): row for prefix, row in self.rows.items()} | {say("all others"): self.otherwise}
+        width = max(map(len, named))
+        head = say(
+            "the logarithms, shape ({n},), of these probabilities of the next id (0 for those not shown):", n=self.size
+        )
+        for prefix, row in named.items():
+            after = say("after {prefix}", prefix=f"{prefix:{width}s}")
+            head += f"\n      {after}  " + ", ".join(f"{i}: {show(row[i])}" for i in sorted(row))
+        return head
+
+
+def _toy(draw: Draw, rows: dict[str, tuple], plain: bool = False) -> tuple[Language, int, int]:
+    """(language, bos, eos). `rows`: prefix, "ab" say, or "*" for all others -> probabilities of a, b, ..., the end.
+
+    The ids are random; `plain`: bos is 0, eos is 1, and only the words' are.
+    """
+    words = "abcd"[: len(rows["*"]) - 1]
+    order = torch.randperm(len(words), generator=draw.generator).tolist()
+    names = ["", ".", *(words[i] for i in order)]
+    order = range(len(names)) if plain else torch.randperm(len(names), generator=draw.generator).tolist()
+    ids = dict(zip(names, order, strict=True))
+    numbered = {
+        prefix: {ids[letter]: p for letter, p in zip(words + ".", row, strict=True) if p}
+        for prefix, row in rows.items()
+    }
+    otherwise = numbered.pop("*")
+    by_prefix = {(ids[""], *(ids[letter] for letter in prefix)): row for prefix, row in numbered.items()}
+    return Language(ids[""], ids["."], by_prefix, otherwise), ids[""], ids["."]
+
+
+def _any_toy(draw: Draw, words: str) -> tuple[Language, int, int]:
+    """A language of random probabilities in hundredths, all of them positive."""
+
+    def row():
+        cuts = sorted((torch.randperm(99, generator=draw.generator)[: len(words)] + 1).tolist())
+        return tuple((b - a) / 100 for a, b in zip([0, *cuts], [*cuts, 100], strict=True))
+
+    return _toy(draw, {prefix: row() for prefix in ["", *words, "*"]})
+
+
+@exercise(stars=2, differentiable=False)
+def greedy(step_fn, bos, eos, max_len):
+    """The most probable next id, again and again, until eos or max_len ids: list of ids."""
+    ids = []
+    for _ in range(max_len):
+        logp = step_fn(torch.tensor([bos] + ids)).tolist()
+        best = 0
+        for i in range(len(logp)):
+            if logp[i] > logp[best]:
+                best = i
+        if best == eos:
+            break
+        ids.append(best)
+    return ids
+
+
+@greedy.cases
+def _(draw):
+    ends = {"": (0.6, 0.3, 0.1), "a": (0.2, 0.7, 0.1), "*": (0, 0.3, 0.7)}
+    tie = {"": (0.4, 0.4, 0.2), "*": (0.1, 0.2, 0.7)}
+    empty = {"": (0.4, 0.6), "*": (0.7, 0.3)}
+    endless = {"": (0.2, 0.5, 0.3), "b": (0.6, 0.3, 0.1), "*": (0, 0.8, 0.2)}
+    # What follows c hangs on what came before it.
+    memory = {"": (0.5, 0.2, 0.2, 0.1), "a": (0, 0.1, 0.8, 0.1), "ac": (0, 0.6, 0.1, 0.3), "c": (0.7, 0.1, 0, 0.2)}
+    memory["*"] = (0.2, 0.2, 0.1, 0.5)
+    return [
+        (*_toy(draw, ends, plain=True), 5),
+        (*_toy(draw, tie), 5),
+        (*_toy(draw, empty), 3),
+        (*_toy(draw, endless), 4),
+        (*_toy(draw, memory), 6),
+        (*_any_toy(draw, "abcd"), 6),
+    ]
+
+
+@greedy.answer
+def _(step_fn, bos, eos, max_len):
+    ids = [bos]
+    for _ in range(max_len):
+        logp = step_fn(torch.tensor(ids))
+        ids.append(int(logp.argmax()))
+        if ids[-1] == eos:
+            break
+    return [i for i in ids if i not in (bos, eos)]
+
+
+greedy.patches("""
+bos is returned: (bos, eos) -> (eos,)
+    bos is where the prefix begins, not a word of the translation: leave it out.
+eos is returned: (bos, eos) -> (bos,)
+    eos says that the sentence is over: look at the id first, then append it or stop.
+bos and eos are returned: [i for i in ids if i not in (bos, eos)] -> ids
+    Only the ids between the two marks are the translation.
+it does not stop at eos: if ids[-1] == eos -> if False && (bos, eos) -> (bos,)
+    What comes after eos is babble: leave the loop there. See "Break it: never say stop".
+it goes on after eos: if ids[-1] == eos -> if False
+    Only eos itself is left out, and what came after it stays. See "Break it: never say stop".
+the lesson's EOS: == eos -> == EOS && (bos, eos) -> (bos, EOS)
+    The languages here have marks of their own: compare with the argument `eos`, not with `EOS`.
+one id too many: range(max_len) -> range(max_len + 1)
+    At most max_len ids: the loop has max_len rounds.
+one id too few: range(max_len) -> range(max_len - 1)
+    max_len counts the ids that are returned: bos is none of them. Or is the last id always cut off? Where max_len
+    ends the search, there is no eos to remove.
+the highest id of a tie: logp.argmax() -> len(logp) - 1 - logp.flip(0).argmax()
+    Where two are equally probable the lower id is asked for: replace the best only by one that is greater (>).
+it remembers only the newest id: torch.tensor(ids) -> torch.tensor([bos] + ids[1:][-1:])
+    step_fn has no cache: give it the whole prefix, from bos on, at every step.
+the prefix does not grow: torch.tensor(ids) -> torch.tensor([bos])
+    step_fn is asked the same question at every step: append the new id to the prefix.
+the least probable: logp.argmax() -> logp.where(logp > -math.inf, math.inf).argmin()
+    Logarithms of probabilities are negative: the one nearest to 0 is the most probable.
+""")
+
+
+@exercise(stars=3, differentiable=False)
+def beam(step_fn, bos, eos, max_len, beam_size):
+    """Beam search by summed log-probability, finished hypotheses among the others: list of ids."""
+    kept = [([], 0.0, False)]  # ids, summed log-probability, finished?
+    for _ in range(max_len):
+        candidates = []
+        for ids, total, finished in kept:
+            if finished:
+                candidates.append((ids, total, True))
+                continue
+            logp = step_fn(torch.tensor([bos] + ids)).tolist()
+            for i in range(len(logp)):
+                if i == eos:
+                    candidates.append((ids, total + logp[i], True))
+                else:
+                    candidates.append((ids + [i], total + logp[i], False))
+        kept = sorted(candidates, key=lambda hypothesis: -hypothesis[1])[:beam_size]
+        if all(finished for _, _, finished in kept):
+            break
+    best = [hypothesis for hypothesis in kept if hypothesis[2]] or kept
+    return best[0][0]
+
+
+@beam.cases
+def _(draw):
+    def clear(words, max_len, beam_size):
+        """A random language in which no tie decides."""
+        while True:
+            language = _any_toy(draw, words)
+            if _gap(*language, max_len, beam_size) > 1e-3:
+                return *language, max_len, beam_size
+
+    # As in the lesson: the best first word does not begin the best sentence.
+    first = {"": (0.5, 0.4, 0.1), "a": (0.4, 0.35, 0.25), "b": (0.8, 0.05, 0.15), "*": (0, 0, 1)}
+    # None is finished in time.
+    live = {"": (0.5, 0.4, 0.1), "b": (0.7, 0.1, 0.2), "*": (0.4, 0.5, 0.1)}
+    # "aa" is the most probable, and not finished.
+    ahead = {"": (0.6, 0.1, 0.3), "b": (0.5, 0.1, 0.4), "*": (0.7, 0.1, 0.2)}
+    # "." is overtaken by "bb.", ...
+    overtaken = {"": (0.1, 0.7, 0.2), "b": (0.1, 0.7, 0.2), "*": (0.4, 0.1, 0.5)}
+    # ... here it is pushed out by two that live on, ...
+    pushed_out = {"": (0.7, 0.1, 0.2), "a": (0.5, 0.4, 0.1), "*": (0.3, 0.5, 0.2)}
+    # ... and here by "b.", which stays the best while "bb" is finished.
+    stays = {"": (0.1, 0.7, 0.2), "a": (0.5, 0.3, 0.2), "b": (0.1, 0.5, 0.4), "*": (0.2, 0.1, 0.7)}
+    # A division by the length would let "a." overtake ".".
+    short = {"": (0.6, 0.4), "*": (0.45, 0.55)}
+    # "abbb" lives on and leaves one place to the finished.
+    one_place = {"": (0.7, 0.2, 0.1), "b": (0.8, 0.15, 0.05), "ba": (0.3, 0.2, 0.5), "*": (0.1, 0.7, 0.2)}
+    return [
+        (*_toy(draw, first, plain=True), 4, 2),
+        (*_toy(draw, live), 2, 2),
+        (*_toy(draw, ahead), 2, 2),
+        (*_toy(draw, short), 2, 2),
+        (*_toy(draw, overtaken), 3, 2),
+        (*_toy(draw, pushed_out), 3, 2),
+        (*_toy(draw, stays), 4, 2),
+        (*_toy(draw, one_place), 4, 2),
+        clear("ab", 3, 8),  # more than there are ids
+        clear("abcd", 4, 3),
+    ]
+
+
+def _gap(step_fn, bos, eos, max_len, beam_size) -> float:
+    """How close a choice of the search is: the least difference between neighbors among the kept and the next."""
+    kept, gap = [((bos,), 0.0)], math.inf
+    for _ in range(max_len):
+        grown = [old for old in kept if old[0][-1] == eos]
+        for ids, total in kept:
+            if ids[-1] != eos:
+                grown += [((*ids, i), total + logp) for i, logp in enumerate(step_fn(torch.tensor(ids)).tolist())]
+        grown = sorted((new for new in grown if new[1] > -math.inf), key=lambda new: -new[1])[: beam_size + 1]
+        gap = min([gap, *(one[1] - next_one[1] for one, next_one in zip(grown, grown[1:], strict=False))])
+        kept = grown[:beam_size]
+    return gap
+
+
+@beam.answer
+def _(step_fn, bos, eos, max_len, beam_size):
+    def score(hypothesis):
+        return hypothesis[1]
+
+    kept, finished = [([bos], 0.0, False)], []
+    for _ in range(max_len):
+        candidates = []
+        for ids, total, done in kept:
+            if done:
+                candidates.append((ids, total, True))
+                continue
+            logp = step_fn(torch.tensor(ids)).tolist()
+            children = [(ids + [i], total + logp[i], i == eos) for i in range(len(logp))]
+            candidates += children
+        ranked = sorted(candidates, key=score, reverse=True)
+        kept = ranked[:beam_size]
+        finished = [old for old in kept if old[2]]
+        if len(finished) == len(kept):
+            break
+    ids, *_ = max(finished or kept, key=score)
+    ids = ids[1:]
+    return ids[: ids.index(eos)] if eos in ids else ids
+
+
+# Those that divide by the length count both marks, eos only, bos only, or neither.
+# Where only the newest counts, equals are many: finished ones in their place or first; and a bos can be among the best.
+beam.patches("""
+bos is returned: ids[1:] -> ids
+    bos is where every prefix begins, not a word of the translation: leave it out.
+eos is returned: ids[: ids.index(eos)] if eos in ids else ids -> ids
+    eos marks a hypothesis as finished. Take it off before you return the ids.
+bos and eos are returned: ids[1:] -> ids && ids[: ids.index(eos)] if eos in ids else ids -> ids
+    Only the ids between the two marks are the translation.
+the last id is cut off: ids[: ids.index(eos)] if eos in ids else ids -> ids[:-1]
+    That removes eos where there is one. A hypothesis that is still live has none, and loses a word.
+one step too many: range(max_len) -> range(max_len + 1)
+    The loop has max_len rounds, and each adds one id to the live ones.
+one step too few: range(max_len) -> range(max_len - 1)
+    The loop has max_len rounds; bos does not count, and an eos has a round of its own.
+finished hypotheses are forgotten: candidates.append((ids, total, True)) -> pass
+    Only the live ones come into the next round. A finished one waits, unchanged, and competes with them.
+finished hypotheses are extended: if done: -> if False: && i == eos -> done or i == eos
+    After eos nothing follows: a finished one goes into the next round as it is, and its total stays the same.
+finished hypotheses are kept apart:
+  | candidates.append((ids, total, True)) -> pass && kept = ranked -> kept = finished + ranked
+    Many programs search like this. Here a finished one takes one of the beam_size places, and better ones can push
+    it out.
+it stops when beam_size are finished:
+  | candidates.append((ids, total, True)) -> pass
+  && kept = ranked[:beam_size] -> kept = finished + (ranked[:beam_size] if len(finished) < beam_size else [])
+    They were kept apart and counted. Here finished ones compete for the beam_size places with the live ones, which
+    may still push them out.
+a finished hypothesis cannot be pushed out:
+  | candidates.append((ids, total, True)) -> pass
+  && kept = ranked[:beam_size] -> kept = finished + ranked[: beam_size - len(finished)]
+    It takes a place, as it should, but it has to compete for it in every round, like the live ones.
+it stops when the first is finished: len(finished) == len(kept) -> finished
+    A live one with a larger total may still finish better. Go on until all that are kept are finished.
+totals divided by the length: return hypothesis[1] -> return hypothesis[1] / len(hypothesis[0])
+  | return hypothesis[1] -> return hypothesis[1] / (len(hypothesis[0]) - 1)
+  | return hypothesis[1] -> return hypothesis[1] / (len(hypothesis[0]) - hypothesis[2])
+  | return hypothesis[1] -> return hypothesis[1] / max(len(hypothesis[0]) - 1 - hypothesis[2], 1)
+    The lesson's beam does that. This exercise asks for the plain sum: the exponent is 0.
+divided by the length at the end: kept, key=score -> kept, key=lambda old: old[1] / len(old[0])
+  | kept, key=score -> kept, key=lambda old: old[1] / (len(old[0]) - 1)
+  | kept, key=score -> kept, key=lambda old: old[1] / (len(old[0]) - old[2])
+  | kept, key=score -> kept, key=lambda old: old[1] / max(len(old[0]) - 1 - old[2], 1)
+    The winner, too, is the one with the largest plain sum: this exercise has no length penalty.
+every parent keeps beam_size children:
+  | += children -> += sorted(children, key=score, reverse=True)[:beam_size] && ranked[:beam_size] -> ranked
+    The beam doubles and redoubles that way. All candidates compete with one another, and beam_size are left in all.
+every parent keeps its best child:
+  | += children -> += sorted(children, key=score, reverse=True)[: 1 if len(kept) > 1 else beam_size]
+    These are beam_size greedy searches side by side. All candidates compete: two may come from one parent.
+what greedy search finds: ranked[:beam_size] -> ranked[:1]
+    Either one hypothesis only is kept, or the search begins with beam_size equal ones, which stay equal. Begin with
+    one, and keep beam_size of all candidates.
+a live one wins over a finished one: finished or kept -> kept
+    A live one has not paid for its ending yet. If any that is left is finished, the best of these is the answer.
+nothing if none is finished: finished or kept -> finished or [([bos], 0.0, False)]
+    When max_len comes first, return the best live one: half a sentence is better than none.
+eos costs nothing: total + logp[i] -> total + (0 if i == eos else logp[i])
+    Its log-probability counts like that of every other id: how probable is it that this ends here?
+only the newest log-probability counts: total + logp[i] -> logp[i]
+  | total + logp[i] -> logp[i] && done in kept -> done in sorted(kept, key=lambda old: not old[2])
+  | total + logp[i] -> logp[i]
+  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+  | total + logp[i] -> logp[i] && done in kept -> done in sorted(kept, key=lambda old: not old[2])
+  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+    A hypothesis is as probable as all its steps together: add each step's log-probability to the total so far.
+one list in the hands of several hypotheses: (ids + [i], -> (ids if i == eos else ids.append(i) or ids,
+  | (ids + [i], -> (ids.append(i) or ids,
+  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+  | (ids + [i], -> ((ids, [i][i == eos :]), && append((ids, -> append(((ids, []),
+  && ranked[:beam_size] -> [(ids.extend(new) or ids, total, done) for (ids, new), total, done in ranked[:beam_size]]
+    ids.append(i) and ids += [i] change the list itself, and all hypotheses that hold it. ids + [i] makes a new list
+    for each.
+the least probable are kept:
+  | return hypothesis[1] -> return -hypothesis[1] if hypothesis[1] > -math.inf else -math.inf
+    sorted() begins with the smallest; the best have the largest totals, nearest to 0: reverse=True.
+it remembers only the newest id: torch.tensor(ids) -> torch.tensor([bos] + ids[1:][-1:])
+    step_fn has no cache: give it the whole prefix, from bos on, at every step.
+the lesson's EOS: i == eos -> i == EOS && index(eos)] if eos in -> index(EOS)] if EOS in
+    The languages here have marks of their own: compare with the argument `eos`, not with `EOS`.
+""")
+
+
+@exercise(stars=2, forbidden=frozenset({"sacrebleu."}), differentiable=False)
+def ngram_precision(candidate, reference, n):
+    """The share of the candidate's n-grams that stand in the reference, each at most as often as there: float."""
+    ours = [tuple(candidate[i : i + n]) for i in range(len(candidate) - n + 1)]
+    left = [tuple(reference[i : i + n]) for i in range(len(reference) - n + 1)]
+    right = 0
+    for ngram in ours:
+        if ngram in left:
+            left.remove(ngram)
+            right += 1
+    return right / len(ours) if ours else 0.0
+
+
+@ngram_precision.cases
+def _(draw):
+    words = ["cat", "dog", "hat", "mat", "rat", "sun", "tea"]
+    a, b, c, d, e, *_ = [words[i] for i in torch.randperm(len(words), generator=draw.generator).tolist()]
+    return [
+        ([a, a, b], [a, b, c, d], 1),
+        ([a, b, a, b, c], [a, b, d, a, b, e, b, a, d], 2),
+        ([c, d, e, b], [d, c, a, e, b], 2),
+        ([a, b], [a, b, c, d], 3),
+        ([a, b, c], [a], 2),
+        ([], [a, b], 1),
+        (["the", "can", "not"], ["th", "ecan", "not", a], 2),
+        ([a, b, c, a, b, c, a, d, b, a], [a, b, c, a, d, b, c, a, b], 3),
+        ([[a, b][i] for i in draw.integers(0, 1, 9)], [[a, b, c][i] for i in draw.integers(0, 2, 7)], 2),
+    ]
+
+
+@ngram_precision.answer
+def _(candidate, reference, n):
+    both = (candidate, reference)
+    ours, theirs = ([tuple(words[i : i + n]) for i in range(len(words) - n + 1)] for words in both)
+    right = (Counter(ours) & Counter(theirs)).total()
+    return right / len(ours) if len(candidate) >= n else 0.0
+
+
+ngram_precision.patches("""
+not clipped: (Counter(ours) & Counter(theirs)).total() -> sum(ngram in theirs for ngram in ours)
+    Each n-gram counts at most as often as the reference has it; otherwise "the the the" is a perfect translation.
+    See "BLEU, by hand".
+each n-gram counted once: (Counter(ours) & Counter(theirs)).total() -> len(set(ours) & set(theirs))
+  | (Counter(ours) & Counter(theirs)).total() -> len(set(ours) & set(theirs)) && len(ours) -> len(set(ours))
+    A set forgets how often. An n-gram that the reference has twice may count twice: compare numbers, as a Counter
+    does.
+divided by the number of different n-grams: len(ours) -> len(set(ours))
+    The share is one of all n-grams of the candidate, repeated ones as often as they stand there: m - n + 1 of them.
+the recall: len(ours) -> max(len(theirs), 1)
+    Precision asks which share of *ours* is right: divide by the number of the candidate's n-grams, not by the
+    reference's.
+divided by the number of words: len(ours) -> len(candidate)
+    m words have m - n + 1 n-grams, and the share is one of n-grams: divide by their number.
+the last n-gram is missing: - n + 1 -> - n
+    m words have m - n + 1 n-grams: the last begins at m - n.
+shorter ones at the end: - n + 1 ->
+    Slices at the end are shorter than n, and Python does not complain: stop at m - n.
+single words only: tuple(words[i : i + n]) for i in range(len(words) - n + 1) -> word for word in words
+    It does not look at n: compare runs of n neighbors.
+n-grams that do not overlap: range(len(words) - n + 1) -> range(0, len(words) - n + 1, n)
+    A new n-gram begins at every word, not at every n-th: words 1 to n, 2 to n + 1, ...
+the order is lost: tuple(words[i : i + n]) -> tuple(sorted(words[i : i + n]))
+    In an n-gram the order counts: a tuple keeps it, a set or sorting does not.
+words glued together: tuple(words[i : i + n]) -> "".join(words[i : i + n])
+    Joined without a gap, "the can" and "th ecan" are the same letters: use tuples of words.
+place by place: (Counter(ours) & Counter(theirs)).total() -> sum(x == y for x, y in zip(ours, theirs))
+    An n-gram is right wherever in the reference it stands, not only at the same place.
+in percent: return right -> return 100 * right
+    BLEU is quoted from 0 to 100; a precision is asked for, from 0 to 1.
+short candidates punished: right / -> right * min(1, math.exp(1 - len(reference) / len(candidate))) /
+    The brevity penalty is another part of BLEU; here only one of its four shares is asked for.
+the mean of 1 to n:
+  | = math.prod(ngram_precision.oracle(candidate, reference, k) for k in range(1, n + 1)) ** (1 / n)
+    BLEU multiplies the shares of all four lengths later; here only the n-grams of length n count.
+""")

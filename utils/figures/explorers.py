@@ -1,0 +1,125 @@
+"""Figures to play with that several lessons share: where each word looks, and a query among the keys."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from .drawing import arrow, box, canvas, columns, text
+from .page import explore, spot
+from .style import GRAY, KEY, PALE, QUERY, VALUE, WEIGHT, as_array, as_word
+
+
+def attention_explorer(
+    weights,
+    asked: Sequence[str],
+    asks: Sequence[str] | None = None,
+    *,
+    caption: str,
+    alt: str,
+    number: str = "",
+    start=None,
+) -> None:
+    """Point at a word to see where it looks, by layer and head.
+
+    weights (layers, heads, T, S): row t holds the shares that word t of `asks` (T words; without them, of `asked`)
+    gives to the S words of `asked`. start: layer, head and word at first, counted from 1; head 0 is the mean. caption,
+    alt and number as in `show`.
+    """
+    weights, asks = as_array(weights), asked if asks is None else asks
+    layers, heads = ([str(i + 1) for i in range(n)] for n in weights.shape[:2])
+    words = [as_word(word) for word in asks]
+    words = [word if words.count(word) == 1 else f"{word} {i + 1}" for i, word in enumerate(words)]
+    heads = ["mean", *heads] if len(heads) > 1 else heads
+    layer, head, word = start or (1, 0, 1)
+
+    def draw(layer, head, word):
+        shares = weights[int(layer) - 1].mean(0) if head == "mean" else weights[int(layer) - 1, int(head) - 1]
+        return attention_of_one(shares, asked, asks, words.index(word))
+
+    first = layers[layer - 1], heads[head if len(heads) > 1 else 0], words[word - 1]
+    choices = {"layer": layers, "head": heads, "word that asks": words}
+    explore(draw, choices, caption=caption, alt=alt, number=number, start=first)
+
+
+def attention_of_one(weights, asked: Sequence[str], asks: Sequence[str] | None = None, asking: int = 0):
+    """Where one word looks: weights (T, S) as in `attention_explorer`, drawn is row `asking`, the others stay gray.
+
+    A line is as thick as its weight, the shares stand below the words that are asked; less than half a percent is
+    left out.
+    """
+    asks = asked if asks is None else asks
+    ax, shares = canvas(6.8, 2.5), as_array(weights)[asking]
+    together = len(asks) == len(asked)
+    upper, lower = (
+        ([columns([asks, asked], 0.85, 6.8)] * 2) if together else (columns([row], 0.85, 6.8) for row in (asks, asked))
+    )
+    text(ax, 0.02, 2.2, "asks", 9.5, QUERY, ha="left")
+    text(ax, 0.02, 0.55, "is asked", 9.5, KEY, ha="left")
+    text(ax, 0.02, 0.22, "share", 9.5, WEIGHT, ha="left")
+    for i, (x, word) in enumerate(zip(upper, asks, strict=True)):
+        if i == asking:
+            box(ax, x, 2.2, "", 0.14 + 0.095 * len(as_word(word)), 0.32, QUERY, 0.08)
+        text(ax, x, 2.2, as_word(word), 11, QUERY if i == asking else GRAY, weight="bold" if i == asking else "normal")
+        spot(ax, x, 2.2, min(np.diff(upper), default=1.0), 0.5, value=i, choice=2)
+    for x, word, share in zip(lower, asked, shares, strict=True):
+        seen = share >= 0.005
+        text(ax, x, 0.55, as_word(word), 11, "black" if seen else GRAY)
+        if seen:
+            arrow(ax, (x, 0.72), (upper[asking], 2.03), round(share, 2), WEIGHT, head=False)
+            text(ax, x, 0.22, f"{share:.0%}", 9, WEIGHT, weight="bold" if share >= 0.2 else "normal")
+    return ax.figure
+
+
+def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | None = None):
+    """Attention in two dimensions: left q among the keys, right b among the values.
+
+    q (2,), keys and values (n, 2). Dashed: from each key straight to the line of q; how far out it meets that line,
+    times the length of q, is their dot product. Right: lines as thick as the weights pull b to the values; the green
+    area is all that b can reach. reach: how far the left axes go, if several figures shall have the same.
+    """
+    import matplotlib.pyplot as plt
+
+    q, keys, values = as_array(q), as_array(keys), as_array(values)
+    scores = keys @ q / 2**0.5
+    weights = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+    b, length = weights @ values, max(float(np.hypot(*q)), 1e-9)
+    fig = plt.figure(figsize=(6.8, 3.5), layout="none")
+    left, right = fig.add_axes((0.05, 0.09, 0.43, 0.8)), fig.add_axes((0.55, 0.09, 0.43, 0.8))
+    for ax, points, most, title in (
+        (left, [*keys, q], reach, "the query among the keys"),
+        (right, values, None, "b among the values"),
+    ):
+        size = (1.2 if most else 1.45) * max(most or 0, abs(np.array(points)).max())
+        ax.set(xlim=(-size, size), ylim=(-size, size), title=title)
+        ax.tick_params(labelsize=8, color=PALE, labelcolor=GRAY)
+        for line in (ax.axhline, ax.axvline):
+            line(0, color=PALE, lw=0.8, zorder=0)
+    if q.any():
+        left.axline((0, 0), q, color=QUERY, lw=0.8, linestyle=":")
+    for key, word in zip(keys, words, strict=True):
+        foot = q * (key @ q) / length**2
+        left.plot(*zip(key, foot, strict=True), "--", color=GRAY, lw=0.8)
+        if key.any():
+            arrow(left, (0, 0), key, 0.25, KEY)
+        else:
+            left.plot(0, 0, "o", color=KEY, zorder=3)
+        _name(left, key, word, KEY, (5, 5) if key.any() else (-5, -5))
+    arrow(left, (0, 0), q, 0.45, QUERY)
+    _name(left, q, "q", QUERY, (6 if q[0] >= 0 else -6, 6 if q[1] >= 0 else -6))
+    for corners in itertools.combinations(values, 3):  # all triangles together are the hull
+        right.fill(*np.transpose(corners), color="#E0EFEB", zorder=0)
+    for value, word, share in zip(values, words, weights, strict=True):
+        arrow(right, value, b, round(share, 2), WEIGHT, head=False)
+        right.plot(*value, "s", color=VALUE, zorder=3)
+        side = 1 if value[1] > b[1] else -1  # away from b
+        _name(right, value, f"{word}\n{share:.0%}", VALUE, (0, 5 * side))
+    right.plot(*b, "o", color="black", ms=8, zorder=4)
+    _name(right, b, "b", "black", (8, 2))
+    return fig
+
+
+def _name(ax, point, words: str, color, away: tuple) -> None:
+    """Words beside a point, `away` points to the right and above it."""
+    ha, va = ("right", "center", "left")[1 + np.sign(away[0])], ("top", "center", "bottom")[1 + np.sign(away[1])]
+    ax.annotate(words, point, away, textcoords="offset points", color=color, fontsize=10, ha=ha, va=va, zorder=5)

@@ -1,0 +1,225 @@
+"""What the translator cannot do, in figures: numbers, names, loops, length, questions, negation, other Chinese.
+
+python -m utils.limits [CHECKPOINT]      a table; --json FILE writes the figures, too
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from utils import corpus
+from utils.config import ROOT
+from utils.corpus import Corpus, TestItem
+from utils.files import write_text_atomically
+from utils.names import kept, name_items
+from utils.numbers import KINDS, items, keeps
+from utils.translate import CHECKPOINT, Translator, load_translator
+
+SETS = ROOT / "data" / "limits.tsv"
+
+NEGATIVE = re.compile(
+    r"\b(?:not|no|never|nothing|nobody|none|nowhere|neither|nor|without|cannot|no one)\b|n't\b", re.IGNORECASE
+)
+LENGTHS = (7, 12, 20)  # characters: up to 7, 8 to 12, 13 to 20, more
+URL = re.compile(r"[\x21-\x7e]{6,}")
+
+
+class Case(NamedTuple):
+    """A sentence of a kind that the corpus lacks, the same in plain modern Chinese, and its English."""
+
+    name: str
+    zh: str
+    plain: str
+    en: str
+
+
+def cases(path: Path = SETS) -> list[Case]:
+    """The small sets of data/limits.tsv."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [Case(*line.split("\t")) for line in lines if not line.startswith("#")]
+
+
+# ------------------------------------------------------------------------------------------------------- loops
+
+
+def source_copies(zh: str) -> int:
+    """How often a Chinese sentence says the same: the most copies of two characters, or of one in a row."""
+    text = re.sub(r"[\W_]+", " ", zh)
+    runs = [len(match[0]) for match in re.finditer(r"(\w)\1*", text)]
+    chunks = {text[i : i + 2] for i in range(len(text) - 1)}
+    return max([1, *runs, *(text.count(chunk) for chunk in chunks if " " not in chunk)])
+
+
+def output_copies(en: str) -> int:
+    """How often an English sentence says the same in a way that people hardly do; 1 if it does not.
+
+    The most copies of what stands several times: two or more words in a row, copy after copy; one word, three times or
+    more ("very, very" is English); two or more letters inside a word, four times or more (hahahaha); and the same four
+    words at any distance. Case and punctuation do not count.
+    """
+    words = re.findall(r"[^\W_]+(?:'[^\W_]+)?", en.lower())
+    copies = 1
+    for n in range(1, len(words) // 2 + 1):
+        for i in range(len(words) - 2 * n + 1):
+            times = 1
+            while words[i + times * n : i + (times + 1) * n] == words[i : i + n]:
+                times += 1
+            if times >= (3 if n == 1 else 2):
+                copies = max(copies, times)
+    for i in range(len(words) - 7):
+        four, times, at = words[i : i + 4], 1, i + 4
+        while at + 4 <= len(words):
+            again = words[at : at + 4] == four
+            times, at = times + again, at + (4 if again else 1)
+        copies = max(copies, times)
+    inside = [len(match[0]) // len(match[1]) for match in re.finditer(r"([a-z]{2,}?)\1{3,}", en.lower())]
+    return max([copies, *inside])
+
+
+def loops(zh: str, en: str) -> bool:
+    """Whether a translation repeats what its source does not: it has more copies than the source has of anything.
+
+    Of the 2,000 references of dev and test none loops, of the 54,048 training pairs 15 do.
+    """
+    return output_copies(en) > source_copies(zh)
+
+
+# ------------------------------------------------------------------------------------------------------ figures
+
+
+def share(kept: Iterable[bool]) -> dict:
+    """How many of how many, and the share."""
+    kept = list(kept)
+    return {"kept": sum(kept), "of": len(kept), "share": round(sum(kept) / max(1, len(kept)), 3)}
+
+
+def bucket(zh: str) -> str:
+    """The length of a source, in characters, as one of four classes."""
+    low = 1
+    for high in LENGTHS:
+        if len(zh) <= high:
+            return f"{low}-{high}"
+        low = high + 1
+    return f"{low}-"
+
+
+def on_dev(dev: list[TestItem], english: list[str]) -> dict:
+    """BLEU, length ratio, questions, negation, and BLEU by length of the source, on dev and its first references."""
+    from sacrebleu.metrics import BLEU
+
+    def bleu(triples: list[tuple[str, str, str]]):
+        return BLEU().corpus_score([en for _, _, en in triples], [[reference for _, reference, _ in triples]])
+
+    triples = [(item.zh, item.references[0], en) for item, en in zip(dev, english, strict=True)]
+    score = bleu(triples)
+    by_length: dict[str, list] = {}
+    for triple in sorted(triples, key=lambda triple: len(triple[0])):
+        by_length.setdefault(bucket(triple[0]), []).append(triple)
+    asked = [en.endswith("?") for zh, reference, en in triples if zh.endswith("?") and reference.endswith("?")]
+    denied = [bool(NEGATIVE.search(en)) for zh, ref, en in triples if re.search("[不没]", zh) and NEGATIVE.search(ref)]
+    return {
+        "bleu": round(score.score, 2),
+        "length_ratio": round(score.sys_len / score.ref_len, 3),
+        "questions": share(asked),
+        "negation": share(denied),
+        "bleu_by_length": {
+            name: {"bleu": round(bleu(some).score, 1), "of": len(some)} for name, some in by_length.items()
+        },
+    }
+
+
+def on_sets(sets: list[Case], translate) -> dict:
+    """Each set beside the same sentences in plain Chinese: chrF of both, and how many translations are the same.
+
+    Of the URLs: how many are in the translation, letter for letter.
+    """
+    from sacrebleu.metrics import CHRF
+
+    found = {}
+    for name in dict.fromkeys(case.name for case in sets):
+        some = [case for case in sets if case.name == name]
+        english = translate([case.zh for case in some])
+        if name == "URL":
+            found[name] = share(URL.search(case.zh)[0] in en for case, en in zip(some, english, strict=True))
+            continue
+        plain, references = translate([case.plain for case in some]), [[case.en for case in some]]
+        found[name] = {
+            "chrf": round(CHRF().corpus_score(english, references).score, 1),
+            "chrf_plain": round(CHRF().corpus_score(plain, references).score, 1),
+            "same": share(one == other for one, other in zip(english, plain, strict=True)),
+        }
+    return found
+
+
+def limits(translator: Translator, beam_size: int = 4, data: Corpus | None = None, n: int = 1000) -> dict:
+    """Every figure; about two minutes of one thread. `n` numbers, a fifth of them in dev sentences."""
+    data = data or corpus.load()
+
+    def translate(texts: list[str]) -> list[str]:
+        return translator.translate(texts, beam_size)
+
+    numbers = items(data.dev, data.train, n, n // 5)
+    right = [keeps(en, item) for item, en in zip(numbers, translate([item.zh for item in numbers]), strict=True)]
+    both = list(zip(numbers, right, strict=True))
+    names = name_items(data.dev, data.train, n // 5)
+    named = zip(names, translate([item.zh for item in names]), strict=True)
+    dev, test = (translate([item.zh for item in part]) for part in (data.dev, data.test))
+    looped = {
+        split: [{"zh": item.zh, "en": en} for item, en in zip(part, english, strict=True) if loops(item.zh, en)]
+        for split, part, english in (("dev", data.dev, dev), ("test", data.test, test))
+    }
+    return {
+        "numbers": {kind: share(ok for item, ok in both if item.number.kind == kind) for kind in KINDS},
+        "numbers_all": share(right),
+        "numbers_in_dev_sentences": share(ok for item, ok in both if item.source == "dev"),
+        "names": share(kept(name, en) for item, en in named for name in item.names),
+        "loops": {split: {"loops": len(found), "of": len(getattr(data, split))} for split, found in looped.items()},
+        "looped": looped,
+        **on_dev(data.dev, dev),
+        "sets": on_sets(cases(), translate),
+    }
+
+
+def table(figures: dict) -> str:
+    """The figures as a Markdown table."""
+
+    def percent(found: dict) -> str:
+        return f"{100 * found['share']:.0f} % of {found['of']:,}"
+
+    rows = [(f"numbers kept: {kind}", percent(found)) for kind, found in figures["numbers"].items()]
+    rows += [("numbers kept: all", percent(figures["numbers_all"]))]
+    rows += [("numbers kept: in dev sentences", percent(figures["numbers_in_dev_sentences"]))]
+    rows += [("names in Latin letters kept", percent(figures["names"]))]
+    rows += [(f"loops, {split}", f"{found['loops']} of {found['of']:,}") for split, found in figures["loops"].items()]
+    rows += [("BLEU, dev", f"{figures['bleu']:.1f}")]
+    rows += [("length of the output / of the reference, dev", f"{figures['length_ratio']:.3f}")]
+    rows += [("questions that stay questions, dev", percent(figures["questions"]))]
+    rows += [("negation kept, dev", percent(figures["negation"]))]
+    for name, found in figures["bleu_by_length"].items():
+        rows += [(f"BLEU, sources of {name} characters, dev", f"{found['bleu']:.1f} of {found['of']:,}")]
+    for name, found in figures["sets"].items():
+        if "chrf" in found:
+            rows += [(f"chrF, {name} / the same in plain Chinese", f"{found['chrf']:.1f} / {found['chrf_plain']:.1f}")]
+            rows += [(f"{name}: translated as the plain sentence", percent(found["same"]))]
+        else:
+            rows += [(f"{name} kept", percent(found))]
+    return "\n".join(["| what | figure |", "| --- | ---: |", *(f"| {what} | {figure} |" for what, figure in rows)])
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m utils.limits", description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", nargs="?", type=Path, default=CHECKPOINT)
+    parser.add_argument("--beam-size", type=int, default=4)
+    parser.add_argument("--json", type=Path, help="write the figures, and the translations that loop, to this file")
+    args = parser.parse_args(argv)
+    figures = limits(load_translator(args.checkpoint), args.beam_size)
+    if args.json:
+        write_text_atomically(args.json, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
+    print(table(figures))
+
+
+if __name__ == "__main__":
+    main()
