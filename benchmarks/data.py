@@ -55,7 +55,7 @@ def start(path: str, cache: str, batch_tokens: int) -> None:
         "prepare": ready - began,
         "computing": time.process_time(),
         "peak_when_ready": peak_bytes(),
-        "report": prepared.report,
+        "report": prepared.report.removeprefix(f"{path}: "),
     }
     data = EpochBatches(prepared.train.src, prepared.train.tgt, batch_tokens)
     data.fingerprint()

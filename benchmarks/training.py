@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> None:
         "--peers", default=",".join(p for p in PEERS if p != "ours-compile"), help=f"with commas, of {', '.join(PEERS)}"
     )
     add("--rounds", type=int, default=5)
-    add("--batches", type=int, default=12)
+    add("--batches", type=int, default=6)
     add("--batch-tokens", type=int, default=2500)
     add("--threads", type=int, default=os.cpu_count())
     add("--out", type=Path, help="default: benchmarks/results")

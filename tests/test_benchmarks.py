@@ -254,7 +254,7 @@ JOB = {"sizes": SIZES, "batches": ROWS, "threads": 1, "batch_tokens": 100}
 @pytest.mark.parametrize("name", ["ours", "ours-bfloat16", "torch", "torch-bfloat16", "torch-real"])
 def test_a_step_trains(name):
     about, step = steps.PEERS[name](JOB)
-    first, *_, last = (step({}) for _ in range(60))
+    first, *_, last = (step({}) for _ in range(20))
     assert about["parameters"] == sum(p.numel() for p in tiny.tiny_model(**SIZES).parameters())
     assert first["tokens"] == sum(len(t) + 1 for batch in ROWS for t in batch["tgt"]) and first["seconds"] > 0
     assert last["loss"] < first["loss"], "at a rate of 1e-4 a little, but it learns"

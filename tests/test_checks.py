@@ -409,7 +409,7 @@ def test_an_answer_that_is_given_up_leaves_nothing_behind(blocked, clock: bool, 
     monkeypatch.setattr(running, "CLOCK_PER_THREAD", clock)
     before = set(threading.enumerate())
     with monkeypatch.context() as short:
-        short.setattr(running, "WALL", 0.2)
+        short.setattr(running, "WALL", 5.0 if blocked is catches_and_answers and clock else 0.2)
         short.setattr(engine, "SECONDS", 0.05)
         said = str(attend(blocked))
     assert "had not finished after" in said

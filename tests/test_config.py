@@ -70,7 +70,7 @@ def test_a_field_that_is_missing_is_no_silent_default(name):
         ({"d_hidden": 1}, "ModelConfig has no field 'd_hidden'"),
         ({"kind": "cnn"}, "kind is 'cnn'; it must be 'transformer' or 'rnn'"),
         ({"kind": ["rnn"]}, "it must be 'transformer' or 'rnn'"),
-        ({"dropout": 2}, "dropout is 2; it must be a finite number, at least 0, less than 1"),
+        ({"dropout": 2}, "dropout is 2; it must be a finite number, at least 0 and less than 1"),
         ({"dropout": math.nan}, "dropout is nan; it must be a finite number"),
         ({"dropout": 10**400}, "dropout is 1000.*; it must be a finite number"),
         ({"dropout": True}, "dropout is True; it must be a finite number"),

@@ -333,7 +333,8 @@ def test_the_command_says_what_was_read_and_names_a_line_that_is_too_long(tmp_pa
     assert training.main([*command, "--batch-tokens", "60"]) == 1
     printed = capsys.readouterr()
     assert "pairs.tsv: 55 distinct pairs, source Chinese. Families" in printed.out
-    message = f"Line 55 of {path} has 81 tokens, and --batch-tokens is 60: take it out, or say --batch-tokens 81.\n"
+    message = f"Line 55 of {path} has 81 tokens, which fits in no batch of --batch-tokens 60: "
+    message += "give --batch-tokens 81 or more.\n"
     assert printed.err == message
     assert not (tmp_path / "out").exists()
 

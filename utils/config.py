@@ -52,7 +52,7 @@ def rule(f: Field) -> str:
         return " or ".join(map(repr, f.metadata["choices"]))
     words = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
     limits = [text.format(f.metadata[name]) for name, (_, text) in LIMITS.items() if name in f.metadata]
-    return ", ".join([words[value_type(f)], *limits])
+    return ", ".join([words[value_type(f)], *filter(None, [" and ".join(limits)])])
 
 
 def may_have(f: Field, value: Any) -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils import corpus
-from utils.checkpoint import write_text_atomically
 from utils.config import ROOT
 from utils.corpus import Corpus, TestItem
+from utils.files import write_text_atomically
 from utils.names import kept, name_items
 from utils.numbers import KINDS, items, keeps
 from utils.translate import CHECKPOINT, Translator, load_translator

@@ -119,7 +119,7 @@ def _load(folder: Path, path: Path) -> Prepared:
     src, tgt = (Sequences(opened(side), opened(f"{side}_offsets")) for side in ("src", "tgt"))
     split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
     dev = [TestItem(sentence, tuple(references)) for sentence, references in split["dev"]]
-    report = f"{path}: {split['report']}"
+    report = f"{path.name}: {split['report']}"
     return Prepared(Encoded(src, tgt, opened("lines")), dev, Tokenizer.load(folder / "tokenizer.json"), report)
 
 

@@ -72,7 +72,7 @@ def utf8_output() -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's and PyTorch's generators (NumPy's is never used for anything random in this package)."""
+    """Seed Python's and PyTorch's generators (NumPy's global one is never used in this package)."""
     random.seed(seed)
     torch.manual_seed(seed)
 

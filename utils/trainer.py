@@ -71,10 +71,10 @@ class LossModule(nn.Module):
 class Trainer:
     """One model being trained on one set of pairs, by this process or by several together (utils.distributed).
 
-    `fit` runs to the end, or until `stopping` is set; `state` and `load_state` keep what is needed to go on. A resumed
-    run equals an uninterrupted one, on a CPU to the last bit (a GPU may add in another order each time): the order of
-    batches depends on (seed, epoch) alone, and dropout on (seed, step, rank). The batches are the same for any number
-    of processes, which share each of them.
+    `fit` runs to the end, or until `stopping` is set; `state` is what `load_state` resumes from. A resumed run equals
+    an uninterrupted one, on a CPU to the last bit (a GPU may add in another order each time): the order of batches
+    depends on (seed, epoch) alone, and dropout on (seed, step, rank). The batches are the same for any number of
+    processes, which share each of them.
 
     Raises ValueError when the processes hold other pairs or another recipe.
     """
@@ -131,14 +131,14 @@ class Trainer:
         return nll, n_tokens
 
     def add_gradients(self, batches: list[Batch], n_tokens: int) -> Tensor:
-        """The gradient of the mean loss of all processes' tokens into every `.grad`; this process's summed -log p."""
+        """Add the gradient of the mean loss over all processes' tokens to every `.grad`; returns the summed -log p."""
         total = torch.zeros((), device=self.device)
         for i, batch in enumerate(batches):
             with reaching(), sync_gradients(self.loss, now=i == len(batches) - 1):
                 with autocast(self.device, self.config.precision):
                     loss, nll = self.loss(batch.to(self.device))
-                # Gradients are averaged over the processes, but wanted is their sum. 0 times a loss that is not finite
-                # is NaN, and with it are all gradients of all processes, whatever the loss's own were.
+                # The gradients are averaged over the processes: times the world size, that is their sum. And 0 times a
+                # loss that is not finite is NaN: so are then all gradients, in all processes.
                 (loss / n_tokens * world_size() * (1 + 0 * loss.detach())).backward()
             total += nll
         return total

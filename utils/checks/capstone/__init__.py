@@ -132,9 +132,6 @@ def capstone(path: str | os.PathLike, seed: int | None = None, steps: int = trai
             sys.modules.pop(MODULE, None)
 
 
-# ---- the file ----------------------------------------------------------------------------------------------
-
-
 def load(file: Path) -> Mine:
     """The file as a module of its own, read anew, under a time limit; nothing is written."""
     if not os.path.exists(file):
@@ -177,9 +174,6 @@ def load(file: Path) -> Mine:
         error = done.outcome.with_line()
         raise Wrong("{file} cannot be imported: it stopped with {error}", file=file.name, error=error)
     return mine
-
-
-# ---- the parts ---------------------------------------------------------------------------------------------
 
 
 def report(file: Path, seed: int, mine: Mine) -> Result:

@@ -40,7 +40,7 @@ import utils
 from utils.checks.engine import patches, record
 from utils.checks.engine.cases import Draw, copy, each_tensor, in_double, needs_gradient, show, strided
 from utils.checks.engine.compare import changed, close, difference, error_problem, same, tensors_in
-from utils.checks.engine.handed_in import is_stub, name_of, read_from_outside
+from utils.checks.engine.handed_in import is_stub, read_from_outside
 from utils.checks.engine.messages import say
 from utils.checks.engine.patches import Answer, Mistake
 from utils.checks.engine.result import Result
@@ -136,7 +136,7 @@ class Check:
         passed, text = self.examine(answer, seed)
         asked = f"checks.{self.lesson}.{self.name}"
         if "\nfor\n" in text:
-            again = f"{asked}({name_of(answer)}, seed={seed})"
+            again = f"{asked}({getattr(answer, '__name__', 'answer')}, seed={seed})"
             text += "\n" + say("(The same cases once more: {call})", call=again)
         if passed is not None:
             record.note(self.lesson, self.name, passed)
@@ -415,9 +415,6 @@ def no_thread(error: NoThread) -> str:
         "other programs or notebooks, restart the kernel, and run this cell again.",
         error=error,
     )
-
-
-# ---- small things ------------------------------------------------------------------------------------------
 
 
 def _in_default_precision(x: Tensor) -> Tensor:

@@ -49,7 +49,3 @@ def _globals_of(code: types.CodeType | None) -> list[str]:
     for inner in code.co_consts:
         names += _globals_of(inner) if isinstance(inner, types.CodeType) else []
     return list(dict.fromkeys(names))
-
-
-def name_of(answer) -> str:
-    return getattr(answer, "__name__", "answer")

@@ -10,8 +10,6 @@ from torch import Tensor
 from utils.checks.engine import Draw, difference, exercise, say, show
 from utils.tokenizer import EOS  # noqa: F401 (patches use it)
 
-# ---- token_batches -----------------------------------------------------------------------------------------
-
 
 @exercise(stars=2, differentiable=False)
 def token_batches(lengths, max_tokens):
@@ -19,7 +17,7 @@ def token_batches(lengths, max_tokens):
     batches = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         if lengths[i] > max_tokens:
-            raise ValueError(f"a sentence of {lengths[i]} tokens fits in no batch of {max_tokens}")
+            raise ValueError(say("a sentence of {n} tokens fits in no batch of {max}", n=lengths[i], max=max_tokens))
         if batches and (len(batches[-1]) + 1) * lengths[i] <= max_tokens:
             batches[-1].append(i)
         else:
@@ -220,9 +218,6 @@ def _any_toy(draw: Draw, words: str) -> tuple[Language, int, int]:
     return _toy(draw, {prefix: row() for prefix in ["", *words, "*"]})
 
 
-# ---- greedy ------------------------------------------------------------------------------------------------
-
-
 @exercise(stars=2, differentiable=False)
 def greedy(step_fn, bos, eos, max_len):
     """The most probable next id, again and again, until eos or max_len ids: list of ids."""
@@ -296,9 +291,6 @@ the prefix does not grow: torch.tensor(ids) -> torch.tensor([bos])
 the least probable: logp.argmax() -> logp.where(logp > -math.inf, math.inf).argmin()
     Logarithms of probabilities are negative: the one nearest to 0 is the most probable.
 """)
-
-
-# ---- beam --------------------------------------------------------------------------------------------------
 
 
 @exercise(stars=3, differentiable=False)
@@ -483,9 +475,6 @@ it remembers only the newest id: torch.tensor(ids) -> torch.tensor([bos] + ids[1
 the lesson's EOS: i == eos -> i == EOS && index(eos)] if eos in -> index(EOS)] if EOS in
     The languages here have marks of their own: compare with the argument `eos`, not with `EOS`.
 """)
-
-
-# ---- ngram_precision ---------------------------------------------------------------------------------------
 
 
 @exercise(stars=2, forbidden=frozenset({"sacrebleu."}), differentiable=False)
