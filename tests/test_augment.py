@@ -38,6 +38,7 @@ def test_the_same_seed_gives_the_same_pairs():
     assert len(set(pairs([], 50))) == 50  # of templates alone
 
 
+@pytest.mark.slow
 def test_both_sides_state_the_same_numbers(made):
     stated = [(pair, found.number) for pair in made for found in find(pair.zh)]
     lost = [(pair, number) for pair, number in stated if not keeps(pair.en, Item(pair.zh, number, ""))]

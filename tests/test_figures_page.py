@@ -232,6 +232,7 @@ def attention_figures():
     yield figures.beam_tree([[(("a",), -0.7), (("the",), -0.9)], [(("a", "dog"), -1.0), (("a", "cat"), -1.4)]], str)
 
 
+@pytest.mark.slow
 def test_words_stand_out_from_what_is_behind_them():
     """Measured on pixels: no word below 4.5 : 1, on white, in boxes, on a heat map's cells."""
     faint = {
