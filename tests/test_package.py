@@ -1,7 +1,6 @@
 """The package as a whole: the order in which to read it, and what importing it costs."""
 
 import ast
-import re
 import subprocess
 import sys
 
@@ -9,11 +8,6 @@ import utils
 from utils.config import ROOT
 
 MODULES = {path.stem: path for path in (ROOT / "utils").glob("*.py") if path.stem != "__init__"}
-
-
-def reading_order() -> list[str]:
-    """The modules that the package's docstring lists."""
-    return re.findall(r"\w+", re.search(r"before it:\n(.*?)\.", utils.__doc__, re.DOTALL)[1])
 
 
 def imported(path) -> set[str]:
@@ -28,10 +22,14 @@ def imported(path) -> set[str]:
 
 
 def test_each_module_imports_only_from_those_before_it():
-    order = reading_order()
-    assert sorted(order) == sorted(MODULES), "the docstring of utils lists every module once"
+    order = utils.READING_ORDER.split()
+    assert sorted(order) == sorted(MODULES), "READING_ORDER has every module once"
     for at, name in enumerate(order):
         assert imported(MODULES[name]) <= set(order[:at]), name
+
+
+def test_the_core_is_read_in_the_same_order():
+    assert [name for name in utils.READING_ORDER.split() if name in utils.CORE.split()] == utils.CORE.split()
 
 
 def test_importing_the_package_loads_neither_torch_nor_figures():

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from statistics import median
 
+import utils
 from utils.config import CHECKPOINT, ROOT
 
 EXPERIMENT = ROOT / "data" / "experiments" / "same_minutes.json"
@@ -20,7 +21,6 @@ SHORT_NAMES = {
     "transformer without glosses": "the same, without the dictionary",
     "rnn": "RNN with attention (lesson 06)",
 }
-CORE = ("attention", "positional", "transformer", "loss", "batching", "decoding", "trainer")
 FOLDERS = ("utils", "tools", "tests/helpers", "experiments", "benchmarks")
 HEAD = "| model | parameters | training pairs | minutes | BLEU | chrF | BLEU, all references | compounds right |\n"
 HEAD += "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
@@ -94,7 +94,7 @@ def tree() -> str:
 
 def core() -> str:
     """The modules to read first, with their lengths."""
-    paths = [ROOT / "utils" / f"{name}.py" for name in CORE]
+    paths = [ROOT / "utils" / f"{name}.py" for name in utils.CORE.split()]
     lines = [len(path.read_text(encoding="utf-8").splitlines()) for path in paths]
     links = [f"[{path.stem}](utils/{path.name}) ({n})" for path, n in zip(paths, lines, strict=True)]
     return f"{', '.join(links)}: {sum(lines)} lines.\n"

@@ -1,14 +1,16 @@
-"""The course's shared package: one lesson, one module.
-
-Read the modules in this order, each imports only from those before it:
-config, files, provenance, runtime, attention, positional, dropout, transformer, loss, recurrent, fetch, text, corpus,
-dictionary, numbers, names, augment, tokenizer, batching, pairs, checkpoint, decoding, translate, limits, evaluation,
-distributed, trainer, training. `figures` draws; nothing depends on it.
-"""
+"""The course's shared package: what the lessons build, ready to be used and read."""
 
 import os
 
 __all__ = ["load_translator"]
+
+# The modules in an order to read them: each imports only from those before it. `figures` draws and `checks` examines;
+# nothing depends on them.
+READING_ORDER = "config files provenance runtime attention positional dropout transformer loss recurrent fetch text"
+READING_ORDER += " corpus dictionary numbers names augment tokenizer batching pairs checkpoint decoding translate"
+READING_ORDER += " limits evaluation distributed trainer training"
+# The Transformer, its training and its search: to be read first, and in one sitting.
+CORE = "attention positional transformer loss batching decoding trainer"
 
 # A thread of PyTorch's that waits for work spins for a moment before it sleeps. Where two programs share the cores, one
 # spins where the other could compute: with libgomp's own, long moment both nearly stop. PyTorch reads this when it is
