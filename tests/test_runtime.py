@@ -12,6 +12,7 @@ from contextlib import closing
 import pytest
 import torch
 
+from utils import runtime
 from utils.config import ROOT
 from utils.runtime import (
     ahead,
@@ -97,8 +98,18 @@ def test_bfloat16_is_fast_where_the_hardware_has_it(known, monkeypatch):
     """PyTorch says yes of older GPUs, too, which make it from other operations, slowly."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or known)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: known)
+    monkeypatch.setattr(runtime, "product_seconds", lambda dtype: 1.0 if dtype == torch.bfloat16 else 1.5)
     assert has_fast_bfloat16(torch.device("cuda")) == has_fast_bfloat16(CPU) == known
     assert not has_fast_bfloat16(torch.device("mps"))
+
+
+def test_bfloat16_instructions_that_are_slow_are_not_fast(monkeypatch):
+    """Seen on an Intel Xeon with AVX-512 BF16: half the rate of float32."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(runtime, "product_seconds", lambda dtype: 2.0 if dtype == torch.bfloat16 else 1.0)
+    assert not has_fast_bfloat16(CPU)
+    monkeypatch.undo()
+    assert 0 < runtime.product_seconds(torch.float32, n=8) < 1
 
 
 def test_the_same_seed_gives_the_same_numbers():
