@@ -72,7 +72,7 @@ def test_each_process_of_torchrun_takes_its_own_gpu(monkeypatch):
 @pytest.mark.parametrize(
     ("program", "environment", "spins"),
     [
-        (["-m", "utils.training", "--help"], {}, "10000"),
+        (["-m", "utils.training", "--help"], {}, "5000"),
         (["-c", "import utils, torch"], {"GOMP_SPINCOUNT": "7"}, "7"),
         (["-c", "import utils, torch"], {"OMP_WAIT_POLICY": "PASSIVE"}, "0"),
     ],

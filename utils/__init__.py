@@ -16,7 +16,7 @@ CORE = "attention positional transformer loss batching decoding trainer"
 # spins where the other could compute: with libgomp's own, long moment both nearly stop. PyTorch reads this when it is
 # loaded, so it stands here; what the user has set stays.
 if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
 def __getattr__(name):
