@@ -438,6 +438,22 @@ def test_a_refused_thread_is_the_machines_fault(monkeypatch, progress_file):
 # ---- mistakes as patches -----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def grown():
+    """A tiny exercise with one right answer."""
+
+    @exercise(stars=1)
+    def grown(x):
+        return x + 1
+
+    @grown.answer
+    def _(x):
+        y = x + 1
+        return y
+
+    return grown
+
+
 @pytest.mark.parametrize(
     ("table", "said"),
     [
@@ -452,16 +468,7 @@ def test_a_refused_thread_is_the_machines_fault(monkeypatch, progress_file):
         ("doubled: x + 1 -> x\n   Why?", "nor indented as it should be"),
     ],
 )
-def test_a_patch_that_does_not_fit_is_refused(table: str, said: str):
-    @exercise(stars=1)
-    def grown(x):
-        return x + 1
-
-    @grown.answer
-    def _(x):
-        y = x + 1
-        return y
-
+def test_a_patch_that_does_not_fit_is_refused(grown, table: str, said: str):
     if not said:
         return grown.patches(table)
     with pytest.raises(patches.Misfit, match=r"test_checks\.grown") as error:
@@ -469,16 +476,7 @@ def test_a_patch_that_does_not_fit_is_refused(table: str, said: str):
     assert said in str(error.value)
 
 
-def test_a_table_is_read_with_its_other_ways_and_long_lines():
-    @exercise(stars=1)
-    def grown(x):
-        return x + 1
-
-    @grown.answer
-    def _(x):
-        y = x + 1
-        return y
-
+def test_a_table_is_read_with_its_other_ways_and_long_lines(grown):
     grown.patches("""
         doubled:
           | x + 1 -> 2 * x
