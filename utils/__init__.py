@@ -8,7 +8,7 @@ __all__ = ["load_translator"]
 # nothing depends on them.
 READING_ORDER = "config files provenance runtime attention positional dropout transformer loss recurrent fetch text"
 READING_ORDER += " corpus dictionary numbers names augment tokenizer batching pairs checkpoint decoding translate"
-READING_ORDER += " limits evaluation distributed trainer training"
+READING_ORDER += " limits synthetic evaluation distributed trainer training recipe"
 # The Transformer, its training and its search: to be read first, and in one sitting.
 CORE = "attention positional transformer loss batching decoding trainer"
 

@@ -60,6 +60,7 @@ class Tokenizer:
         kept = sorted((c for c, n in counts.items() if n >= min_count), key=lambda c: (-counts[c], c))
         characters = Tokenizer(models.WordLevel({t: i for i, t in enumerate(SPECIALS + kept)}, unk_token="<unk>"))
         characters.normalizer, characters.pre_tokenizer = unify, cut
+        characters.decoder = decoders.Metaspace(prepend_scheme="never")  # joins them
 
         subwords = Tokenizer(models.BPE(unk_token="<unk>"))
         # A word, a number or a run of punctuation each stay apart; "▁" remembers the space before a word.
@@ -73,6 +74,10 @@ class Tokenizer:
         trainer = trainers.BpeTrainer(vocab_size=tgt_vocab, special_tokens=SPECIALS, show_progress=False)
         subwords.train_from_iterator(tgt, trainer)
         return cls(characters, subwords, source)
+
+    def reversed(self):
+        """The tokenizer of the other direction: the same two vocabularies, from English subwords to characters."""
+        return Tokenizer(self.tgt, self.src, source="any")
 
     def encode_src(self, texts: list[str]) -> list[list[int]]:
         """Ids of each source sentence with <eos> at its end. Unknown characters become <unk>."""
