@@ -32,7 +32,7 @@ PIECE = 2000  # sentences translated between two saves
 
 
 class HeldOut:
-    """What no training may see: dev and test, and the compounds of the test.
+    """What no training may see: dev and test, and the compounds of both.
 
     A pair is held out if either side is a dev or test sentence or a reference, apart from case and punctuation, or if
     its Chinese contains a compound.
@@ -41,7 +41,9 @@ class HeldOut:
     def __init__(self, data: Corpus):
         items = [*data.dev, *data.test]
         self.sentences = {dictionary.bare(text) for item in items for text in (item.zh, *item.references)}
-        self.compounds = re.compile("|".join(item.zh for item in dictionary.unseen()))
+        self.compounds = re.compile(
+            "|".join(item.zh for item in dictionary.unseen() + dictionary.unseen(dictionary.UNSEEN_DEV))
+        )
 
     def has(self, pair: Pair) -> bool:
         return bool(self.compounds.search(pair.zh)) or not self.sentences.isdisjoint(map(dictionary.bare, pair))
