@@ -95,15 +95,15 @@ class ModelConfig(Record):
     d_model: int = setting(256, "width of the embeddings and of the residual stream", least=1)
     n_heads: int = setting(4, "attention heads, which share the width equally", least=1)
     n_layers: int = setting(3, "layers of the encoder, and of a Transformer's decoder", least=1, rnn=1)
-    decoder_layers: int | None = setting(
-        None, "layers of a Transformer's decoder, where it has another number of them", least=1
-    )
     d_ff: int = setting(1024, "inner width of the feed-forward layers; of an RNN, of its states", least=1, rnn=512)
     dropout: float = setting(0.2, "share of activations dropped in training", least=0, below=1)
     norm_first: bool = setting(
         True, "layer norm before each sublayer, not after the addition as in the paper", flag=None
     )
     pad_id: int = setting(0, "id of <pad>", least=0, flag=None)
+    decoder_layers: int | None = setting(
+        None, "layers of a Transformer's decoder, where it has another number of them", least=1
+    )
 
     def __post_init__(self):
         super().__post_init__()

@@ -88,8 +88,8 @@ class Tokenizer:
         return [e.ids for e in self.tgt.encode_batch(texts, add_special_tokens=False)]
 
     def decode(self, ids: list[int]) -> str:
-        """English text of target ids; special tokens vanish."""
-        return self.tgt.decode(ids, skip_special_tokens=True).strip()
+        """Text of target ids; special tokens vanish."""
+        return self.tgt.decode([i for i in ids if i >= len(SPECIALS)]).strip()
 
     def src_tokens(self, ids: list[int]) -> list[str]:
         return [self.src.id_to_token(i) for i in ids]
