@@ -50,7 +50,7 @@ def translating(name: str, model: str, arguments: str = "") -> Stage:
 
 RECIPE = (
     training("there-1", "--steps 6000 --dropout 0.3 --numbers 10000 --seed 1"),
-    training("there-2", "--steps 6000 --dropout 0.3 --numbers 10000 --seed 2 --n-layers 5 --decoder-layers 2 --tgt-vocab 2000"),
+    training("there-2", "--steps 6000 --dropout 0.3 --numbers 10000 --seed 2 --n-layers 5 --decoder-layers 2"),
     training("back-1", "--steps 6000 --dropout 0.3 --numbers 10000 --seed 3 --reverse"),
 )
 
