@@ -20,7 +20,7 @@ from typing import TextIO
 import torch
 
 from utils import augment, checkpoint, corpus, dictionary, pairs, synthetic
-from utils.batching import Encoded, EpochBatches
+from utils.batching import EpochBatches
 from utils.config import (
     CHECKPOINT,
     MINUTES,
@@ -38,6 +38,7 @@ from utils.evaluation import evaluate
 from utils.files import write_files
 from utils.provenance import command, machine
 from utils.runtime import has_fast_bfloat16, out_of_memory, pick_device, seed_everything, set_threads, utf8_output
+from utils.sequences import Encoded
 from utils.tokenizer import Tokenizer
 from utils.trainer import NotFinite, Trainer, dev_nll, schedule
 from utils.translate import Translator
