@@ -81,7 +81,7 @@ def back(there, tmp_path):
 def test_stopped_and_called_again_writes_the_same(request, tmp_path, monkeypatch, direction):
     """Stopped between two pieces, and in the middle of writing one."""
     checkpoint, out = request.getfixturevalue(direction), tmp_path / "out" / "pairs.tsv"
-    whole = write(checkpoint, out, beam_size=1)
+    whole = write([checkpoint], out, beam_size=1)
     text, log = out.read_bytes(), json.loads((tmp_path / "out" / "pairs.tsv.json").read_text())
     assert (
         log == whole
@@ -114,7 +114,7 @@ def test_stopped_and_called_again_writes_the_same(request, tmp_path, monkeypatch
         file.write('"half a li')
     calls.clear()
     monkeypatch.setattr(synthetic.Translator, "translate", translate)
-    again = write(checkpoint, out, beam_size=1)
+    again = write([checkpoint], out, beam_size=1)
     assert out.read_bytes() == text and again["sha256"] == whole["sha256"] and not part.exists()
 
 

@@ -1,6 +1,6 @@
 """More training pairs made by models: one side is a training sentence, the other its translation (lesson 08b).
 
-python -m utils.synthetic CHECKPOINT --out pairs.tsv      the training sentences in the language that it reads
+python -m utils.synthetic CHECKPOINT ... --out pairs.tsv      the training sentences in the language that it reads
 
 A Chinese-English model writes English for the Chinese of the training pairs: sequence distillation (arXiv 1606.07947).
 An English-Chinese model (`python -m utils.training --reverse`) writes Chinese for their English: back-translation
@@ -22,11 +22,12 @@ from tqdm import tqdm
 from utils import corpus, dictionary
 from utils.checkpoint import CheckpointError
 from utils.corpus import Corpus, CorpusError, Pair
+from utils.ensemble import load_ensemble
 from utils.files import write_files
 from utils.limits import loops
 from utils.provenance import command
 from utils.runtime import set_threads, utf8_output
-from utils.translate import Translator, load_translator
+from utils.translate import Translator
 
 PIECE = 2000  # sentences translated between two saves
 
@@ -109,14 +110,15 @@ def translations(translator: Translator, texts: list[str], beam_size: int, kept:
     return done
 
 
-def write(checkpoint: Path, out: Path, beam_size: int = 4, limit: int | None = None) -> dict:
+def write(checkpoints: list[Path], out: Path, beam_size: int = 4, limit: int | None = None) -> dict:
     """Translate the training sentences and write the pairs that are usable to `out`, Chinese, tab, English.
 
-    Beside it `out`.json tells what was dropped, and the hash of the file. A call that was stopped goes on where it was.
+    Several checkpoints translate together, as an ensemble. Beside `out`, `out`.json tells what was dropped, and the
+    hash of the file. A call that was stopped goes on where it was.
     """
-    translator, data = load_translator(checkpoint), corpus.load()
+    translator, data = load_ensemble(checkpoints), corpus.load()
     texts = sources(translator, data)[:limit]
-    weights = hashlib.sha256((checkpoint / "model.safetensors").read_bytes()).hexdigest()
+    weights = hashlib.sha256(b"".join((one / "model.safetensors").read_bytes() for one in checkpoints)).hexdigest()
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f"{out.name}.{weights[:8]}-{beam_size}.part")  # of another checkpoint: another file
     began = time.process_time()
@@ -157,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     utf8_output()
     parser = argparse.ArgumentParser(prog="python -m utils.synthetic", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("checkpoint", type=Path, help="checkpoint folder; it may translate in either direction")
+    add("checkpoints", type=Path, nargs="+", help="checkpoint folder, of either direction; several make an ensemble")
     add("--out", type=Path, required=True, help="the file of pairs to write")
     add("--beam-size", type=int, default=4, help="1 is greedy search")
     add("--limit", type=int, help="only so many sentences")
@@ -165,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         set_threads(args.threads)
-        log = write(args.checkpoint, args.out, args.beam_size, args.limit)
+        log = write(args.checkpoints, args.out, args.beam_size, args.limit)
     except (CheckpointError, CorpusError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

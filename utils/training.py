@@ -1,4 +1,4 @@
-"""The command `make train`: train on Tatoeba or on somebody's pairs, stop, go on; alone or with others (lesson 08).
+"""The command that trains a model: on Tatoeba or on somebody's pairs; stop, go on, alone or with others (lesson 08).
 
 python -m utils.training --help
 """
