@@ -28,6 +28,7 @@ ARMS = {
     "no glosses": "--glosses 0",
     "all glosses": "--glosses 30000",
     "numbers and names": "--numbers 10000",
+    "joined pairs": "--joined 10000",
 }
 
 

@@ -168,6 +168,7 @@ class DataConfig(Record):
     pairs: str | None = setting(None, "train on this TSV of source, tab, target (Tatoeba)", free=True)
     glosses: int = setting(10_000, "dictionary glosses that join the training pairs of Tatoeba", least=0)
     numbers: int = setting(0, "pairs with other numbers and names that join them", least=0)
+    joined: int = setting(0, "two training pairs after one another, as one pair: as many of these join them", least=0)
     synthetic: str | None = setting(
         None, "files of `python -m utils.synthetic` that join them, with commas between", free=True
     )
@@ -182,7 +183,12 @@ class DataConfig(Record):
 
     def __post_init__(self):
         super().__post_init__()
-        others = {"--numbers": self.numbers, "--synthetic": self.synthetic, "--reverse": self.reverse}
+        others = {
+            "--numbers": self.numbers,
+            "--joined": self.joined,
+            "--synthetic": self.synthetic,
+            "--reverse": self.reverse,
+        }
         others["--start"] = self.start
         if self.pairs and any(others.values()):
             raise ValueError(

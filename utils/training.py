@@ -258,6 +258,8 @@ def read(config: DataConfig) -> tuple[Encoded, list[corpus.TestItem], Tokenizer]
     held_out = synthetic.HeldOut(tatoeba)
     if config.numbers:
         found += held_out.filtered(augment.pairs(tatoeba.train, config.numbers))
+    if config.joined:
+        found += augment.joined(tatoeba.train, config.joined)
     tokenizer = begin_with(config)[1] if config.start else None
     if tokenizer is None:
         tokenizer = Tokenizer.train([pair.zh for pair in found], [pair.en for pair in found], config.tgt_vocab)
