@@ -10,7 +10,8 @@ from utils.config import ROOT
 from utils.corpus import Corpus, Pair, TestItem
 from utils.fetch import CACHE, fetched
 
-UNSEEN = ROOT / "data" / "unseen.tsv"
+UNSEEN = ROOT / "data" / "unseen.tsv"  # test: results are reported on it
+UNSEEN_DEV = ROOT / "data" / "compounds_dev.tsv"  # dev: recipes are chosen on it
 
 HAN = re.compile(r"[\u4e00-\u9fff]{2,4}")
 ENTRY = re.compile(r"\S+ (\S+) \[[^\]]*\] /(.*)/")
@@ -66,7 +67,7 @@ def glosses(corpus: Corpus, limit: int | None = None, senses: int = 2, cache: st
     those whose words occur most often in the English of the pairs that contain it. Words are ranked by the number of
     training pairs that contain them; a compound of two words counts those with its rarer half, too, so that 机器翻译
     comes soon after 机器. `limit` counts pairs. No gloss equals a dev or test sentence or a reference, and none
-    contains an `unseen()` compound.
+    contains a compound of `UNSEEN` or `UNSEEN_DEV`.
     """
     dictionary = _dictionary(corpus, fetched("cedict_ts.u8", cache))
     count: Counter[str] = Counter()
@@ -96,7 +97,7 @@ def _dictionary(corpus: Corpus, path: Path) -> dict[str, dict[str, frozenset[str
     seen = set().union(*(_words(pair.zh) for pair in corpus.train))
     items = [*corpus.dev, *corpus.test]
     held_out = {_bare(text) for item in items for text in (item.zh, *item.references)}
-    compounds = re.compile("|".join(item.zh for item in unseen()))
+    compounds = re.compile("|".join(item.zh for item in [*unseen(), *unseen(UNSEEN_DEV)]))
     dictionary: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
     for line in path.read_text(encoding="utf-8").splitlines():
         entry = ENTRY.match(line)
