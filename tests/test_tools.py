@@ -243,9 +243,9 @@ def test_an_interrupted_copy_leaves_no_half_lesson(small, monkeypatch):
 def test_the_contents_stand_beside_the_lesson_until_the_learner_moves_them(tmp_path):
     folder = lab.open_contents(tmp_path)
     (workspace,) = folder.iterdir()
-    assert "table-of-contents" in workspace.read_text()
+    assert "@jupyterlab/toc:plugin" in workspace.read_text()
     workspace.write_text(json.dumps({"metadata": {"id": "default"}, "data": {}}))
-    assert lab.open_contents(tmp_path) == folder and "table-of-contents" not in workspace.read_text()
+    assert lab.open_contents(tmp_path) == folder and "@jupyterlab/toc:plugin" not in workspace.read_text()
 
 
 def test_a_file_with_the_name_of_a_module_is_named(tmp_path):
@@ -354,7 +354,7 @@ def test_jupyterlab_trusts_the_lessons_and_reads_cards(server):
     cells = server.get("api/contents/02_self_attention.ipynb")["content"]["cells"]
     assert all(cell["metadata"]["trusted"] for cell in cells if cell["cell_type"] == "code")
     layout = server.get("lab/api/workspaces/default")["data"]["layout-restorer:data"]
-    assert layout["left"]["current"] == "table-of-contents"
+    assert layout["left"]["current"] == "@jupyterlab/toc:plugin"
     settings = server.get("lab/api/settings/@jupyterlab/docmanager-extension:plugin")
     assert settings["schema"]["properties"]["defaultViewers"]["default"]["markdown"] == "Markdown Preview"
 

@@ -121,7 +121,8 @@ def open_contents(work: Path) -> Path:
 
     manager = WorkspacesManager(str(work / ".workspaces"))
     if not manager.list_workspaces():
-        left = {"collapsed": False, "current": "table-of-contents", "widgets": ["filebrowser", "table-of-contents"]}
+        contents = "@jupyterlab/toc:plugin"
+        left = {"collapsed": False, "current": contents, "widgets": ["filebrowser", contents]}
         layout = {"main": {}, "left": left, "right": {"collapsed": True}, "relativeSizes": [0.2, 0.8, 0]}
         workspace = {"metadata": {"id": "default"}, "data": {"layout-restorer:data": layout}}
         manager.save("default", json.dumps(workspace))

@@ -51,7 +51,7 @@ def _stem(word: str) -> str:
     return ENDING.sub("", word)
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Letters and digits only, in lower case: equal for sentences that differ in punctuation alone."""
     return re.sub(r"\W+", " ", text.casefold()).strip()
 
@@ -96,7 +96,7 @@ def _dictionary(corpus: Corpus, path: Path) -> dict[str, dict[str, frozenset[str
     """Words that occur in training, whole or as two halves: word -> sense -> stems of the sense."""
     seen = set().union(*(_words(pair.zh) for pair in corpus.train))
     items = [*corpus.dev, *corpus.test]
-    held_out = {_bare(text) for item in items for text in (item.zh, *item.references)}
+    held_out = {bare(text) for item in items for text in (item.zh, *item.references)}
     compounds = re.compile("|".join(item.zh for item in [*unseen(), *unseen(UNSEEN_DEV)]))
     dictionary: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -105,7 +105,7 @@ def _dictionary(corpus: Corpus, path: Path) -> dict[str, dict[str, frozenset[str
         in_reach = word in seen or len(word) == 4 and {word[:2], word[2:]} <= seen
         if in_reach and HAN.fullmatch(word) and word not in held_out and not compounds.search(word):
             for sense in _senses(entry[2]):
-                if _bare(sense) not in held_out:
+                if bare(sense) not in held_out:
                     dictionary[word][sense] = _stems(sense)
     return dictionary
 
@@ -120,7 +120,7 @@ def unseen(path: str | Path = UNSEEN) -> list[TestItem]:
 def matches(translation: str, item: TestItem) -> bool:
     """Whether a translation equals a reference, apart from case, articles, punctuation and a leading `to`."""
 
-    def bare(text: str) -> str:
-        return re.sub(r"^to |\b(a|an|the) ", "", _bare(text))
+    def barest(text: str) -> str:
+        return re.sub(r"^to |\b(a|an|the) ", "", bare(text))
 
-    return bare(translation) in map(bare, item.references)
+    return barest(translation) in map(barest, item.references)
