@@ -123,7 +123,7 @@ def open_contents(work: Path) -> Path:
     if not manager.list_workspaces():
         contents = "@jupyterlab/toc:plugin"
         left = {"collapsed": False, "current": contents, "widgets": ["filebrowser", contents]}
-        layout = {"main": {}, "left": left, "right": {"collapsed": True}, "relativeSizes": [0.2, 0.8, 0]}
+        layout = {"main": {}, "left": left, "right": {"collapsed": True}}
         workspace = {"metadata": {"id": "default"}, "data": {"layout-restorer:data": layout}}
         manager.save("default", json.dumps(workspace))
     return manager.workspaces_dir
