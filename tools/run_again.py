@@ -56,7 +56,7 @@ def run_twice(notebook: NotebookNode, folder=NOTEBOOKS) -> Iterator[tuple[int, N
             try:
                 yield index, first, client.execute_cell(copy.deepcopy(first), index)
             except CellExecutionError as error:
-                yield index, first, f"{error.ename}: {error.evalue}"
+                yield index, first, f"{error.ename}: {error.evalue}".splitlines()[0]
 
 
 def compared(cell: NotebookNode) -> list[dict[str, str]]:
