@@ -29,7 +29,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 NEEDED = {"onnx": ["onnx", "onnxruntime"], "ctranslate2": ["ctranslate2"]}
 PACKAGES = {"onnx": ["onnxruntime"], "ctranslate2": ["ctranslate2"]}
 SEARCHES = {"onnx": {1: 0.98}, "ctranslate2": {1: 0.98, 4: 0.9}}  # beam size: share
-SEARCH = "import json, sys, translate; rows, *more = json.load(sys.stdin); print(json.dumps(translate.generate(rows, *more)))"
+SEARCH = "import json, sys, translate; print(json.dumps(translate.generate(*json.load(sys.stdin))))"
 
 
 class ExportError(RuntimeError):
@@ -77,7 +77,7 @@ def check(translator: Translator, folder: Path, target: str) -> str:
                 f"With {search} only {same:.0%} of {len(rows)} rows are translated as PyTorch does (at least "
                 f"{least:.0%} should be): nothing was written."
             )
-        said.append(f"{search} gives the same ids for {100 * same:.4g} %")
+        said.append(f"{search} gives the same ids for {100 * same:.1f} %")
     return f"compared with PyTorch on {len(rows)} rows, " + " and ".join(said)
 
 
@@ -135,20 +135,26 @@ def export(target: str, out: Path, checkpoint: Path = CHECKPOINT) -> str:
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ExportError(f"{out} is there already, and not empty: name a new folder.")
-    for package in NEEDED.get(target, []):
+    translator = load_translator(checkpoint, "cpu")
+    if translator.model.config.kind != "transformer":
+        raise ExportError(f"The model in {checkpoint} is no Transformer: only those are exported.")
+    for package in NEEDED[target]:
         try:
             import_module(package)
         except ImportError:
             command = f"{sys.executable} -m pip install {' '.join(NEEDED[target])}"
             raise ExportError(f"The package {package} is missing: install it with `{command}`.") from None
-    translator = load_translator(checkpoint, "cpu")
-    if translator.model.config.kind != "transformer":
-        raise ExportError(f"The model in {checkpoint} is no Transformer: only those are exported.")
     with tempfile.TemporaryDirectory() as folder:
         checked = TARGETS[target](translator, Path(folder))
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    existed = out.is_dir()
     out.mkdir(parents=True, exist_ok=True)
-    write_files(out, files)
+    try:
+        write_files(out, files)
+    except OSError:
+        if not existed:
+            out.rmdir()
+        raise
     return checked
 
 
