@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help setup lab test quick lint run train train-rnn results experiments bench soak lock clean
+.PHONY: help setup lab test quick lint run train train-rnn results experiments bench soak colab lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -47,6 +47,9 @@ bench: $(READY) ## measure the package's speed against other implementations (AR
 
 soak: $(READY) ## translate random lines for ten minutes: no crash, no lost line, level memory (ARGS="--minutes 60")
 	@$(PY) tools/soak.py $(ARGS)
+
+colab: $(READY) ## copies of the lessons for Google Colab, which fetch the course by themselves
+	@$(PY) tools/colab.py
 
 lock: $(READY) ## write the lock and environment.yml from pyproject.toml (ARGS=--upgrade for newer versions)
 	@$(PY) tools/lock.py $(ARGS)
