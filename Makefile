@@ -55,7 +55,7 @@ lock: $(READY) ## write the lock and environment.yml from pyproject.toml (ARGS=-
 	@$(PY) tools/lock.py $(ARGS)
 
 clean: ## remove what the commands above made; your copies in work/ stay
-	rm -rf $(VENV) .bench data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .bench build data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find utils tools tests notebooks experiments benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Set-up happens once, and again only when the lock changes: the stamp is the last thing it makes, so

@@ -40,13 +40,15 @@ class ExportError(RuntimeError):
 
 
 def sample(translator: Translator) -> list[list[int]]:
-    """Source ids to compare on: the sentences of data/limits.tsv, and random tokens, 1 to 30 of them."""
+    """Source ids to compare on, in mixed lengths: the sentences of data/limits.tsv, and 1 to 30 random tokens."""
     zh = translator.tokenizer.source == "zh"
     lines = [line for case in cases() for line in ([case.zh, case.plain] if zh else [case.en])]
     sentences = dict.fromkeys(piece for line in lines for piece in translator.pieces(line) if translator.reads(piece))
     drawn = random.Random(0)
     rows = [[drawn.randrange(EOS + 1, translator.tokenizer.src_vocab) for _ in range(n)] for n in range(1, 31)]
-    return sorted([*translator.tokenizer.encode_src(list(sentences)), *([*row, EOS] for row in rows)], key=len)
+    rows = [*translator.tokenizer.encode_src(list(sentences)), *([*row, EOS] for row in rows)]
+    drawn.shuffle(rows)  # short beside long: padding is part of what is compared
+    return rows
 
 
 def found(folder: Path, rows: list[list[int]], *more: int) -> list[list[int]]:
@@ -138,7 +140,7 @@ def export(target: str, out: Path, checkpoint: Path = CHECKPOINT) -> str:
     translator = load_translator(checkpoint, "cpu")
     if translator.model.config.kind != "transformer":
         raise ExportError(f"The model in {checkpoint} is no Transformer: only those are exported.")
-    for package in NEEDED[target]:
+    for package in NEEDED.get(target, []):
         try:
             import_module(package)
         except ImportError:
