@@ -45,7 +45,10 @@ def export(target, out, source) -> int:
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     "changes",
-    [{"n_layers": 1, "decoder_layers": 3, "d_model": 16}, {"n_layers": 3, "decoder_layers": 1, "norm_first": False, "n_heads": 4}],
+    [
+        {"n_layers": 1, "decoder_layers": 3, "d_model": 16},
+        {"n_layers": 3, "decoder_layers": 1, "norm_first": False, "n_heads": 4},
+    ],
     ids=["deep decoder", "deep encoder, post-norm"],
 )
 def test_it_translates_as_the_model_does(target, changes, tmp_path, capsys, monkeypatch):
