@@ -1,0 +1,185 @@
+"""Where a learner's code runs: a process for one exercise, with a folder of its own and limits.
+
+What it computes, prints or breaks stays here; one JSON text goes back through the pipe. Changes outside the folder,
+other processes and the network are refused. That catches accidents, and no one who tries to get around it.
+"""
+
+import ast
+import json
+import linecache
+import os
+import random
+import sys
+import traceback
+import types
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from utils import checks
+from utils.checks.capstone import PARTS, capstone
+from utils.checks.engine import Check
+from utils.checks.engine.result import MARKS
+from utils.checks.engine.running import Allowance, Raised, call
+
+SECONDS = 20.0  # of computing, for the statements that an answer needs
+LONGEST = 5000  # characters of a check's words
+LARGEST_FILE = 100_000_000  # bytes that one file may have
+CHANGES = {"os.remove", "os.rmdir", "os.mkdir", "os.rename", "os.link", "os.symlink", "os.truncate", "os.chmod"}
+CHANGES |= {"os.chown", "os.utime", "shutil.rmtree", "shutil.move", "shutil.chown", "shutil.copymode"}
+REFUSED = ("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile", "os.kill")
+REFUSED += ("os.killpg", "subprocess.Popen", "pty.spawn", "socket.connect", "socket.bind", "socket.getaddrinfo")
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+def work(job: dict, folder: str, memory: int, pipe) -> None:
+    """Do one job and send what came of it: a list of [exercise, verdict, mistakes, words]."""
+    try:
+        confine(Path(folder), memory)
+        prepare(job["seed"])
+        rows = examine_file(job) if "file" in job else [examine(job)]
+    except BaseException as error:  # SystemExit, too: whatever it was, it is a line in the report
+        rows = [[job["exercise"], "error", [], f"The grader could not judge it: {type(error).__name__}: {error}"]]
+    pipe.send_bytes(json.dumps([[*row[:3], row[3][:LONGEST]] for row in rows]).encode("utf-8", "replace"))
+    os._exit(0)  # without waiting for threads that the answer left behind
+
+
+# ---- the process -------------------------------------------------------------------------------------------
+
+
+def confine(folder: Path, memory: int) -> None:
+    """No input, no output, a folder, limits of memory and of what a file may hold."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(nowhere, number)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        status = Path("/proc/self/status").read_text()  # Linux: elsewhere, the pool looks at the memory
+        limit = int(status.partition("VmData:")[2].split()[0]) * 1024 + memory
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    except (ImportError, OSError):
+        pass
+    os.chdir(folder)
+    sys.path.append(str(folder))  # last, so that a learner's torch.py is not what `import torch` finds
+    home = os.path.realpath(folder)
+    os.environ |= {"HOME": home, "USERPROFILE": home, "TMPDIR": home, "TEMP": home, "TMP": home, "MPLBACKEND": "Agg"}
+    os.environ["TRANSFORMER_COURSE_PROGRESS"] = os.path.join(home, ".progress.json")
+    sys.dont_write_bytecode = True
+    sys.addaudithook(lambda event, arguments: watch(event, arguments, home))
+
+
+def watch(event: str, arguments: tuple, home: str) -> None:
+    """Python tells what is about to happen. Raises PermissionError where the grader does not want it."""
+    paths = ()
+    if event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITES:
+        paths = arguments[:1]
+    elif event in CHANGES:
+        paths = arguments[: 2 if event in ("os.rename", "os.link", "os.symlink", "shutil.move") else 1]
+    elif event in REFUSED:
+        raise PermissionError(f"the grader allows no other processes and no network ({event})")
+    for path in paths:
+        if isinstance(path, (str, bytes)) and not inside(os.fsdecode(path), home):
+            raise PermissionError(f"the grader lets nothing be changed outside the answer's own folder ({event})")
+
+
+def inside(path: str, home: str) -> bool:
+    real = os.path.realpath(path)
+    return real == os.devnull or real.startswith(home + os.sep) or real == home
+
+
+def prepare(seed: int) -> None:
+    torch.set_num_threads(1)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    warnings.simplefilter("ignore")
+
+
+# ---- the job -----------------------------------------------------------------------------------------------
+
+
+def examine(job: dict) -> list:
+    """Run the statements, and hand the value of the expression to the check."""
+    check = checks.EXERCISES[job["exercise"]]
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    for number, source in job["cells"].items():
+        lines = source.splitlines(keepends=True)
+        linecache.cache[file_of(number)] = (len(source), None, lines, file_of(number))
+
+    lines_of_errors = []
+
+    def run():
+        try:
+            for number, at in job["statements"]:
+                statement = ast.Module([ast.parse(job["cells"][number]).body[at]], [])
+                exec(compile(statement, file_of(number), "exec", dont_inherit=True), vars(module))
+            return eval(job["expression"], vars(module))
+        except Exception as error:
+            frames = traceback.extract_tb(error.__traceback__)
+            lines_of_errors.extend(frame.line for frame in frames if frame.filename.startswith("<cell "))
+            raise
+
+    done = call(run, (), Allowance(SECONDS))
+    if done.timed_out:
+        words = f"The code that it needs had not ended after {SECONDS:.0f} seconds."
+        return [job["exercise"], "error", ["the code that it needs does not end"], words]
+    if isinstance(done.outcome, Raised):
+        words = f"The code that it needs stopped with {done.outcome}"
+        words += "".join(f"\nin the line: {line}" for line in lines_of_errors[-1:])
+        return [job["exercise"], "error", [f"the code that it needs stops: {done.outcome.kind.__name__}"], words]
+    result = check(done.outcome, seed=job["seed"])
+    verdict = {True: "passed", False: "wrong", None: "not attempted"}[result.passed]
+    if result.passed is None and "not tried" in result.text:
+        return [job["exercise"], "error", ["it takes all the threads that it may have"], result.text]
+    return [job["exercise"], verdict, mistakes(check, result.text) if result.passed is False else [], result.text]
+
+
+def file_of(number: int) -> str:
+    return f"<cell {number}>"
+
+
+def mistakes(check: Check, text: str) -> list[str]:
+    """The names of the mistakes that the check recognized; else its first sentence."""
+    told = text.partition("Which mistake? This looks like")[2]
+    for one in check.mistakes:
+        if told.startswith(f": {one.name}. {one.advice}"):
+            return [one.name]
+    for one in check.mistakes:
+        for other in check.mistakes:
+            if told.startswith(f" two slips: {one.name}; {other.name}."):
+                return [one.name, other.name]
+    return [first_sentence(text.removeprefix(f"{check.name}: "))]
+
+
+def first_sentence(text: str) -> str:
+    return text.partition("\n")[0].partition(". ")[0].rstrip(".")[:150]
+
+
+def examine_file(job: dict) -> list[list]:
+    """The capstone: a row for each part; one row where the file cannot be read or holds none."""
+    result = capstone(Path(job["file"]), seed=job["seed"], **job["options"])
+    lines, rows = result.text.split("\n"), []
+    marks = {mark: {True: "passed", False: "wrong", None: "missing"}[state] for state, (mark, _) in MARKS.items()}
+    problem = result.text.partition("\n\n")[2]
+    for part in PARTS:
+        for line in lines:
+            mark, _, said = line.strip().partition(f" {part.name}")
+            if line.startswith("  ") and mark in marks and said[:1] in ("", ":"):
+                words = said[2:]
+                if words == "see below":
+                    words = problem.partition(f"{part.name}: ")[2]
+                wrong = [first_sentence(words)] if marks[mark] == "wrong" else []
+                waits = words.startswith("waits for ")
+                rows.append([f"capstone.{part.name}", "not attempted" if waits else marks[mark], wrong, words])
+                break
+    if rows:
+        return rows
+    verdict = "missing" if result.passed is None else "error"
+    return [["capstone.file", verdict, [first_sentence(result.text.removeprefix("capstone: "))], result.text]]
