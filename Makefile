@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help setup lab test quick lint run train train-rnn results experiments bench soak lock clean
+.PHONY: help setup lab test quick lint run train train-rnn results experiments bench soak handout lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -48,11 +48,14 @@ bench: $(READY) ## measure the package's speed against other implementations (AR
 soak: $(READY) ## translate random lines for ten minutes: no crash, no lost line, level memory (ARGS="--minutes 60")
 	@$(PY) tools/soak.py $(ARGS)
 
+handout: $(READY) ## make a folder of the course without its solutions (ARGS="--out FOLDER")
+	@$(PY) tools/handout.py $(ARGS)
+
 lock: $(READY) ## write the lock and environment.yml from pyproject.toml (ARGS=--upgrade for newer versions)
 	@$(PY) tools/lock.py $(ARGS)
 
 clean: ## remove what the commands above made; your copies in work/ stay
-	rm -rf $(VENV) .bench data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .bench build data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find utils tools tests notebooks experiments benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Set-up happens once, and again only when the lock changes: the stamp is the last thing it makes, so

@@ -9,6 +9,8 @@ from tqdm import tqdm
 
 from tools.grading import pool, report
 from tools.grading.submissions import Row, jobs, submissions
+from utils.checks import EXERCISES
+from utils.checks.capstone import PARTS
 from utils.runtime import utf8_output
 
 
@@ -69,13 +71,13 @@ def graded(todo: list[dict], at_once: int, memory: int) -> list[Row]:
 
 def better(rows: list[Row]) -> list[Row]:
     """One row for each learner and exercise, in order: where it was handed in twice, the better one."""
-    order = ["passed", "wrong", "error", "not attempted", "missing", "unreadable"]
-    number = {name: at for at, name in enumerate([*EXERCISES, *(f"capstone.{part.name}" for part in PARTS)])}
+    verdicts = ["passed", "wrong", "error", "not attempted", "missing", "unreadable"]
+    exercises = [*EXERCISES, *(f"capstone.{part.name}" for part in PARTS)]
+    place = {name: at for at, name in enumerate(exercises)}
     best = {}
-    for row in sorted(rows, key=lambda row: (row.learner, row.lesson, order.index(row.verdict), row.file)):
-        best.setdefault((row.learner, row.lesson, row.exercise, row.file if not row.exercise else ""), row)
-    place = lambda row: number.get(f"lesson{row.lesson}.{row.exercise}".replace("lessoncap", "cap"), -1)
-    return sorted(best.values(), key=lambda row: (row.learner, place(row)))
+    for row in sorted(rows, key=lambda row: (verdicts.index(row.verdict), row.file)):
+        best.setdefault((row.learner, row.exercise or row.file), row)
+    return sorted(best.values(), key=lambda row: (row.learner, place.get(row.exercise, -1), row.file))
 
 
 def cores() -> int:

@@ -73,7 +73,7 @@ def table_of_grades(rows: list[Row]) -> bytes:
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for row in rows:
-        values = (row.learner, row.lesson, row.exercise, row.verdict, row.stars or "", "; ".join(row.mistakes))
+        values = (row.learner, row.lesson, row.name, row.verdict, row.stars or "", "; ".join(row.mistakes))
         # What begins so is a formula to a spreadsheet.
         writer.writerow([f"'{value}" if str(value)[:1] in "=+-@\t\r" and value else value for value in values])
     return text.getvalue().encode("utf-8-sig", "replace")
@@ -84,10 +84,15 @@ def table_of_grades(rows: list[Row]) -> bytes:
 
 def by_mistake(rows: list[Row]) -> list[tuple[str, str, int, int]]:
     """(exercise, mistake, how many learners made it, how many handed the exercise in), most frequent first."""
-    handed_in = Counter((row.lesson, row.exercise) for row in rows)
-    made = Counter((row.lesson, row.exercise, mistake) for row in rows for mistake in dict.fromkeys(row.mistakes))
+    handed_in = Counter(row.exercise for row in rows)
+    made = Counter((row.exercise, mistake) for row in rows for mistake in dict.fromkeys(row.mistakes))
     order = sorted(made, key=lambda key: (-made[key], key))
-    return [(" ".join(key[:2]).strip() or "files", key[2], made[key], handed_in[key[:2]]) for key in order]
+    return [(plain(key[0]), key[1], made[key], handed_in[key[0]]) for key in order]
+
+
+def plain(exercise: str) -> str:
+    """02 scores, for lesson02.scores."""
+    return exercise.removeprefix("lesson").replace(".", " ") or "files"
 
 
 def picture(counted: list[tuple[str, str, int, int]]) -> bytes:
@@ -145,13 +150,13 @@ class Raw(str):
 
 
 def index(rows: list[Row], others: list[str], seed: int, counted: list, pages: dict[str, str]) -> str:
-    verdicts = Counter((row.lesson, row.exercise, row.verdict) for row in rows)
-    exercises = list(dict.fromkeys((row.lesson, row.exercise, "★" * row.stars) for row in rows if row.exercise))
-    lines = [(*names, *(verdicts[*names[:2], verdict] for verdict in VERDICTS)) for names in sorted(exercises)]
+    verdicts = Counter((row.exercise, row.verdict) for row in rows)
+    stars = {row.exercise: "★" * row.stars for row in rows if row.exercise}
+    lines = [(plain(name), stars[name], *(verdicts[name, verdict] for verdict in VERDICTS)) for name in sorted(stars)]
     parts = [
         f"<p>{len(pages)} learners. Seed of the checks' random cases: {seed}. {html.escape(WARNING)}</p>",
         "<h2>By exercise</h2>",
-        table(("lesson", "exercise", "", *VERDICTS), lines),
+        table(("exercise", "", *VERDICTS), lines),
     ]
     if counted:
         alt = "; ".join(f"{exercise}, {mistake}: {n} of {of}" for exercise, mistake, n, of in counted[:MOST])
@@ -184,7 +189,7 @@ def learner_page(name: str, learner: str, rows: list[Row]) -> str:
     parts = []
     for row in rows:
         if row.learner == learner:
-            heading = f"{row.lesson} {row.exercise} {'★' * row.stars}".strip() or row.file
+            heading = f"{plain(row.exercise)} {'★' * row.stars}".strip() if row.exercise else row.file
             parts.append(f"<h2>{html.escape(heading)}: {row.verdict}</h2><p>{html.escape(row.file)}</p>")
             parts.append(Result(STATES.get(row.verdict), row.words)._repr_html_())
     return page(learner, *parts)

@@ -21,12 +21,22 @@ class Row:
 
     learner: str
     file: str
-    lesson: str
-    exercise: str
+    exercise: str  # "lesson02.scores", "capstone.attention"; "" for a whole file
     verdict: str  # passed, wrong, not attempted, missing, error; unreadable for a whole file
-    stars: int = 0
     mistakes: list[str] = field(default_factory=list)
     words: str = ""
+
+    @property
+    def lesson(self) -> str:
+        return self.exercise.partition(".")[0].removeprefix("lesson")
+
+    @property
+    def name(self) -> str:
+        return self.exercise.partition(".")[2]
+
+    @property
+    def stars(self) -> int:
+        return EXERCISES[self.exercise].stars if self.exercise in EXERCISES else 0
 
 
 @dataclass(frozen=True)
@@ -38,10 +48,7 @@ class Submission:
     name: str  # its path below the folder of submissions
 
     def row(self, exercise: str, verdict: str, mistakes: list[str] = (), words: str = "") -> Row:
-        lesson, _, name = exercise.partition(".")
-        stars = EXERCISES[exercise].stars if exercise in EXERCISES else 0
-        lesson = lesson.removeprefix("lesson")
-        return Row(self.learner, self.name, lesson, name, verdict, stars, list(mistakes), words)
+        return Row(self.learner, self.name, exercise, verdict, list(mistakes), words)
 
 
 def submissions(folder: Path) -> tuple[list[Submission], list[str]]:

@@ -137,7 +137,8 @@ def examine(job: dict) -> list:
     result = check(done.outcome, seed=job["seed"])
     verdict = {True: "passed", False: "wrong", None: "not attempted"}[result.passed]
     if result.passed is None and "not tried" in result.text:
-        return [job["exercise"], "error", ["it takes all the threads that it may have"], result.text]
+        words = "It takes all the threads that one exercise may have."
+        return [job["exercise"], "error", ["too many threads"], words]
     return [job["exercise"], verdict, mistakes(check, result.text) if result.passed is False else [], result.text]
 
 
