@@ -113,13 +113,19 @@ class Notebook:
                 raise ValueError(f"it has more than {LARGEST_CELL:,} characters")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                # magics, !commands and questions? as IPython reads them
-                self.cells[number] = TransformerManager().transform_cell(source) if source.strip() else ""
-                tree = ast.parse(self.cells[number])
+                tree = self.parsed(number)
                 self.statements += [Statement.read(node, number, at) for at, node in enumerate(tree.body)]
         except CANNOT_READ as error:
             line = f" in line {error.lineno}" if getattr(error, "lineno", None) else ""
             self.broken[number] = f"{getattr(error, 'msg', error) or type(error).__name__}{line}"
+
+    def parsed(self, number: int) -> ast.Module:
+        """A cell as Python; if it is none as it stands, with its %magics, !commands and questions? as IPython's."""
+        try:
+            return ast.parse(self.cells[number])
+        except SyntaxError:
+            self.cells[number] = TransformerManager().transform_cell(self.cells[number])
+            return ast.parse(self.cells[number])
 
     def needed(self, wanted: set[str], end: int) -> list[Statement]:
         """The statements before number `end` that it takes to have these names as they are there."""
@@ -209,7 +215,7 @@ def find(notebook: Notebook, exercise: str, parameters: tuple[str, ...], course:
         return Answer(verdict="not attempted", words="The function is still empty.")
     for number, said in notebook.broken.items():
         if f"def {name}" in notebook.cells[number]:
-            return Answer(verdict="error", words=f"Python cannot read its cell, number {number}: {said}.")
+            return Answer(verdict="error", words=f"Python cannot read its cell: {said} (cell {number}).")
     return Answer(verdict="missing", words=f"There is no {name} in the notebook.{renamed(notebook, parameters)}")
 
 

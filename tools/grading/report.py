@@ -112,7 +112,7 @@ def picture(counted: list[tuple[str, str, int, int]]) -> bytes:
     ax.set_yticks(range(len(shown)), labels=labels)
     for y, (_, _, n, of) in enumerate(shown):
         ax.text(n, y, f" {n} of {of}", va="center")
-    ax.set(xlabel="learners", xlim=(0, 1.15 * shown[-1][2]))
+    ax.set(xlabel="learners", xlim=(0, 1.15 * shown[-1][2]), ylim=(-0.6, len(shown) - 0.4))
     ax.xaxis.get_major_locator().set_params(integer=True)
     file = io.BytesIO()
     fig.savefig(file, format="png", dpi=110)

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from tools.grading.cells import LARGEST_CELL, Notebook, Unreadable, calls, find
+from tools.grading.worker import first_sentence
 from utils.checks import EXERCISES
 from utils.checks.capstone import PARTS
 from utils.config import ROOT
@@ -91,17 +92,17 @@ def jobs(submission: Submission, options: dict) -> tuple[list[dict], list[Row]]:
         exercises = exercises_of(notebook)
         answers = {name: find(notebook, name, EXERCISES[name].parameters, course(name)) for name in exercises}
     except Unreadable as error:
-        return [], [submission.row("", "unreadable", [str(error)[:150]], f"Not graded: {error}")]
+        return [], [submission.row("", "unreadable", [first_sentence(str(error))], f"Not graded: {error}")]
     except Exception as error:  # whatever is in a file, it is one line in the report
         words = f"Not graded: the grader cannot make sense of it ({type(error).__name__}: {error})."
         return [], [submission.row("", "unreadable", ["it makes no sense to the grader"], words)]
     if not exercises:
         words = "There is no exercise of the course in it."
-        return [], [submission.row("", "unreadable", [words.rstrip(".")], words)]
+        return [], [submission.row("", "unreadable", [first_sentence(words)], words)]
     todo, rows = [], []
     for name, answer in answers.items():
         if answer.verdict:
-            mistakes = [answer.words] if answer.verdict == "error" else []
+            mistakes = [first_sentence(answer.words)] if answer.verdict == "error" else []
             rows.append(submission.row(name, answer.verdict, mistakes, answer.words))
         else:
             numbers = {statement.cell for statement in answer.statements}
