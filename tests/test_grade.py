@@ -129,6 +129,12 @@ def test_the_lessons_own_function_is_no_answer(read):
     assert scores_in(read(SCORES, "from utils import checks", CHECK), of_course).verdict == "missing"
     assert scores_in(read(SCORES, "from utils import checks", SCORES, CHECK), of_course).expression == "scores"
     assert scores_in(read(SCORES.replace("K @ q", "q @ K"), CHECK), of_course).expression == "scores"
+    stub, broken_in_play = "def scores(q, K):\n    ...", SCORES.replace("K @ q", "0")
+    played = read(broken_in_play, "from utils import checks", stub, CHECK)
+    assert scores_in(played, of_course).verdict == "not attempted"
+    above = read("from utils import checks", SCORES, stub, CHECK)
+    assert scores_in(above, of_course).verdict == "not attempted"
+    assert scores_in(above).expression == "scores"
 
 
 @pytest.mark.parametrize(
@@ -360,7 +366,12 @@ def test_capstones_get_a_line_for_each_part(tmp_path):
         "exits": "import os\ndef attention(q, k, v, mask=None):\n    os._exit(0)",
     }
     for name, text in files.items():
-        (folder / f"{name}.py").write_text(text, encoding="utf-8")
+        if name == "begun":  # in a notebook, as where there is no file beside it
+            cells = ["%%writefile my_transformer.py\nimport math\nimport torch\nfrom torch import nn\n"]
+            cells += ["%%writefile -a my_transformer.py\n" + text]
+            (folder / f"{name}.ipynb").write_text(json.dumps(a_notebook(*cells, title="# Capstone")), encoding="utf-8")
+        else:
+            (folder / f"{name}.py").write_text(text, encoding="utf-8")
     graded = grade(folder, tmp_path / "report", tmp_path / "tmp")
     verdicts = {name: {key[1][9:]: row["verdict"] for key, row in graded.items() if key[0] == name} for name in files}
     assert list(verdicts["right"].values()).count("passed") == 9

@@ -3,6 +3,7 @@
 import ast
 import dis
 import json
+import re
 import types
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 LARGEST_CELL = 100_000  # characters
 LARGEST_FILE = 100_000_000  # bytes: a notebook with many pictures
 TIMED = ("%%time", "%%capture", "%%prun")
+WRITES = re.compile(r"%%(?:writefile|file)[ \t]+(-a[ \t]+)?(\S+)[ \t]*\n")
 CANNOT_READ = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -92,11 +94,12 @@ class Notebook:
     cells: dict[int, str]
     statements: list[Statement]
     broken: dict[int, str]  # what Python says of a cell
+    written: dict[str, str]  # the files that cells with %%writefile write
 
     @classmethod
     def read(cls, path: Path) -> "Notebook":
         """Raises Unreadable."""
-        notebook = cls("", {}, [], {})
+        notebook = cls("", {}, [], {}, {})
         for number, (kind, source) in enumerate(sources(path), 1):
             if kind == "markdown":
                 notebook.title = notebook.title or source.strip().partition("\n")[0]
@@ -105,6 +108,10 @@ class Notebook:
         return notebook
 
     def add(self, number: int, source: str) -> None:
+        if file := WRITES.match(source):
+            before = self.written.get(file[2], "") if file[1] else ""
+            self.written[file[2]] = before + source[file.end() :].rstrip("\n") + "\n"
+            return
         if source.startswith(TIMED):  # the same code, measured
             source = "#" + source
         self.cells[number] = source
@@ -197,18 +204,23 @@ def calls(notebook: Notebook) -> dict[str, tuple[int, ast.expr]]:
 def find(notebook: Notebook, exercise: str, parameters: tuple[str, ...], course: Notebook | None) -> Answer:
     """The answer to an exercise, "lesson02.scores": what its check was given; else the last function of its name.
 
-    A function of that name above the exercises, as the course wrote it, is the lesson's and no answer.
+    Functions above the exercises, which begin with the import of the checks, are the lesson's and no answers.
     """
-    name = exercise.partition(".")[2]
-    at, given = calls(notebook).get(exercise, (len(notebook.statements), ast.Name(name)))
+    lesson, _, name = exercise.partition(".")
+    called = calls(notebook)
+    at, given = called.get(exercise, (len(notebook.statements), ast.Name(name)))
     if not isinstance(given, ast.Name):
         wanted = {part.id for part in ast.walk(given) if isinstance(part, ast.Name)}
         return Answer(notebook.needed(wanted, at), ast.unparse(given))
-    mine = own(notebook, given.id, course)
-    answers = [number for number in mine if not notebook.statements[number].is_stub]
+    statements = list(enumerate(notebook.statements))
+    first = min([number for check, (number, _) in called.items() if check.startswith(lesson)], default=len(statements))
+    begin = max([number for number, statement in statements[:first] if "checks" in statement.binds], default=-1)
+    mine = [number for number, statement in statements[begin + 1 :] if given.id in statement.binds]
     here = [number for number in mine if number < at]
-    if here and here[-1] in answers:
+    if here and not notebook.statements[here[-1]].is_stub:
         return Answer(notebook.needed({given.id}, at), given.id)
+    of_course = {statement.text for statement in course.statements} if course else set()
+    answers = [n for n in mine if not notebook.statements[n].is_stub and notebook.statements[n].text not in of_course]
     if answers:  # written below the check, say: the empty function above it stays empty
         return Answer(notebook.needed({given.id}, answers[-1] + 1), given.id)
     if mine:
@@ -216,24 +228,10 @@ def find(notebook: Notebook, exercise: str, parameters: tuple[str, ...], course:
     for number, said in notebook.broken.items():
         if f"def {name}" in notebook.cells[number]:
             return Answer(verdict="error", words=f"Python cannot read its cell: {said} (cell {number}).")
-    return Answer(verdict="missing", words=f"There is no {name} in the notebook.{renamed(notebook, parameters)}")
-
-
-def own(notebook: Notebook, name: str, course: Notebook | None) -> list[int]:
-    """The numbers of the statements that bind a name, but for those that the lesson has, too, above its exercises."""
-    lesson = {statement.text for statement in course.statements if name in statement.binds} if course else set()
-    exercises = next((at for at, s in enumerate(notebook.statements) if "checks" in s.binds), len(notebook.statements))
-    return [
-        at
-        for at, statement in enumerate(notebook.statements)
-        if name in statement.binds and (at > exercises or statement.text not in lesson)
-    ]
-
-
-def renamed(notebook: Notebook, parameters: tuple[str, ...]) -> str:
-    """A sentence about a function that takes the same arguments under another name."""
-    for statement in notebook.statements:
+    words = f"There is no {name} in the notebook."
+    for _, statement in statements[begin + 1 :]:
         node = statement.node
         if isinstance(node, ast.FunctionDef) and tuple(x.arg for x in node.args.args) == parameters:
-            return f" Cell {statement.cell} defines {node.name}({', '.join(parameters)}): was it renamed?"
-    return ""
+            words += f" Cell {statement.cell} defines {node.name}({', '.join(parameters)}): was it renamed?"
+            break
+    return Answer(verdict="missing", words=words)

@@ -37,7 +37,12 @@ def done(jobs: list[dict], at_once: int, memory: int) -> Iterator[tuple[dict, li
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                running.append(Running(waiting.popleft(), start, memory))
+                job = waiting.popleft()
+                try:
+                    running.append(Running(job, start, memory))
+                except OSError as error:
+                    words = f"The machine could not start it: {error.strerror or error}."
+                    yield job, [[job["exercise"], "error", ["the machine could not start it"], words]]
             wait([one.pipe for one in running], timeout=0.2)
             for one in list(running):
                 rows = one.rows()

@@ -13,6 +13,7 @@ from utils.checks import EXERCISES
 from utils.checks.capstone import PARTS
 from utils.config import ROOT
 
+CAPSTONE = "my_transformer"
 SKIPPED = re.compile(r"^(\.|__MACOSX$|__pycache__$)")
 
 
@@ -73,7 +74,7 @@ def submissions(folder: Path) -> tuple[list[Submission], list[str]]:
 
 def is_capstone(path: Path) -> bool:
     """Whether a Python file is named my_transformer, or defines a part of one."""
-    if "my_transformer" in path.name:
+    if CAPSTONE in path.name:
         return True
     try:
         text = path.read_bytes()[:LARGEST_CELL].decode(errors="replace")
@@ -83,10 +84,9 @@ def is_capstone(path: Path) -> bool:
 
 
 def jobs(submission: Submission, options: dict) -> tuple[list[dict], list[Row]]:
-    """What to run for a file, and the rows that need nothing run. `options`: seed, seconds, capstone."""
+    """What to run for a file, and the rows that need nothing run. `options`: seed, seconds, the capstone's."""
     if submission.path.suffix == ".py":
-        file = {"exercise": "capstone.file", "file": str(submission.path.resolve()), "options": options["capstone"]}
-        return [file | common(submission, options) | {"seconds": options["capstone_seconds"]}], []
+        return [capstone_job(submission, options, file=str(submission.path.resolve()))], []
     try:
         notebook = Notebook.read(submission.path)
         exercises = exercises_of(notebook)
@@ -96,10 +96,11 @@ def jobs(submission: Submission, options: dict) -> tuple[list[dict], list[Row]]:
     except Exception as error:  # whatever is in a file, it is one line in the report
         words = f"Not graded: the grader cannot make sense of it ({type(error).__name__}: {error})."
         return [], [submission.row("", "unreadable", ["it makes no sense to the grader"], words)]
-    if not exercises:
+    todo = [capstone_job(submission, options, text=t) for name, t in notebook.written.items() if CAPSTONE in name]
+    if not exercises and not todo:
         words = "There is no exercise of the course in it."
         return [], [submission.row("", "unreadable", [first_sentence(words)], words)]
-    todo, rows = [], []
+    rows = []
     for name, answer in answers.items():
         if answer.verdict:
             mistakes = [first_sentence(answer.words)] if answer.verdict == "error" else []
@@ -114,6 +115,12 @@ def jobs(submission: Submission, options: dict) -> tuple[list[dict], list[Row]]:
             }
             todo.append(job | common(submission, options))
     return todo, rows
+
+
+def capstone_job(submission: Submission, options: dict, **what) -> dict:
+    """`what`: the file's path, or its text, which a notebook writes."""
+    job = {"exercise": "capstone.file", "options": options["capstone"]} | what
+    return job | common(submission, options) | {"seconds": options["capstone_seconds"]}
 
 
 def common(submission: Submission, options: dict) -> dict:
