@@ -8,9 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tools.grading import pool, report
-from tools.grading.submissions import Row, jobs, submissions
-from utils.checks import EXERCISES
-from utils.checks.capstone import PARTS
+from tools.grading.submissions import Row, jobs, place, submissions
 from utils.runtime import utf8_output
 
 
@@ -72,12 +70,10 @@ def graded(todo: list[dict], at_once: int, memory: int) -> list[Row]:
 def better(rows: list[Row]) -> list[Row]:
     """One row for each learner and exercise, in order: where it was handed in twice, the better one."""
     verdicts = ["passed", "wrong", "error", "not attempted", "missing", "unreadable"]
-    exercises = [*EXERCISES, *(f"capstone.{part.name}" for part in PARTS)]
-    place = {name: at for at, name in enumerate(exercises)}
     best = {}
     for row in sorted(rows, key=lambda row: (verdicts.index(row.verdict), row.file)):
         best.setdefault((row.learner, row.exercise or row.file), row)
-    return sorted(best.values(), key=lambda row: (row.learner, place.get(row.exercise, -1), row.file))
+    return sorted(best.values(), key=lambda row: (row.learner, place(row.exercise), row.file))
 
 
 def cores() -> int:

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from tools.grading.submissions import Row
+from tools.grading.submissions import Row, place
 from utils.checks.engine.result import Result
 from utils.files import write_files
 
@@ -152,7 +152,10 @@ class Raw(str):
 def index(rows: list[Row], others: list[str], seed: int, counted: list, pages: dict[str, str]) -> str:
     verdicts = Counter((row.exercise, row.verdict) for row in rows)
     stars = {row.exercise: "★" * row.stars for row in rows if row.exercise}
-    lines = [(plain(name), stars[name], *(verdicts[name, verdict] for verdict in VERDICTS)) for name in sorted(stars)]
+    lines = [
+        (plain(name), stars[name], *(verdicts[name, verdict] for verdict in VERDICTS))
+        for name in sorted(stars, key=place)
+    ]
     parts = [
         f"<p>{len(pages)} learners. Seed of the checks' random cases: {seed}. {html.escape(WARNING)}</p>",
         "<h2>By exercise</h2>",

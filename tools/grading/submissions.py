@@ -14,6 +14,7 @@ from utils.checks.capstone import PARTS
 from utils.config import ROOT
 
 CAPSTONE = "my_transformer"
+ORDER = [*EXERCISES, *(f"capstone.{part.name}" for part in PARTS)]
 SKIPPED = re.compile(r"^(\.|__MACOSX$|__pycache__$)")
 
 
@@ -39,6 +40,11 @@ class Row:
     @property
     def stars(self) -> int:
         return EXERCISES[self.exercise].stars if self.exercise in EXERCISES else 0
+
+
+def place(exercise: str) -> int:
+    """Where it stands in the course; what concerns a whole file comes first."""
+    return ORDER.index(exercise) if exercise in ORDER else -1
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ import numpy as np
 import torch
 
 from utils import checks
-from utils.checks.capstone import PARTS, capstone
+from utils.checks.capstone import PARTS, capstone, oracles
 from utils.checks.engine import Check
+from utils.checks.engine.patches import Mistake
 from utils.checks.engine.result import MARKS
 from utils.checks.engine.running import Allowance, Raised, call
 
@@ -137,27 +138,29 @@ def examine(job: dict) -> list:
         return [job["exercise"], "error", [f"the code that it needs stops: {done.outcome.kind.__name__}"], words]
     result = check(done.outcome, seed=job["seed"])
     verdict = {True: "passed", False: "wrong", None: "not attempted"}[result.passed]
+    wrong = (
+        [] if result.passed is not False else recognized(check.mistakes, result.text.removeprefix(f"{check.name}: "))
+    )
     if result.passed is None and "not tried" in result.text:
         words = "It takes all the threads that one exercise may have."
         return [job["exercise"], "error", ["too many threads"], words]
-    return [job["exercise"], verdict, mistakes(check, result.text) if result.passed is False else [], result.text]
+    return [job["exercise"], verdict, wrong, result.text]
 
 
 def file_of(number: int) -> str:
     return f"<cell {number}>"
 
 
-def mistakes(check: Check, text: str) -> list[str]:
-    """The names of the mistakes that the check recognized; else its first sentence."""
+def recognized(known: list[Mistake], text: str) -> list[str]:
+    """The names of the mistakes that the check told; else its first sentence."""
     told = text.partition("Which mistake? This looks like")[2]
-    for one in check.mistakes:
+    for one in known if told else ():
         if told.startswith(f": {one.name}. {one.advice}"):
             return [one.name]
-    for one in check.mistakes:
-        for other in check.mistakes:
+        for other in known:
             if told.startswith(f" two slips: {one.name}; {other.name}."):
                 return [one.name, other.name]
-    return [first_sentence(text.removeprefix(f"{check.name}: "))]
+    return [first_sentence(text)]
 
 
 def first_sentence(text: str) -> str:
@@ -175,6 +178,7 @@ def examine_capstone(job: dict) -> list[list]:
     lines, rows = result.text.split("\n"), []
     marks = {mark: {True: "passed", False: "wrong", None: "missing"}[state] for state, (mark, _) in MARKS.items()}
     problem = result.text.partition("\n\n")[2]
+    known = [mistake for part in vars(oracles).values() if isinstance(part, Check) for mistake in part.mistakes]
     for part in PARTS:
         for line in lines:
             mark, _, said = line.strip().partition(f" {part.name}")
@@ -182,9 +186,11 @@ def examine_capstone(job: dict) -> list[list]:
                 words = said[2:]
                 if words == "see below":
                     words = problem.partition(f"{part.name}: ")[2]
-                wrong = [first_sentence(words)] if marks[mark] == "wrong" else []
+                wrong = recognized(known, words) if marks[mark] == "wrong" else []
                 waits = words.startswith("waits for ")
-                rows.append([f"capstone.{part.name}", "not attempted" if waits else marks[mark], wrong, words])
+                rows.append(
+                    [f"capstone.{part.name}", "not attempted" if waits else marks[mark], wrong, words or marks[mark]]
+                )
                 break
     if rows:
         return rows
