@@ -318,7 +318,7 @@ def test_forty_submissions_get_the_verdicts_that_were_planted(tmp_path):
     planted = class_of_forty(handed_in, precious)
     assert len(list(handed_in.rglob("*.ipynb"))) >= 40
     before = state(handed_in, precious, ROOT / "utils", ROOT / "notebooks")
-    graded = grade(handed_in, tmp_path / "report", tmp_path / "tmp")
+    graded = grade(handed_in, tmp_path / "report", tmp_path / "tmp", "--seconds", "60")
     assert state(handed_in, precious, ROOT / "utils", ROOT / "notebooks") == before
     got = {key: ": ".join(filter(None, (row["verdict"], row["mistake"]))) for key, row in graded.items()}
     amiss = {key: (got[key], verdict) for key, verdict in planted.items() if not as_planted(got[key], verdict)}
@@ -338,12 +338,13 @@ def test_a_run_can_be_repeated_and_a_learners_modules_come_along(tmp_path):
     (folder / "one" / "torch.py").write_text("1 / 0\n")
     mine = "from mine import sqrt\nimport torch\ndef scores(q, K):\n    return K @ q / sqrt(len(q))"
     (folder / "one" / "a.ipynb").write_text(json.dumps(filled("02", right | {"scores": mine})))
-    (folder / "two" / "a.ipynb").write_text(
-        json.dumps(filled("02", right | {"scores": "half = undefined\n" + mine.replace("sqrt(len(q))", "half")}))
-    )
+    two = {"scores": "half = undefined\n" + mine.replace("sqrt(len(q))", "half")}
+    two["softmax"] = "many = sum(1 for _ in iter(int, 1))\ndef softmax(z):\n    return many"
+    (folder / "two" / "a.ipynb").write_text(json.dumps(filled("02", right | two)))
     graded = grade(folder, tmp_path / "first", tmp_path / "tmp")
     assert {row["verdict"] for (learner, _), row in graded.items() if learner == "one"} == {"passed"}
     assert graded["two", "lesson02.scores"]["mistake"] == "the code that it needs stops: NameError"
+    assert graded["two", "lesson02.softmax"]["mistake"] == "the code that it needs does not end"
     page = (tmp_path / "first" / "learners" / "two.html").read_text("utf-8")
     assert "stopped with NameError: name &#x27;undefined&#x27; is not defined\nin the line: half = undefined" in page
     grade(folder, tmp_path / "again", tmp_path / "tmp", "--jobs", "1")

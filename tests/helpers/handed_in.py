@@ -33,6 +33,7 @@ HOSTILE = {
     "input('your name: ')": "wrong: it stopped with EOFError",
     "kept = []\n    while True: kept.append(torch.ones(10**7))": "",
     "__import__('ctypes').string_at(0)": "error: its process ended",
+    "__import__('re').match('(a+)+$', 'a' * 99 + 'b')": "error: it does not end",  # no other thread gets a turn
     "return {name}({arguments})": "wrong: it stopped with RecursionError",
     "raise type('Odd', (BaseException,), {{}})('odd')": "wrong: it stopped with Odd",
     "return '=cmd()' * 10**6": "wrong: ",

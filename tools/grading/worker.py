@@ -20,13 +20,13 @@ import numpy as np
 import torch
 
 from utils import checks
-from utils.checks.capstone import PARTS, capstone, oracles
+from utils.checks.capstone import capstone, oracles
 from utils.checks.engine import Check
 from utils.checks.engine.patches import Mistake
 from utils.checks.engine.result import MARKS
 from utils.checks.engine.running import Allowance, Raised, call
 
-SECONDS = 20.0  # of computing, for the statements that an answer needs
+SECONDS = 10.0  # of computing, for the statements that an answer needs
 LONGEST = 5000  # characters of a check's words
 LARGEST_FILE = 100_000_000  # bytes that one file may have
 CHANGES = {"os.remove", "os.rmdir", "os.mkdir", "os.rename", "os.link", "os.symlink", "os.truncate", "os.chmod"}
@@ -138,9 +138,8 @@ def examine(job: dict) -> list:
         return [job["exercise"], "error", [f"the code that it needs stops: {done.outcome.kind.__name__}"], words]
     result = check(done.outcome, seed=job["seed"])
     verdict = {True: "passed", False: "wrong", None: "not attempted"}[result.passed]
-    wrong = (
-        [] if result.passed is not False else recognized(check.mistakes, result.text.removeprefix(f"{check.name}: "))
-    )
+    words = result.text.removeprefix(f"{check.name}: ")
+    wrong = recognized(check.mistakes, words) if result.passed is False else []
     if result.passed is None and "not tried" in result.text:
         words = "It takes all the threads that one exercise may have."
         return [job["exercise"], "error", ["too many threads"], words]
@@ -175,23 +174,14 @@ def examine_capstone(job: dict) -> list[list]:
     if "text" in job:
         path.write_text(job["text"], encoding="utf-8")
     result = capstone(path, seed=job["seed"], **job["options"])
-    lines, rows = result.text.split("\n"), []
-    marks = {mark: {True: "passed", False: "wrong", None: "missing"}[state] for state, (mark, _) in MARKS.items()}
-    problem = result.text.partition("\n\n")[2]
+    states = {mark: {True: "passed", False: "wrong", None: "missing"}[state] for state, (mark, _) in MARKS.items()}
     known = [mistake for part in vars(oracles).values() if isinstance(part, Check) for mistake in part.mistakes]
-    for part in PARTS:
-        for line in lines:
-            mark, _, said = line.strip().partition(f" {part.name}")
-            if line.startswith("  ") and mark in marks and said[:1] in ("", ":"):
-                words = said[2:]
-                if words == "see below":
-                    words = problem.partition(f"{part.name}: ")[2]
-                wrong = recognized(known, words) if marks[mark] == "wrong" else []
-                waits = words.startswith("waits for ")
-                rows.append(
-                    [f"capstone.{part.name}", "not attempted" if waits else marks[mark], wrong, words or marks[mark]]
-                )
-                break
+    rows = []
+    for mark, part, said in re.findall(rf"^  ([{''.join(states)}]) (\w+)(?:: (.*))?$", result.text, re.MULTILINE):
+        verdict = "not attempted" if said.startswith("waits for ") else states[mark]
+        words = result.text.partition(f"\n\n{part}: ")[2] if said == "see below" else said or verdict
+        wrong = recognized(known, words) if verdict == "wrong" else []
+        rows.append([f"capstone.{part}", verdict, wrong, words])
     if rows:
         return rows
     verdict = "missing" if result.passed is None else "error"
