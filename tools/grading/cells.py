@@ -55,11 +55,10 @@ class Statement:
                 statement.binds |= {part.id} if isinstance(part, ast.Name) else set()
         return statement
 
-    def replaces(self, name: str) -> bool:
-        """Whether what `name` was before is of no matter after this statement."""
-        if isinstance(self.node, (ast.If, ast.Try, ast.For, ast.While, ast.With, ast.Match)):
-            return False
-        return name not in self.now and name in self.binds
+    @property
+    def may_leave(self) -> bool:
+        """Whether it may leave the names that it binds as they are: then, who binds them before matters, too."""
+        return isinstance(self.node, (ast.If, ast.Try, ast.For, ast.While, ast.With, ast.Match))
 
     @cached_property
     def text(self) -> str:
@@ -149,7 +148,7 @@ class Notebook:
                     if at not in chosen:
                         chosen.add(at)
                         open_ += [(other, at) for other in statement.now] + [(other, end) for other in statement.later]
-                    if statement.replaces(name):
+                    if name in statement.binds and not statement.may_leave:
                         break
         return [self.statements[at] for at in sorted(chosen)]
 
