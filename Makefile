@@ -45,7 +45,8 @@ experiments: $(READY) ## run the long experiments behind some figures (EXPERIMEN
 bench: $(READY) ## measure the package's speed against other implementations (ARGS="--only training --rounds 5"; --help)
 	@$(PY) -m benchmarks $(ARGS)
 
-soak: $(READY) ## translate random lines for ten minutes: no crash, no lost line, level memory (ARGS="--minutes 60")
+soak: $(READY) ## run the lessons' cells a second time; translate random lines for ten minutes (ARGS="--minutes 60")
+	@$(PY) -m tools.run_again
 	@$(PY) tools/soak.py $(ARGS)
 
 handout: $(READY) ## make a folder of the course without its solutions (ARGS="--out FOLDER")
