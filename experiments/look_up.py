@@ -21,7 +21,7 @@ ADAM, SGD = (0.003, 0.01, 0.03, 0.1, 0.3), (0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 def learn_to_look_up(scale, lr, seed, start=1.0, clip=None, steps=120, d=256):
-    """Two shares of questions in which the right word gets the largest weight: of 1,000 to choose by, of 1,000 others.
+    """Shares of right answers: of 1,000 questions to choose by, of 1,000 others.
 
     Adam, or plain steps along a gradient that is never longer than `clip`.
     """
@@ -30,10 +30,9 @@ def learn_to_look_up(scale, lr, seed, start=1.0, clip=None, steps=120, d=256):
     optimizer = torch.optim.SGD([Q, K], lr) if clip else torch.optim.Adam([Q, K], lr)
 
     def play(batch):
-        shown = torch.rand(batch, 32).argsort(dim=1)[:, :8]  # (batch, 8) different words
+        shown = torch.rand(batch, 32).argsort(dim=1)[:, :8]  # (batch, 8), all different
         numbers = torch.randn(batch, 8)
-        scores = (Q[shown[:, :1]] * K[shown]).sum(-1) * scale  # the first word is asked for
-        share = scores.softmax(-1)  # (batch, 8)
+        share = ((Q[shown[:, :1]] * K[shown]).sum(-1) * scale).softmax(-1)  # the first is asked for
         return share, (share * numbers).sum(-1) - numbers[:, 0]
 
     for _ in range(steps):
