@@ -27,7 +27,7 @@ def picked(panels: Mapping[str, Sequence], words: Sequence[str], questions: Mapp
             mine = winners == i
             if mine.any():
                 if not mine.all():
-                    ax.contour(line, line, mine, [0.5], colors=[GRAY], linewidths=0.8)
+                    ax.contour(line, line, 1.0 * mine, [0.5], colors=[GRAY], linewidths=0.8)
                 x, y = (line[found].mean() for found in mine.nonzero()[::-1])
                 ax.text(x, y, word, ha="center", va="center", fontsize=10)
         for name, (x, y) in questions.items():

@@ -108,7 +108,7 @@ def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | Non
             arrow(left, (0, 0), key, 0.25, color)
         else:
             left.plot(0, 0, "o", color=color, zorder=3)
-        _name(left, key, f"{word} {score + 0.0:.1f}", color, (5, 5) if key.any() else (-5, -5))
+        _name(left, key, f"{word} {round(score, 1) + 0.0:.1f}", color, (5, 5) if key.any() else (-5, -5))
     arrow(left, (0, 0), q, 0.45, QUERY)
     _name(left, q, "q", QUERY, (6 if q[0] >= 0 else -6, 6 if q[1] >= 0 else -6))
     for corners in itertools.combinations(values[heard], 3):  # all triangles together are the hull
