@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from experiments import record
 
-ADAM, SGD = (0.003, 0.01, 0.03, 0.1, 0.3), (0.3, 1.0, 3.0, 10.0, 30.0)
+ADAM, SGD = (0.01, 0.03, 0.1, 0.3, 1.0), (3.0, 10.0, 30.0, 100.0, 300.0)
 
 
 def learn_to_look_up(scale, lr, seed, start=1.0, clip=None, steps=120, d=256):

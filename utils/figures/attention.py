@@ -17,7 +17,7 @@ def picked(panels: Mapping[str, Sequence], words: Sequence[str], questions: Mapp
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
 
-    fig, axes = plt.subplots(1, len(panels), figsize=(6.8, 2.35), sharex=True, sharey=True)
+    fig, axes = plt.subplots(1, len(panels), figsize=(6.8, 2.2), sharex=True, sharey=True, layout="compressed")
     for ax, (title, winners) in zip(axes, panels.items(), strict=True):
         winners = as_array(winners)
         edges, tints = (-reach, reach, -reach, reach), ListedColormap(["#FFFFFF", "#FBDDC4", "#EFA96F"])
@@ -28,8 +28,7 @@ def picked(panels: Mapping[str, Sequence], words: Sequence[str], questions: Mapp
             if mine.any():
                 if not mine.all():
                     ax.contour(line, line, 1.0 * mine, [0.5], colors=[GRAY], linewidths=0.8)
-                x, y = (line[found].mean() for found in mine.nonzero()[::-1])
-                ax.text(x, y, word, ha="center", va="center", fontsize=10)
+                ax.text(*_inside(mine, line, questions.values()), word, ha="center", va="center", fontsize=10)
         for name, (x, y) in questions.items():
             ax.plot(x, y, "x", color=QUERY, mew=2)
             ax.annotate(name, (x, y), (0, 5), textcoords="offset points", color=QUERY, fontsize=9, ha="center")
@@ -38,6 +37,15 @@ def picked(panels: Mapping[str, Sequence], words: Sequence[str], questions: Mapp
     axes[0].set_ylabel("query, entry 2", fontsize=9)
     fig.supxlabel("query, entry 1", fontsize=9)
     return fig
+
+
+def _inside(area, line, marks) -> np.ndarray:
+    """The point (x, y) of an area that is farthest from its edges and from all marks."""
+    grid = np.stack(np.meshgrid(line, line), -1)[::3, ::3].reshape(-1, 2)
+    mine = area[::3, ::3].flatten()
+    taken = np.concatenate([grid[~mine], np.reshape(list(marks), (-1, 2)) * 1.0])
+    room = np.linalg.norm(grid[mine][:, None] - taken, axis=-1).min(1)
+    return grid[mine][np.minimum(room, line.max() - abs(grid[mine]).max(1)).argmax()]
 
 
 def attention_diagram(words: Sequence[str], a, q, k, v, scores=None, weights=None, output=None, asking=0):

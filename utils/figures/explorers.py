@@ -108,7 +108,9 @@ def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | Non
             arrow(left, (0, 0), key, 0.25, color)
         else:
             left.plot(0, 0, "o", color=color, zorder=3)
-        _name(left, key, f"{word} {round(score, 1) + 0.0:.1f}", color, (5, 5) if key.any() else (-5, -5))
+        turn = np.sign(q[0] * key[1] - q[1] * key[0]) or 1.0  # the name stands on the side away from q
+        away = 8 * turn * np.array([-key[1], key[0]]) / max(np.hypot(*key), 1e-9) if key.any() else (-5, -5)
+        _name(left, key, f"{word} {round(score, 1) + 0.0:.1f}", color, tuple(np.round(away, 1)))
     arrow(left, (0, 0), q, 0.45, QUERY)
     _name(left, q, "q", QUERY, (6 if q[0] >= 0 else -6, 6 if q[1] >= 0 else -6))
     for corners in itertools.combinations(values[heard], 3):  # all triangles together are the hull
@@ -127,5 +129,9 @@ def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | Non
 
 def _name(ax, point, words: str, color, away: tuple) -> None:
     """Words beside a point, `away` points to the right and above it."""
-    ha, va = ("right", "center", "left")[1 + np.sign(away[0])], ("top", "center", "bottom")[1 + np.sign(away[1])]
+
+    def side(x) -> int:
+        return int(np.sign(x))
+
+    ha, va = ("right", "center", "left")[1 + side(away[0])], ("top", "center", "bottom")[1 + side(away[1])]
     ax.annotate(words, point, away, textcoords="offset points", color=color, fontsize=10, ha=ha, va=va, zorder=5)
