@@ -159,7 +159,7 @@ def test_look_up(tmp_path):
 
 @pytest.mark.parametrize("scale, start", [(1 / 16, 1.0), (1, 0.25)])
 def test_look_up_untrained_guesses(scale, start):
-    assert all(abs(share - 1 / 8) < 0.04 for share in look_up.learn_to_look_up(scale, 0.01, 0, start, steps=0))
+    assert all(abs(share - 1 / 8) < 0.12 for share in look_up.learn_to_look_up(scale, 0.01, 0, start, steps=0))
 
 
 def test_two_heads(tmp_path):

@@ -8,7 +8,7 @@ from .drawing import arrow, box, canvas, columns, node, text, vector
 from .style import GRAY, GREEN, KEY, PALE, QUERY, VALUE, WEIGHT, as_array
 
 
-def picked(panels: Mapping[str, Sequence], words: Sequence[str], questions: Mapping[str, Sequence], reach: float):
+def picked(panels: Mapping, words: Sequence[str], questions: Mapping[str, Sequence], reach: float):
     """A map of all queries in the plane for each score function: which key gets the largest score?
 
     panels: title -> (n, n) numbers of the winning keys; rows are the second entry of the query, from -reach upwards,

@@ -77,6 +77,7 @@ def _(draw):
         (torch.tensor([0.0, -INFINITY, 1.0]),),
         (torch.tensor([1000.0, 999.0, -INFINITY]),),
         (torch.tensor([-1000.0, -1001.0]),),
+        (torch.tensor([90.0, 0.0, 1.0]),),
         (torch.tensor([300.0, 0.0, 1.0]),),
         (torch.tensor([0.0, 1000.0, 3.0]),),
         (draw.normal(4) * 3,),
@@ -286,10 +287,9 @@ hidden scores are not low enough: -INFINITY -> -1e4
     That is NaN, not 0. masked_fill or torch.where put minus infinity where it belongs.
 NaN where nobody may be heard: if not may_attend.any() -> if False
     A softmax of nothing but minus infinity divides 0 by 0. Nobody to hear means zeros.
-all alike where nobody may be heard: -INFINITY -> -1e9 && if not may_attend.any() -> if False
-    If all scores are equally low, all shares are equal. Nobody to hear means zeros.
-the mean where nobody may be heard: V.new_zeros(V.shape[1]) -> V.mean(0)
-    Who may hear nobody hears nothing, zeros: not everybody a little.
+all alike where nobody may be heard: V.new_zeros(V.shape[1]) -> V.mean(0)
+  | -INFINITY -> -1e9 && if not may_attend.any() -> if False
+    If all scores are equally low, all shares are equal. Nobody to hear means zeros, not everybody a little.
 no scaling: / math.sqrt(len(q)) ->
     The scores are not divided by sqrt(d).
 divided by d: math.sqrt(len(q)) -> len(q)
@@ -314,6 +314,5 @@ the largest of all is subtracted:
   && .clamp(min=1) ->
     A hidden score may be the largest by far, and then all powers that count are 0. Hide first, then subtract.
 powers that are infinite, or all 0: scores - peak -> scores
-  | scores - peak -> scores && .clamp(min=1) ->
     Subtract the largest score that may be heard first: no power is above 1 then, and one is 1.
 """)
