@@ -140,7 +140,7 @@ def test_attention_flow_follows_the_word():
 def test_picked_names_each_key_that_wins_somewhere():
     winners = np.zeros((9, 9))
     winners[:, 6:] = 2
-    fig = figures.picked({"some": winners, "one": np.ones((9, 9))}, ["a", "b", "c"], {"?": (0.5, 0)}, reach=2)
+    fig = figures.picked({"some": winners, "one": np.ones((9, 9))}, ["a", "b", "c"], {"?": (0.5, 0)}, reach=2.0)
     assert [[t.get_text() for t in ax.texts] for ax in fig.axes] == [["a", "c", "?"], ["b", "?"]]
 
 
