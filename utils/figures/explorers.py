@@ -35,18 +35,20 @@ def attention_explorer(
 
     def draw(layer, head, word):
         shares = weights[int(layer) - 1].mean(0) if head == "mean" else weights[int(layer) - 1, int(head) - 1]
-        return attention_of_one(shares, asked, asks, words.index(word), choice=2)
+        return attention_of_one(shares, asked, asks, words.index(word))
 
     first = layers[layer - 1], heads[head if len(heads) > 1 else 0], words[word - 1]
     choices = {"layer": layers, "head": heads, "word that asks": words}
     explore(draw, choices, caption=caption, alt=alt, number=number, start=first)
 
 
-def attention_of_one(weights, asked: Sequence[str], asks: Sequence[str] | None = None, asking: int = 0, choice=None):
+def attention_of_one(
+    weights, asked: Sequence[str], asks: Sequence[str] | None = None, asking: int = 0, choice: int | None = 2
+):
     """Where one word looks: weights (T, S) as in `attention_explorer`, drawn is row `asking`, the others stay gray.
 
     A line is as thick as its weight, the shares stand below the words that are asked; less than half a percent is
-    left out. choice: in a figure to play with, the number of the choice that the words are.
+    left out. In `explore`, the words that ask are values of choice number `choice`; None: they choose nothing.
     """
     asks = asked if asks is None else asks
     ax, shares = canvas(6.8, 2.5), as_array(weights)[asking]
