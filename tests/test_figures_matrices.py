@@ -118,7 +118,8 @@ def test_roofline_has_its_corner_where_bytes_and_operations_take_as_long():
     np.testing.assert_allclose(y, np.minimum(80, 16 * x))
     assert [tuple(point.get_xydata()[0]) for point in points] == pytest.approx([(0.3, 0.02), (8, 50)])
     assert {point.get_marker() for point in points} == {"o", "s"} and other.get_linestyle() == "--"
-    assert set(words_on(fig)) == {"loop", "matrices", "here", "there"}
+    assert [word.get_text() for word in fig.legends[0].get_texts()] == ["loop", "matrices"]
+    assert words_on(fig) == ["here", "there"]
 
 
 def test_scores_as_products_writes_each_equation(layer):

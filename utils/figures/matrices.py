@@ -6,7 +6,7 @@ import numpy as np
 
 from .drawing import Shape, arrow, box, canvas, node, text, vector
 from .page import spot
-from .style import GRAY, GREEN, KEY, LOOKS, PALE, QUERY, VALUE, WEIGHT, WORDS, as_array, number
+from .style import GRAY, GREEN, KEY, LOOKS, PALE, QUERY, VALUE, WEIGHT, as_array, number
 
 CELL = (0.44, 0.25)  # inches: width and height of one number
 
@@ -140,18 +140,22 @@ def one_score(K, Q, words: Sequence[str], asked: int = 0, asks: int = 0):
     """
     K, Q, (w, h) = as_array(K), as_array(Q), (0.62, 0.34)
     (d, n), A = K.shape, K.T @ Q / len(K) ** 0.5
-    ax = canvas(6.8, 0.65 + (d + n) * h + 0.35)
-    left, low = 1.5, 0.15  # the lower left corner of K^T
+    ax = canvas(6.8, 0.65 + (d + n) * h)
+    left, low = 1.3, 0.12  # the lower left corner of K^T
     beside, above = left + d * w + 0.45, low + n * h + 0.2  # where A and Q begin
 
     def entry(x, y, value, color, strong) -> None:
         vector(ax, x + w / 2, y + h / 2, [value], color if strong else PALE, (w, h), fill=0.35 if strong else 0.1)
 
-    for i, j in np.ndindex(n, d):
-        entry(left + j * w, low + (n - 1 - i) * h, K[j, i], KEY, i == asked)
-        entry(beside + i * w, above + (d - 1 - j) * h, Q[j, i], QUERY, i == asks)
-    for i, j in np.ndindex(n, n):
-        entry(beside + j * w, low + (n - 1 - i) * h, A[i, j], WEIGHT, (i, j) == (asked, asks))
+    for strong in (False, True):  # what is strong comes last: its frame is seen whole
+        for i, j in np.ndindex(n, d):
+            if (i == asked) == strong:
+                entry(left + j * w, low + (n - 1 - i) * h, K[j, i], KEY, strong)
+            if (i == asks) == strong:
+                entry(beside + i * w, above + (d - 1 - j) * h, Q[j, i], QUERY, strong)
+        for i, j in np.ndindex(n, n):
+            if ((i, j) == (asked, asks)) == strong:
+                entry(beside + j * w, low + (n - 1 - i) * h, A[i, j], WEIGHT, strong)
     for i, word in enumerate(words):
         row, column = low + (n - 0.5 - i) * h, beside + (i + 0.5) * w
         strong = ("bold" if i == asked else "normal"), ("bold" if i == asks else "normal")
@@ -244,11 +248,10 @@ def roofline(points: dict, roofs: dict):
         corner = rate / bandwidth
         ax.annotate(name, (corner, rate / 1e9), (0, 6), textcoords="offset points", fontsize=9, color=GRAY, ha="left")
     for (name, (intensity, speed)), look in zip(points.items(), LOOKS, strict=False):
-        ax.plot(intensity, speed / 1e9, ms=8, **(look | {"linestyle": "none"}))
-        color = WORDS.get(look["color"], look["color"])
-        ax.annotate(name, (intensity, speed / 1e9), (8, -3), textcoords="offset points", fontsize=10, color=color)
+        ax.plot(intensity, speed / 1e9, ms=8, **(look | {"linestyle": "none"}), label=name)
     ax.set(xscale="log", yscale="log", xlim=(0.1, 1000), xlabel="arithmetic intensity (FLOP per byte)")
     ax.set(ylabel="speed (GFLOP/s)", xticks=[0.1, 1, 10, 100, 1000])
     ax.set_xticklabels(["0.1", "1", "10", "100", "1000"])
     ax.minorticks_off()
+    fig.legend(loc="outside lower center", ncols=3, fontsize=9)
     return fig
