@@ -349,6 +349,8 @@ online_attention.patches("""
 all keys at once: = (K @ q / math.sqrt(len(q))).softmax(0) @ V
     All n scores, or a copy of all keys, exist at the same time. Walk over the blocks and keep only m, l and o: see
     "The matrix that nobody wants".
+all blocks are kept: scores.max() -> scores.max(); kept = [scores, *(kept if i else [])]
+    Merge each block into m, l and o as soon as it is read, and forget it.
 block taken for the number of blocks: = online_attention.oracle(q, K, V, math.ceil(len(K) / block))
     block says how many keys are read at a time, as in range(0, n, block) or K.split(block); K.chunk(block) makes so
     many pieces.
@@ -373,7 +375,6 @@ the factor is upside down: torch.exp(peak - higher) -> torch.exp(higher - peak) 
 the old peak instead of the new one: scores - higher -> scores - (peak if i else higher)
     The new powers are measured from the peak before this block. Raise m first, then take e^(score - m).
 only the block's own peak: scores - higher -> scores - top && peak = higher -> peak = top
-    m is the largest score so far, of all blocks up to this one: torch.maximum of the old m and the block's.
 the ragged rest is left out: range(0, len(K), block) -> range(0, len(K) // block * block, block)
     The last block may be shorter, and counts as well: range(0, n, block) reaches it, and slices stop at the end by
     themselves.
@@ -405,9 +406,3 @@ scaled by the length of the block: len(q) -> block
 keys where values belong: V.shape[1] -> K.shape[1] && V[i -> K[i
     Keys are only matched; what is summed up are the values.
 """)
-
-
-@online_attention.mistake("all blocks are kept", "Merge each block into m, l and o as soon as it is read, and forget it.")
-def _(q, K, V, block):
-    parts = [K[i : i + block] @ q for i in range(0, len(K), block)]
-    return online_attention.oracle(q, K, V, block) + 0 * sum(part.sum() for part in parts)
