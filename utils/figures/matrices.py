@@ -236,8 +236,8 @@ def tiles(scores, block: int):
 def roofline(points: dict, roofs: dict):
     """Speed against arithmetic intensity, both logarithmic: nothing that a machine computes lies above its roof.
 
-    points: name -> (FLOP per byte, FLOP/s); roofs: name -> (FLOP/s of a large product, bytes/s of the memory). Below
-    the corner of a roof a form can at best be as fast as its bytes arrive (the slope), beyond it as fast as products go.
+    points: name -> (FLOP per byte, FLOP/s); roofs: name -> (FLOP/s of a large product, bytes/s of the memory). Left
+    of a roof's corner a form can at best be as fast as its bytes arrive, right of it as fast as products go.
     """
     import matplotlib.pyplot as plt
 

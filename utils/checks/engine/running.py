@@ -110,7 +110,7 @@ class Watch(TorchFunctionMode):
 
 
 class Ledger(TorchDispatchMode):
-    """Counts the operations inside a `with` block, views apart: the largest tensor made, the most numbers held at once."""
+    """Counts the operations inside a `with` block, views apart, the largest tensor made, the most numbers held."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
