@@ -119,7 +119,7 @@ class Ledger(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.calls, self.largest, self.held, self.alive = 0, 0, 0, []
+        self.calls, self.largest, self.held, self.alive = 0, 0, 0, {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
@@ -127,8 +127,9 @@ class Ledger(TorchDispatchMode):
             made = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
             self.calls += 1
             self.largest = max([self.largest, *(x.numel() for x in made)])
-            self.alive = [ref for ref in self.alive if ref() is not None] + [weakref.ref(x) for x in made]
-            self.held = max(self.held, sum(ref().numel() for ref in self.alive))
+            self.alive = {key: ref for key, ref in self.alive.items() if ref() is not None}
+            self.alive |= {id(x): weakref.ref(x) for x in made}
+            self.held = max(self.held, sum(ref().numel() for ref in self.alive.values()))
         return result
 
 

@@ -326,8 +326,8 @@ def _(draw):
     skips = "with n = 101 keys and block = 2, it takes fewer steps than there are blocks: it reads more than `block` "
     skips += "keys at a time."
     holds = "with n = 101 keys and block = 2, it holds 101 numbers or more at one moment, in many small tensors."
-    rules = [(lambda spent: spent.largest < 101, grows), (lambda spent: spent.held < 101, holds)]
-    rules.append((lambda spent: spent.calls > 50, skips))
+    rules = [(lambda spent: spent.largest < 101, grows), (lambda spent: spent.calls > 50, skips)]
+    rules.append((lambda spent: spent.held < 101, holds))
     return (draw.normal(3), draw.normal(101, 3), draw.normal(101, 2), 2), rules
 
 
