@@ -191,7 +191,7 @@ def online_softmax(scores, values, words: Sequence[str], read: int):
         ax.set(ylabel=label, xlim=(-0.5, n + 1.6), xticks=range(n))
     low, high = min(scores.min(), 0), max(scores.max(), 0)
     axes[0].set(ylim=(low - 0.05 * (high - low), high + 0.3 * (high - low)))
-    axes[0].plot([-0.5, n - 0.4], [m, m], "--", color=KEY, lw=1.5)
+    axes[0].plot([-0.5, n - 0.4], [m, m], "--", color=GRAY, lw=1.5)
     axes[1].set(ylim=(0, 1.35), yticks=(0, 0.5, 1))
     axes[1].set_xticklabels([word if i < read else f"({word})" for i, word in enumerate(words)])
     o, b = (f"({', '.join(f'{x:.2f}' for x in kept)})" for kept in (mixed, mixed / total))
