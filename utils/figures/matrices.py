@@ -246,8 +246,7 @@ def roofline(points: dict, roofs: dict):
     x = np.geomspace(0.1, 1000, 200)
     for (name, (rate, bandwidth)), dash in zip(roofs.items(), ("-", "--"), strict=False):
         ax.plot(x, np.minimum(rate, bandwidth * x) / 1e9, color=GRAY, linestyle=dash, lw=2)
-        corner = rate / bandwidth
-        ax.annotate(name, (corner, rate / 1e9), (0, 6), textcoords="offset points", fontsize=9, color=GRAY, ha="left")
+        ax.annotate(name, (x[-1], rate / 1e9), (0, 6), textcoords="offset points", fontsize=9, color=GRAY, ha="right")
     for (name, (intensity, speed)), look in zip(points.items(), LOOKS, strict=False):
         ax.plot(intensity, speed / 1e9, ms=8, **(look | {"linestyle": "none"}), label=name)
     ax.set(xscale="log", yscale="log", xlim=(0.1, 1000), xlabel="arithmetic intensity (FLOP per byte)")
