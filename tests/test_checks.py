@@ -706,6 +706,30 @@ def test_a_ledger_counts_operations_and_the_largest_tensor_but_no_views():
     assert (spent.calls, spent.largest) == (2, 10)
 
 
+def test_a_ledger_counts_what_is_held_at_one_moment():
+    x = torch.zeros(50, 4)
+    with Ledger() as spent:
+        for row in x:
+            row + 1
+    assert spent.held <= 8, "what is forgotten does not count"
+    with Ledger() as spent:
+        kept = [row + 1 for row in x]
+    assert len(kept) == 50 and 200 <= spent.held <= 204
+
+
+def test_a_list_of_all_blocks_is_told():
+    """What `parts = [digest(...) ...]` holds together grows with n, though every tensor is small."""
+
+    def in_a_list(q, K, V, block):
+        scores = [K[i : i + block] @ q / math.sqrt(len(q)) for i in range(0, len(K), block)]
+        peak = max(part.max() for part in scores)
+        e = [torch.exp(part - peak) for part in scores]
+        return sum(part @ V[i * block : (i + 1) * block] for i, part in enumerate(e)) / sum(part.sum() for part in e)
+
+    said = str(checks.lesson03.online_attention(in_a_list))
+    assert "in many small tensors" in said and "This looks like: all blocks are kept." in said
+
+
 def total_of_rows():
     """An exercise that says what an answer may take: X (n, d) -> (d,)."""
 

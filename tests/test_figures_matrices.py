@@ -53,23 +53,73 @@ def test_matrix_darkens_one_column():
     assert [tints[x] for x in sorted(tints)] == [0.12, 0.4, 0.12]
 
 
+def turns(layer: dict, words: list[str]):
+    return figures.attention_in_parallel(words, *(layer[name].T for name in ("I", "Q", "K", "V", "A", "A_hat", "O")))
+
+
 def test_attention_in_parallel_shows_every_turn(layer):
-    rows = [layer[name].T for name in ("I", "Q", "K", "V", "A_hat", "O")]
-    fig = figures.attention_in_parallel(["机器", "学习", "milk"], *rows)
+    fig = turns(layer, ["机器", "学习", "milk"])
+    rows = [layer[name].T for name in ("I", "Q", "K", "V", "A", "A_hat", "O")]
     assert sorted(written(fig)) == sorted(numbers(*rows))
-    into_turns = [line for line in lines_on(fig, figures.VALUE) if line._posA_posB[0][1] > 2]
-    drawn = np.array([line.get_linewidth() for line in into_turns]).reshape(3, 3)
-    np.testing.assert_allclose(drawn, 0.5 + 5 * layer["A_hat"].T.numpy(), rtol=1e-5)  # row i: what word i hears
+    tints = [p.get_alpha() for p in fig.axes[0].patches if p.get_facecolor()[:3] == matplotlib.colors.to_rgb("#AA4499")]
+    shares = sorted(0.08 + 0.5 * layer["A_hat"].flatten().numpy())
+    np.testing.assert_allclose(sorted(tint for tint in tints if tint and tint != 0.08), shares, rtol=1e-5)
     assert_words_stand_apart(fig)
 
 
-def test_attention_in_parallel_joins_no_turn_with_another(layer):
-    """Every line goes up, from a word to turns or from a turn to its own output."""
-    rows = [layer[name].T for name in ("I", "Q", "K", "V", "A_hat", "O")]
-    fig = figures.attention_in_parallel(["a", "b", "c"], *rows)
-    assert all(line._posA_posB[1][1] > line._posA_posB[0][1] for line in lines_on(fig))
+def test_attention_in_parallel_sends_keys_to_scores_and_values_to_products(layer):
+    """Every line goes up; keys end below the scores, values only above the weights; no turn is joined with another."""
+    fig = turns(layer, ["a", "b", "c"])
+    ends = {color: [line._posA_posB for line in lines_on(fig, color)] for color in (figures.KEY, figures.VALUE)}
+    scores, products = 3.65, 6.02
+    assert all(end[1] > start[1] for start, end in ends[figures.KEY] + ends[figures.VALUE])
+    assert max(end[1] for _, end in ends[figures.KEY]) < scores
+    into_products = [end[1] for start, end in ends[figures.VALUE] if start[1] > 2.5]
+    assert len(into_products) == 6 and min(into_products) >= products  # the line of all values, then the output
     own = [line._posA_posB for line in lines_on(fig, figures.WEIGHT)]
-    assert len(own) == 3 and all(start[0] == end[0] for start, end in own)
+    assert len(own) == 6 and all(start[0] == end[0] for start, end in own)
+    asked = [(start, end) for start, end in (line._posA_posB for line in lines_on(fig, figures.QUERY)) if end[1] > 2.5]
+    assert len(asked) == 3 and all(abs(start[0] - end[0]) < 0.3 for start, end in asked), "its own query alone"
+
+
+def test_one_score_colors_one_row_one_column_and_where_they_meet(layer):
+    words = ["机器", "学习", "milk"]
+    fig = figures.one_score(layer["K"], layer["Q"], words, asked=2, asks=1)
+    assert sorted(written(fig)) == sorted(numbers(layer["K"], layer["Q"], layer["A"]))
+
+    def colored(color: str) -> int:
+        return sum(p.get_alpha() == 0.35 and p.get_facecolor()[:3] == matplotlib.colors.to_rgb(color)
+                   for p in fig.axes[0].patches)  # fmt: skip
+
+    assert [colored(color) for color in (figures.KEY, figures.QUERY, figures.WEIGHT)] == [2, 2, 1]
+    picks = [patch.get_gid() for patch in fig.axes[0].artists + fig.axes[0].patches if patch.get_gid()]
+    assert sorted(picks) == sorted(f"pick:{choice}:{value}" for choice in range(2) for value in range(3))
+    assert_words_stand_apart(fig)
+
+
+def test_online_softmax_keeps_what_one_pass_would_give(layer):
+    scores, values = layer["A"].T[0], layer["V"].T
+    for read in (1, 2, 3):
+        fig = figures.online_softmax(scores, values, ["a", "b", "c"], read)
+        seen = scores[:read]
+        e = (seen - seen.max()).exp()
+        o = e @ values[:read]
+        said = words_on(fig)
+        assert f"$m$ = {seen.max():.2f}" in said and f"$l$ = {e.sum():.2f}" in said
+        assert f"$o/l$ = ({', '.join(f'{x:.2f}' for x in o / e.sum())})" in said
+        assert [len(ax.patches) for ax in fig.axes] == [read, read]
+        np.testing.assert_allclose([bar.get_height() for bar in fig.axes[1].patches], e, rtol=1e-5)
+
+
+def test_roofline_has_its_corner_where_bytes_and_operations_take_as_long():
+    fig = figures.roofline({"loop": (0.3, 2e7), "matrices": (8, 5e10)}, {"here": (8e10, 1.6e10), "there": (9e14, 3e12)})
+    roof, other, *points = fig.axes[0].lines
+    x, y = roof.get_data()
+    np.testing.assert_allclose(y, np.minimum(80, 16 * x))
+    np.testing.assert_allclose([point.get_xydata()[0] for point in points], [(0.3, 0.02), (8, 50)])
+    assert {point.get_marker() for point in points} == {"o", "s"} and other.get_linestyle() == "--"
+    assert [word.get_text() for word in fig.legends[0].get_texts()] == ["loop", "matrices"]
+    assert words_on(fig) == ["here", "there"]
 
 
 def test_scores_as_products_writes_each_equation(layer):

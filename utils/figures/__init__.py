@@ -10,7 +10,16 @@ from .charts import heatmap, label_lines, softmax_rows
 from .drawing import Shape, arrow, box, canvas, columns, node, text, vector
 from .explorers import attention_explorer, attention_of_one, query_in_the_plane
 from .heads import multi_head_diagram
-from .matrices import attention_in_parallel, attention_layer, matrix, scores_as_products, tiles
+from .matrices import (
+    attention_in_parallel,
+    attention_layer,
+    matrix,
+    one_score,
+    online_softmax,
+    roofline,
+    scores_as_products,
+    tiles,
+)
 from .model_map import pre_and_post_norm, you_are_here
 from .page import explore, show, spot
 from .positions import clock_faces, one_hot_appended, positions_added

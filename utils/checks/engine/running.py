@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -109,7 +110,7 @@ class Watch(TorchFunctionMode):
 
 
 class Ledger(TorchDispatchMode):
-    """Counts the operations inside a `with` block, views apart, and the numbers in the largest tensor they make."""
+    """Counts the operations inside a `with` block, views apart, the largest tensor made, the most numbers held."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -118,13 +119,17 @@ class Ledger(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.calls, self.largest = 0, 0
+        self.calls, self.largest, self.held, self.alive = 0, 0, 0, {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         if not func.is_view:
+            made = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
             self.calls += 1
-            self.largest = max([self.largest, *(x.numel() for x in tree_leaves(result) if isinstance(x, Tensor))])
+            self.largest = max([self.largest, *(x.numel() for x in made)])
+            self.alive = {key: ref for key, ref in self.alive.items() if ref() is not None}
+            self.alive |= {id(x): weakref.ref(x) for x in made}
+            self.held = max(self.held, sum(ref().numel() for ref in self.alive.values()))
         return result
 
 

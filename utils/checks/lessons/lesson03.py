@@ -29,6 +29,7 @@ def _(draw):
         (draw.normal(5, 3), *[draw.normal(3, 3) for _ in range(3)]),
         (draw.normal(4, 4), *[draw.normal(4, 2) for _ in range(3)]),
         (draw.normal(3, 2), *[draw.normal(2, 5) for _ in range(3)]),
+        [draw.normal(3, 3) for _ in range(4)],  # where every product fits
     ]
 
 
@@ -63,6 +64,13 @@ queries and keys exchanged: Q @ K.T -> K @ Q.T
 the weights are transposed: shares @ -> shares.T @
     Columns and rows are mixed: in rows A = Q K^T, softmax along each row, and O = A V.
     See "The dictionary: from columns to rows".
+the matrices stand in front: X @ W for -> W @ X for
+    W^q I is for columns. In rows the matrix stands behind: X @ Wq, (n, d_in) (d_in, d).
+the lecture's product of columns: Q @ K.T -> K.T @ Q
+  | Q @ K.T -> K.T @ Q && softmax(1) -> softmax(0) && shares @ V -> V @ shares
+    K^T Q is for columns. In rows it lets entries of vectors meet, (d, d), not words: take Q @ K.T, (n, n).
+divided after the softmax: / math.sqrt(Q.shape[1]) -> && softmax(1) -> softmax(1) / math.sqrt(Q.shape[1])
+    The scores are divided by sqrt(d), before the softmax: after it the shares no longer add up to 1.
 the matrices are transposed: X @ W for -> X @ W.T for
     Wq is (d_in, d) here, for rows: X @ Wq. X @ Wq.T is what nn.Linear does with the matrix that it stores.
 no softmax: .softmax(1) ->
@@ -163,7 +171,11 @@ softmax along the wrong axis: softmax(1) -> softmax(0)
   | softmax(1) -> softmax(0) && .nan_to_num(0.0) ->
     Row i holds the scores of query i: dim=-1. See "Break it: softmax along the wrong axis".
 0 times minus infinity: .masked_fill(~mask, -INFINITY) -> + ~mask * -INFINITY && .nan_to_num(0.0) ->
+  | .masked_fill(~mask, -INFINITY) -> + ~mask * -INFINITY
     That is NaN, not 0, so every score is lost. masked_fill or torch.where put minus infinity where it belongs.
+one empty row makes all outputs zero:
+  | .nan_to_num(0.0) -> && return shares -> return 0 * V[:1].expand(len(Q), -1) if shares.isnan().any() else shares
+    A query that may ask nobody gets zeros; the other rows keep their outputs. Mend that row alone.
 the mask is transposed: ~mask -> ~mask.T
     Row i of the mask is for query i, column j for key j: the same places as in Q K^T.
 no scaling: / math.sqrt(Q.shape[1]) ->
@@ -313,7 +325,9 @@ def _(draw):
     grows = "with n = 101 keys and block = 2, it makes a tensor of 101 numbers or more. No tensor should grow with n."
     skips = "with n = 101 keys and block = 2, it takes fewer steps than there are blocks: it reads more than `block` "
     skips += "keys at a time."
+    holds = "with n = 101 keys and block = 2, it holds 101 numbers or more at one moment, in many small tensors."
     rules = [(lambda spent: spent.largest < 101, grows), (lambda spent: spent.calls > 50, skips)]
+    rules.append((lambda spent: spent.held < 101, holds))
     return (draw.normal(3), draw.normal(101, 3), draw.normal(101, 2), 2), rules
 
 
@@ -335,12 +349,17 @@ online_attention.patches("""
 all keys at once: = (K @ q / math.sqrt(len(q))).softmax(0) @ V
     All n scores, or a copy of all keys, exist at the same time. Walk over the blocks and keep only m, l and o: see
     "The matrix that nobody wants".
+all blocks are kept: scores.max() -> scores.max(); kept = [scores, *(kept if i else [])]
+    Merge each block into m, l and o as soon as it is read, and forget it.
 block taken for the number of blocks: = online_attention.oracle(q, K, V, math.ceil(len(K) / block))
     block says how many keys are read at a time, as in range(0, n, block) or K.split(block); K.chunk(block) makes so
     many pieces.
 nothing is rescaled: torch.exp(peak - higher) -> 1
     When a block brings a higher peak, what was summed before was measured from a lower one: multiply both l and o by
     e^(old m - new m). See "Merge two blocks".
+each block measured from its own peak: torch.maximum(peak, top) -> top && torch.exp(peak - higher) -> 1
+    The blocks measured their powers from different peaks, so they cannot simply be added. Put both on the higher one:
+    see "Merge two blocks".
 o is not rescaled: mixed * factor -> mixed
     With a higher peak, the sum of values shrinks like the total: o needs the same factor.
 l is not rescaled: total * factor -> total
@@ -356,7 +375,6 @@ the factor is upside down: torch.exp(peak - higher) -> torch.exp(higher - peak) 
 the old peak instead of the new one: scores - higher -> scores - (peak if i else higher)
     The new powers are measured from the peak before this block. Raise m first, then take e^(score - m).
 only the block's own peak: scores - higher -> scores - top && peak = higher -> peak = top
-    m is the largest score so far, of all blocks up to this one: torch.maximum of the old m and the block's.
 the ragged rest is left out: range(0, len(K), block) -> range(0, len(K) // block * block, block)
     The last block may be shorter, and counts as well: range(0, n, block) reaches it, and slices stop at the end by
     themselves.
