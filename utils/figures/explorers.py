@@ -42,11 +42,13 @@ def attention_explorer(
     explore(draw, choices, caption=caption, alt=alt, number=number, start=first)
 
 
-def attention_of_one(weights, asked: Sequence[str], asks: Sequence[str] | None = None, asking: int = 0):
+def attention_of_one(
+    weights, asked: Sequence[str], asks: Sequence[str] | None = None, asking: int = 0, choice: int = 2
+):
     """Where one word looks: weights (T, S) as in `attention_explorer`, drawn is row `asking`, the others stay gray.
 
     A line is as thick as its weight, the shares stand below the words that are asked; less than half a percent is
-    left out.
+    left out. In `explore`, the words that ask are values of choice number `choice`.
     """
     asks = asked if asks is None else asks
     ax, shares = canvas(6.8, 2.5), as_array(weights)[asking]
@@ -61,7 +63,7 @@ def attention_of_one(weights, asked: Sequence[str], asks: Sequence[str] | None =
         if i == asking:
             box(ax, x, 2.2, "", 0.14 + 0.095 * len(as_word(word)), 0.32, QUERY, 0.08)
         text(ax, x, 2.2, as_word(word), 11, QUERY if i == asking else GRAY, weight="bold" if i == asking else "normal")
-        spot(ax, x, 2.2, min(np.diff(upper), default=1.0), 0.5, value=i, choice=2)
+        spot(ax, x, 2.2, min(np.diff(upper), default=1.0), 0.5, value=i, choice=choice)
     for x, word, share in zip(lower, asked, shares, strict=True):
         seen = share >= 0.005
         text(ax, x, 0.55, as_word(word), 11, "black" if seen else GRAY)
