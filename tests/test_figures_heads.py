@@ -77,7 +77,10 @@ def test_multi_head_diagram_keeps_words_apart_and_on_the_page(example):
 
 # ---- the others --------------------------------------------------------------------------------------------
 
-PAIRS = {"elephants eat nuts": {"elephants": (1, 1), "nuts": (-1, 0)}, "mice eat melons": {"mice": (1, 0), "melons": (-1, 1)}}  # fmt: skip
+PAIRS = {
+    "elephants eat nuts": {"elephants": (1, 1), "nuts": (-1, 0)},
+    "mice eat melons": {"mice": (1, 0), "melons": (-1, 1)},
+}
 
 
 @pytest.mark.parametrize("share, same", [(0.5, True), (0.7, False)])
