@@ -138,7 +138,7 @@ VARIANTS = {  # name: (a new model, options of the training)
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(3)))
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--out", type=Path, help="default: data/experiments/two_heads.json")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
