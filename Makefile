@@ -28,8 +28,8 @@ lint: $(READY) ## check the code's style
 run: $(READY) ## run the lessons' text twins again and store their outputs (LESSON=02 for one)
 	@$(PY) tools/run_lessons.py $(LESSON)
 
-train: $(READY) ## train the Transformer that ships in data/checkpoints/zh-en (ARGS="--minutes 5" to change it)
-	@$(PY) -m utils.training $(ARGS)
+train: $(READY) ## train the translator that ships: all stages of the recipe (ARGS="--jobs 2" for two at a time)
+	@$(PY) -m utils.recipe $(ARGS)
 
 train-rnn: $(READY) ## train the RNN with attention on the same data
 	@$(PY) -m utils.training --model rnn --out data/checkpoints/zh-en-rnn $(ARGS)
@@ -45,7 +45,8 @@ experiments: $(READY) ## run the long experiments behind some figures (EXPERIMEN
 bench: $(READY) ## measure the package's speed against other implementations (ARGS="--only training --rounds 5"; --help)
 	@$(PY) -m benchmarks $(ARGS)
 
-soak: $(READY) ## translate random lines for ten minutes: no crash, no lost line, level memory (ARGS="--minutes 60")
+soak: $(READY) ## run the lessons' cells a second time; translate random lines for ten minutes (ARGS="--minutes 60")
+	@$(PY) -m tools.run_again
 	@$(PY) tools/soak.py $(ARGS)
 
 lock: $(READY) ## write the lock and environment.yml from pyproject.toml (ARGS=--upgrade for newer versions)

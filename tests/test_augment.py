@@ -8,7 +8,7 @@ from helpers import real
 
 from utils import augment
 from utils import numbers as N
-from utils.augment import BRACKET, filled, pairs, places, renumbered
+from utils.augment import BRACKET, filled, joined, pairs, places, renumbered
 from utils.corpus import Pair
 from utils.names import KNOWN, draw_name, kept, name_frame, name_items, names, renamed
 from utils.numbers import KINDS, Item, draw, find, frame, held_out, keeps
@@ -159,3 +159,11 @@ def test_the_test_of_names_is_apart(data, train):
     rng = random.Random(0)
     drawn = {draw_name(kind, rng, test=False) for kind in ("man", "woman", "place") for _ in range(250)}
     assert not asked & drawn and len(drawn) > 400 and len(drawn - {name.latin for name in KNOWN}) > 200
+
+
+def test_joined_pairs_are_two_training_pairs_after_one_another():
+    few = [Pair("我来。", "I come."), Pair("你去。", "You go."), Pair("雨。", "Rain.")]
+    made = joined(few, 60, seed=2)
+    assert made == joined(few, 60, seed=2) != joined(few, 60, seed=3)
+    assert set(made) == {Pair(a.zh + b.zh, f"{a.en} {b.en}") for a in few for b in few}
+    assert joined(few, 0) == []

@@ -7,7 +7,8 @@ from helpers.tiny import few
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.batching import Encoded, EpochBatches, Longest, Sequences, make_batch, pad, token_batches
+from utils.batching import EpochBatches, make_batch, pad, token_batches
+from utils.sequences import Encoded, Longest, Sequences
 from utils.tokenizer import BOS, EOS, PAD
 
 lengths = st.lists(st.integers(1, 30), max_size=40)

@@ -173,30 +173,57 @@ def test_a_limit_takes_the_most_useful(corpus):
 
 def test_a_word_held_back_as_a_compound_is_no_gloss(corpus, found, monkeypatch):
     small = corpus._replace(train=corpus.train[:2000])
-    monkeypatch.setattr(D, "unseen", lambda: [TestItem(found[0].zh, ("held back",))])
+    monkeypatch.setattr(D, "unseen", lambda path=None: [TestItem(found[0].zh, ("held back",))])
     assert not any(found[0].zh in pair.zh for pair in D.glosses(small))
 
 
 # ------------------------------------------------------------------------------------------- compounds
 
 
-def test_training_never_saw_the_compounds_but_knows_their_characters(corpus, found):
+both_files = pytest.mark.parametrize("path", [D.UNSEEN, D.UNSEEN_DEV], ids=["test", "dev"])
+
+
+@both_files
+def test_training_never_saw_the_compounds_but_knows_their_characters(path, corpus, found):
     sources = "\n".join({pair.zh for pair in [*corpus.train, *found]})
     known = set(sources)
-    compounds = [item.zh for item in D.unseen()]
-    assert len(compounds) == len(set(compounds)) >= 24 and compounds[0] == "机器学习"
-    for zh in compounds:
+    compounds = [item.zh for item in D.unseen(path)]
+    assert len(compounds) == len(set(compounds)) == 40
+    for zh, references in D.unseen(path):
         assert clean(zh) == zh
         assert zh not in sources
         assert known.issuperset(zh)
+        assert len(set(references)) == len(references) and all(clean_english(en) == en for en in references)
 
 
-def test_every_half_of_a_compound_is_a_known_word(corpus, found):
+@both_files
+def test_every_half_of_a_compound_is_a_known_word(path, corpus, found):
     """机器学习 is 机器 | 学习: some cut leaves two parts that training has, each at least three times."""
     sources = "\n".join(pair.zh for pair in [*corpus.train, *found])
-    for zh, _ in D.unseen():
+    for zh, _ in D.unseen(path):
         cuts = [(zh[:i], zh[i:]) for i in range(1, len(zh))]
         assert any(min(map(sources.count, cut)) >= 3 for cut in cuts), zh
+
+
+def test_no_compound_of_dev_equals_or_contains_one_of_test():
+    dev, test = ([item.zh for item in D.unseen(path)] for path in (D.UNSEEN_DEV, D.UNSEEN))
+    assert test[0] == "机器学习"
+    assert not [(a, b) for a in dev for b in test if a in b or b in a]
+
+
+def test_the_compounds_of_dev_are_no_words_of_the_dictionary(found, corpus, monkeypatch):
+    """So they cost training nothing: without them the glosses are the same."""
+    test = D.unseen()
+    monkeypatch.setattr(D, "unseen", lambda path=None: test)
+    assert D.glosses(corpus) == found
+
+
+@both_files
+def test_glosses_hold_the_compounds_back(path, corpus, tmp_path):
+    entries = [(D.unseen(path)[0].zh, "to be held back"), ("机器", "machine")]
+    lines = "".join(f"{word} {word} [pin1 yin1] /{meaning}/\n" for word, meaning in entries)
+    (tmp_path / "cedict_ts.u8").write_text(lines, encoding="utf-8")
+    assert D._dictionary(corpus, tmp_path / "cedict_ts.u8").keys() == {"机器"}
 
 
 def test_matching_ignores_case_articles_and_punctuation():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from utils.dropout import Dropout, keep_mask
+from utils.dropout import Dropout, hide_tokens, keep_mask
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -50,3 +50,15 @@ def test_evaluation_and_p_0_change_nothing_and_p_1_drops_all():
     assert torch.equal(Dropout(0.5).eval()(x), x)
     assert torch.equal(Dropout(0.0)(x), x)
     assert not Dropout(1.0)(x).any()
+
+
+def test_a_share_of_the_tokens_is_hidden_and_no_special_one():
+    torch.manual_seed(0)
+    ids = torch.randint(0, 40, (200, 300))
+    seen = hide_tokens(ids, 0.1, unk_id=3)
+    assert torch.equal(seen[ids <= 3], ids[ids <= 3])
+    changed = seen != ids
+    assert (seen[changed] == 3).all()
+    n = int((ids > 3).sum())
+    assert abs(changed.sum() / n - 0.1) < 5 * (0.09 / n) ** 0.5, "five standard errors"
+    assert torch.equal(hide_tokens(ids, 0.0, unk_id=3), ids)

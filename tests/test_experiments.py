@@ -6,7 +6,18 @@ import math
 import pytest
 import torch
 
-from experiments import ablations, bottleneck, leaks, positions, recall, same_minutes, scaling, two_heads, vocabulary
+from experiments import (
+    ablations,
+    bottleneck,
+    leaks,
+    positions,
+    recall,
+    recipe,
+    same_minutes,
+    scaling,
+    two_heads,
+    vocabulary,
+)
 from utils import corpus, dictionary
 
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")
@@ -32,7 +43,7 @@ def small_corpus(whole, monkeypatch):
     small = corpus.Corpus(whole.train[:200], whole.dev[:2], whole.test[:2])
     monkeypatch.setattr(corpus, "load", lambda: small)
     monkeypatch.setattr(dictionary, "glosses", lambda corpus_, limit: [corpus.Pair("机器", "machine")] * 20)
-    monkeypatch.setattr(dictionary, "unseen", lambda: whole.test[:1])
+    monkeypatch.setattr(dictionary, "unseen", lambda path=None: whole.test[:1])
     return small
 
 
@@ -50,6 +61,21 @@ def test_same_minutes(small_corpus, tmp_path):
     before = out.read_text(encoding="utf-8")
     same_minutes.main([*arguments, "--options", *TINY])  # finished runs are not trained again
     assert json.loads(out.read_text(encoding="utf-8"))["runs"] == json.loads(before)["runs"]
+
+
+@pytest.mark.slow
+def test_recipe(small_corpus, tmp_path):
+    """Each arm once, also when it is called again for some and with another seed."""
+    out = tmp_path / "result.json"
+    arguments = ["--updates", "2", *paths(tmp_path, out)]
+    arms = list(recipe.ARMS)
+    recipe.main([*arguments, "--arms", *arms[:2], "--options", *TINY, "--numbers", "5"])
+    recipe.main([*arguments, "--options", *TINY, "--numbers", "5"])
+    recipe.main([*arguments, "--seeds", "1", "--arms", arms[0], "--options", *TINY])
+    runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [(run["name"], run["seed"]) for run in runs] == [*((name, 0) for name in arms), (arms[0], 1)]
+    for run in runs:
+        assert run["history"][-1]["step"] == 2 and run["bleu"] >= 0 and run["compounds_right"] in (0, 1)
 
 
 def test_leaks_both_training_sets_are_as_large_and_one_shares_sentences_with_the_test(rows):

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from utils import loss as loss_module
 from utils.batching import make_batch
-from utils.loss import batch_loss, projected_loss, smoothed_loss
+from utils.loss import batch_loss, projected_loss, r_drop_loss, smoothed_loss
 from utils.tokenizer import PAD
 from utils.training import dev_nll
 
@@ -111,3 +111,30 @@ def test_padding_has_no_loss(kind):
     assert_close(together[1], sum(nll for _, nll in alone))
     mean = dev_nll(model, SRC, TGT, torch.device("cpu"))
     assert mean == pytest.approx(together[1].item() / sum(len(t) + 1 for t in TGT))
+
+
+@pytest.mark.parametrize("kind", ["transformer", "rnn"])
+def test_without_dropout_two_passes_are_one(kind):
+    """They do not differ, whatever the weight of a difference; nor do their gradients."""
+    model, batch = tiny_model(kind).train(), make_batch(SRC, TGT)
+    once, twice = batch_loss(model, batch, 0.1), batch_loss(model, batch, 0.1, r_drop=3.0)
+    assert_close(twice, once)
+    parameters = list(model.parameters())
+    wanted, found = (torch.autograd.grad(loss[0], parameters) for loss in (once, twice))
+    assert_close(found, wanted)
+
+
+def test_two_passes_cost_their_mean_and_their_difference():
+    """The difference is PyTorch's kl_div, both ways round; dropout's coins are drawn alike by the same seed."""
+    model, batch, weight = tiny_model(dropout=0.3).train(), make_batch(SRC, TGT), 1.7
+    real = batch.tgt_out != PAD
+    torch.manual_seed(3)
+    found = r_drop_loss(model, batch, 0.1, weight)
+    torch.manual_seed(3)
+    logits = model(torch.cat([batch.src] * 2), torch.cat([batch.tgt_in] * 2)).unflatten(0, (2, -1))[:, real]
+    losses = [smoothed_loss(one, batch.tgt_out[real], 0.1) for one in logits]
+    p, q = logits.log_softmax(-1)
+    kl = [F.kl_div(b, a, log_target=True, reduction="sum") for a, b in ((p, q), (q, p))]
+    assert min(kl) > 0.01
+    assert_close(found[0], (losses[0][0] + losses[1][0]) / 2 + weight * (kl[0] + kl[1]) / 2)
+    assert_close(found[1], (losses[0][1] + losses[1][1]) / 2)

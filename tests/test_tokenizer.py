@@ -136,3 +136,20 @@ def test_spellings_of_one_thing_become_one_in_new_checkpoints():
     assert spelled("他看著「牠」们", shipped) == "他看著「牠」们"
     other = Tokenizer.train(["“著牠”"] * 2, ["a"] * 2, source="any")
     assert spelled("“著牠”", other) == "“著牠”"
+
+
+def test_reversed_it_reads_english_and_writes_chinese(tmp_path):
+    one = Tokenizer.train([zh for zh, _ in PAIRS], [en for _, en in PAIRS], tgt_vocab=70)
+    other = one.reversed()
+    assert (other.source, other.src_vocab, other.tgt_vocab) == ("any", one.tgt_vocab, one.src_vocab)
+    english, chinese = "We like music.", "我们喜欢音乐。"
+    assert other.encode_src([english]) == [one.encode_tgt([english])[0] + [EOS]]
+    (ids,) = other.encode_tgt([chinese])
+    assert other.decode([*ids, EOS]) == chinese
+    other.save(tmp_path / "tokenizer.json")
+    assert Tokenizer.load(tmp_path / "tokenizer.json").to_json() == other.to_json()
+
+
+def test_a_target_of_characters_keeps_its_spaces():
+    one = Tokenizer.train(["ab cd", "ab cd"], ["x", "y"], tgt_vocab=6, source="any").reversed()
+    assert one.decode(one.encode_tgt(["cd ab"])[0]) == "cd ab"

@@ -540,6 +540,59 @@ def test_tatoeba_and_glosses_are_the_default(monkeypatch):
     assert training.prepare(training.parse_arguments(FLAGS.split())).trainer.config.minutes > 0  # some limit
 
 
+@pytest.fixture
+def tatoeba(monkeypatch):
+    """A corpus of PAIRS, of which the last is dev."""
+    found = corpus.Corpus(
+        [corpus.Pair(*pair) for pair in PAIRS[:-1]], [corpus.TestItem(PAIRS[-1][0], (PAIRS[-1][1],))], []
+    )
+    monkeypatch.setattr(corpus, "load", lambda: found)
+    return [*FLAGS.split(), "--glosses", "0", "--steps", "2"]
+
+
+def test_pairs_of_models_and_numbers_join_the_training_pairs_but_not_the_vocabulary(tatoeba, tmp_path):
+    file = tmp_path / "pairs.tsv"
+    file.write_text("犬来了。\tThe dog came.\n" * 5, encoding="utf-8")
+    plain, more = (
+        training.prepare(training.parse_arguments([*tatoeba, "--numbers", "7", *extra]))
+        for extra in ([], ["--synthetic", f"{file},{file}"])
+    )
+    assert len(plain.trainer.data.src) == len(PAIRS) - 1 + 7
+    assert len(more.trainer.data.src) == len(PAIRS) - 1 + 7 + 10
+    assert more.tokenizer.to_json() == plain.tokenizer.to_json() and more.dev == plain.dev
+    assert more.trainer.fingerprint != plain.trainer.fingerprint
+
+
+def test_reversed_it_learns_to_write_chinese(tatoeba, tmp_path):
+    """And its log scores characters, since a Chinese sentence has no spaces between words."""
+    assert main([*tatoeba, "--reverse", "--out", str(tmp_path / "back")]) == 0
+    translator = load_translator(tmp_path / "back")
+    assert translator.tokenizer.source == "any" and translator.tokenizer.encode_src(["We"])[0][-1] == EOS
+    assert isinstance(translator.translate("We like music."), str)
+
+
+def test_a_training_may_begin_with_a_checkpoint(tatoeba, tmp_path, capsys):
+    """Its weights, sizes and tokenizer; dropout may be another, sizes and direction may not."""
+    first = tmp_path / "first"
+    assert main([*tatoeba, "--out", str(first)]) == 0
+    flags = ["--glosses", "0", "--steps", "2", "--start", str(first), "--batch-tokens", "100"]
+    run = training.prepare(training.parse_arguments([*flags, "--dropout", "0.5"]))
+    model, tokenizer = load_model(first)
+    assert_close(dict(run.trainer.model.named_parameters()), dict(model.named_parameters()), rtol=0, atol=0)
+    assert_close(run.trainer.average, dict(model.named_parameters()), rtol=0, atol=0)
+    assert run.tokenizer.to_json() == tokenizer.to_json()
+    assert run.trainer.model.config.dropout == 0.5
+    capsys.readouterr()
+    for wrong, message in (
+        (["--reverse"], "translates the other way"),
+        (["--d-model", "4"], "--start .* has --d-model 8"),
+    ):
+        assert main([*flags, *wrong, "--out", str(tmp_path / "second")]) == 1
+        error = capsys.readouterr().err
+        assert re.search(message, error) and error.count("\n") == 1
+        assert not (tmp_path / "second").exists()
+
+
 def test_help(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])

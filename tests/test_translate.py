@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers.tiny import PAIRS, few, tiny_checkpoint, tiny_tokenizer
+from helpers.tiny import PAIRS, SRC, TGT, few, tiny_checkpoint, tiny_model, tiny_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
@@ -427,3 +427,16 @@ def test_german_is_learned_with_its_spaces_beside_two_chinese_characters():
         (batch_loss(model, batch, eps=0.0)[0] / batch.n_targets).backward()
         optimizer.step()
     assert translate.Translator(model, tokenizer, torch.device("cpu")).translate(src, beam_size=1) == tgt
+
+
+@pytest.mark.parametrize("kind", ["transformer", "rnn"])
+def test_another_layout_of_the_weights_changes_no_number(kind):
+    plain, laid_out = tiny_model(kind), translate.laid_out_for_few_rows(tiny_model(kind))
+    assert_close(laid_out.state_dict(), plain.state_dict(), rtol=0, atol=0)
+    for name, module in laid_out.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            assert module.weight.t().is_contiguous(), name
+    batch = make_batch(SRC, TGT)
+    with torch.no_grad():
+        assert_close(laid_out(batch.src, batch.tgt_in), plain(batch.src, batch.tgt_in))
+    assert_close(laid_out.load_state_dict(plain.state_dict()).missing_keys, [])

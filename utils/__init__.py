@@ -7,8 +7,8 @@ __all__ = ["load_translator"]
 # The modules in an order to read them: each imports only from those before it. `figures` draws and `checks` examines;
 # nothing depends on them.
 READING_ORDER = "config files provenance runtime attention positional dropout transformer loss recurrent fetch text"
-READING_ORDER += " corpus dictionary numbers names augment tokenizer batching pairs checkpoint decoding translate"
-READING_ORDER += " limits evaluation distributed trainer training"
+READING_ORDER += " corpus dictionary numbers names augment tokenizer sequences batching pairs checkpoint decoding"
+READING_ORDER += " translate ensemble limits synthetic evaluation distributed trainer training recipe"
 # The Transformer, its training and its search: to be read first, and in one sitting.
 CORE = "attention positional transformer loss batching decoding trainer"
 

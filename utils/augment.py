@@ -1,4 +1,4 @@
-"""More training pairs: other numbers and names in sentences of the corpus, and sentences of templates (lesson 08).
+"""More training pairs: other numbers and names, sentences of templates, two pairs joined to a long one (lesson 08).
 
 Numbers and names are to be copied, and 48,000 sentences have too few of them to learn that from. The test's numbers
 (`utils.numbers.items`), names and templates never occur here.
@@ -194,3 +194,14 @@ def pairs(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
         else:
             made[filled(rng.choice(by_kind[rng.choice(KINDS)]), rng)] = None
     return list(made)
+
+
+def joined(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
+    """n long pairs, each two random training pairs after one another; the same pairs and seed give the same.
+
+    Long sentences are rare in the corpus, and a model has hardly seen the positions of their ends. Source: Data
+    Augmentation by Concatenation for Low-Resource Translation (arXiv 2105.01691).
+    """
+    rng, train = random.Random(seed), list(train)
+    couples = [rng.choices(train, k=2) for _ in range(n)]
+    return [Pair(a.zh + b.zh, f"{a.en} {b.en}") for a, b in couples]

@@ -101,6 +101,9 @@ class ModelConfig(Record):
         True, "layer norm before each sublayer, not after the addition as in the paper", flag=None
     )
     pad_id: int = setting(0, "id of <pad>", least=0, flag=None)
+    decoder_layers: int | None = setting(
+        None, "layers of a Transformer's decoder, where it has another number of them", least=1
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -131,6 +134,12 @@ class TrainConfig(Record):
     )
     weight_decay: float = setting(0.01, "pull of every weight towards zero", least=0)
     label_smoothing: float = setting(0.1, "probability that the loss gives to wrong tokens", least=0, below=1)
+    r_drop: float = setting(
+        0.0, "weight of the difference between two passes with dropout of their own (R-Drop); 0 for one pass", least=0
+    )
+    token_dropout: float = setting(
+        0.0, "share of the tokens that the model reads in training as <unk>", least=0, below=1
+    )
     clip: float = setting(1.0, "largest norm of the gradient, which is scaled down to it; 0 for no limit", least=0)
     ema: float = setting(
         0.999, "decay of the running average of the weights, which is checked and kept; 0 for none", least=0, below=1
@@ -158,10 +167,33 @@ class DataConfig(Record):
 
     pairs: str | None = setting(None, "train on this TSV of source, tab, target (Tatoeba)", free=True)
     glosses: int = setting(10_000, "dictionary glosses that join the training pairs of Tatoeba", least=0)
-    tgt_vocab: int = setting(4000, "subwords of the target language", least=5)
+    numbers: int = setting(0, "pairs with other numbers and names that join them", least=0)
+    joined: int = setting(0, "two training pairs after one another, as one pair: as many of these join them", least=0)
+    synthetic: str | None = setting(
+        None, "files of `python -m utils.synthetic` that join them, with commas between", free=True
+    )
+    reverse: bool = setting(False, "from English to Chinese")
+    start: str | None = setting(
+        None, "begin with the weights and the tokenizer of this checkpoint folder (random weights)", free=True
+    )
+    tgt_vocab: int = setting(4000, "subwords of English, or of the target language of your pairs", least=5)
     source: str = setting(
         "auto", "the source language of your pairs: Chinese, any other, or found out", choices=("auto", "zh", "any")
     )
+
+    def __post_init__(self):
+        super().__post_init__()
+        others = {
+            "--numbers": self.numbers,
+            "--joined": self.joined,
+            "--synthetic": self.synthetic,
+            "--reverse": self.reverse,
+        }
+        others["--start"] = self.start
+        if self.pairs and any(others.values()):
+            raise ValueError(
+                f"{', '.join(name for name in others if others[name])}: not with --pairs, whose file is all."
+            )
 
 
 # ---- the command line ----
@@ -214,7 +246,8 @@ def from_json(record: type[Record], text: str) -> Any:
     names = {f.name for f in fields(record)}
     if unknown := sorted(set(values) - names):
         raise ValueError(f"{record.__name__} has no field {unknown[0]!r}.")
-    if missing := sorted(names - set(values)):
+    # A setting that a checkpoint of an earlier version does not have is off where None means that.
+    if missing := sorted(f.name for f in fields(record) if f.name not in values and f.default is not None):
         raise ValueError(f"{record.__name__}: the field {missing[0]!r} is missing.")
     return record(**values)
 
@@ -222,7 +255,7 @@ def from_json(record: type[Record], text: str) -> Any:
 def refuse_another(given: Record, saved: dict) -> None:
     """ValueError naming the first field whose saved value is another, unless a run may be resumed with another one."""
     for f in fields(given):
-        before, now = saved.get(f.name), getattr(given, f.name)
+        before, now = saved.get(f.name, f.default), getattr(given, f.name)  # an earlier version lacked new settings
         if before != now and not f.metadata.get("free"):
             name = flag(f) or f.name
             raise ValueError(f"it was begun with {name} {before}, and now {name} is {now}")

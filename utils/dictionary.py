@@ -10,7 +10,8 @@ from utils.config import ROOT
 from utils.corpus import Corpus, Pair, TestItem
 from utils.fetch import CACHE, fetched
 
-UNSEEN = ROOT / "data" / "unseen.tsv"
+UNSEEN = ROOT / "data" / "unseen.tsv"  # test: results are reported on it
+UNSEEN_DEV = ROOT / "data" / "compounds_dev.tsv"  # dev: recipes are chosen on it
 
 HAN = re.compile(r"[\u4e00-\u9fff]{2,4}")
 ENTRY = re.compile(r"\S+ (\S+) \[[^\]]*\] /(.*)/")
@@ -50,7 +51,7 @@ def _stem(word: str) -> str:
     return ENDING.sub("", word)
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Letters and digits only, in lower case: equal for sentences that differ in punctuation alone."""
     return re.sub(r"\W+", " ", text.casefold()).strip()
 
@@ -66,7 +67,7 @@ def glosses(corpus: Corpus, limit: int | None = None, senses: int = 2, cache: st
     those whose words occur most often in the English of the pairs that contain it. Words are ranked by the number of
     training pairs that contain them; a compound of two words counts those with its rarer half, too, so that 机器翻译
     comes soon after 机器. `limit` counts pairs. No gloss equals a dev or test sentence or a reference, and none
-    contains an `unseen()` compound.
+    contains a compound of `UNSEEN` or `UNSEEN_DEV`.
     """
     dictionary = _dictionary(corpus, fetched("cedict_ts.u8", cache))
     count: Counter[str] = Counter()
@@ -95,8 +96,8 @@ def _dictionary(corpus: Corpus, path: Path) -> dict[str, dict[str, frozenset[str
     """Words that occur in training, whole or as two halves: word -> sense -> stems of the sense."""
     seen = set().union(*(_words(pair.zh) for pair in corpus.train))
     items = [*corpus.dev, *corpus.test]
-    held_out = {_bare(text) for item in items for text in (item.zh, *item.references)}
-    compounds = re.compile("|".join(item.zh for item in unseen()))
+    held_out = {bare(text) for item in items for text in (item.zh, *item.references)}
+    compounds = re.compile("|".join(item.zh for item in [*unseen(), *unseen(UNSEEN_DEV)]))
     dictionary: dict[str, dict[str, frozenset[str]]] = defaultdict(dict)
     for line in path.read_text(encoding="utf-8").splitlines():
         entry = ENTRY.match(line)
@@ -104,7 +105,7 @@ def _dictionary(corpus: Corpus, path: Path) -> dict[str, dict[str, frozenset[str
         in_reach = word in seen or len(word) == 4 and {word[:2], word[2:]} <= seen
         if in_reach and HAN.fullmatch(word) and word not in held_out and not compounds.search(word):
             for sense in _senses(entry[2]):
-                if _bare(sense) not in held_out:
+                if bare(sense) not in held_out:
                     dictionary[word][sense] = _stems(sense)
     return dictionary
 
@@ -119,7 +120,7 @@ def unseen(path: str | Path = UNSEEN) -> list[TestItem]:
 def matches(translation: str, item: TestItem) -> bool:
     """Whether a translation equals a reference, apart from case, articles, punctuation and a leading `to`."""
 
-    def bare(text: str) -> str:
-        return re.sub(r"^to |\b(a|an|the) ", "", _bare(text))
+    def barest(text: str) -> str:
+        return re.sub(r"^to |\b(a|an|the) ", "", bare(text))
 
-    return bare(translation) in map(bare, item.references)
+    return barest(translation) in map(barest, item.references)

@@ -26,3 +26,12 @@ class Dropout(nn.Dropout):
         if not self.training or not 0 < self.p < 1 or x.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(x, self.p, self.training)
         return x * keep_mask(x.shape, self.p).to(x.dtype)
+
+
+def hide_tokens(ids: Tensor, p: float, unk_id: int) -> Tensor:
+    """The ids, each with probability p replaced by `unk_id`; special tokens, whose ids are smaller still, stay.
+
+    A model that sees a part of each sentence leans on all of it. Lesson 08, "Train, live".
+    """
+    hidden = (torch.rand(ids.shape, device=ids.device) < p) & (ids > unk_id)
+    return ids.masked_fill(hidden, unk_id)

@@ -14,6 +14,7 @@ from utils.corpus import CorpusError, TestItem
 from utils.decoding import checked
 from utils.files import write_text_atomically
 from utils.runtime import utf8_output
+from utils.text import HAN
 from utils.translate import CHECKPOINT, Translator, load_translator
 
 
@@ -25,11 +26,12 @@ def scores(hypotheses: list[str], items: list[TestItem]) -> dict[str, float | st
     most = max(len(item.references) for item in items)
     # sacrebleu wants the k-th reference of every item as one list, None where there is no k-th.
     every = [[item.references[k] if k < len(item.references) else None for item in items] for k in range(most)]
-    bleu, chrf = BLEU(), CHRF()
+    words = "zh" if HAN.search(first[0][0]) else "13a"  # sacrebleu's ways to cut: each Chinese character is a word
+    bleu, chrf = BLEU(tokenize=words), CHRF()
     figures = {
         "bleu": round(bleu.corpus_score(hypotheses, first).score, 2),
         "chrf": round(chrf.corpus_score(hypotheses, first).score, 2),
-        "bleu_multi": round(BLEU().corpus_score(hypotheses, every).score, 2),
+        "bleu_multi": round(BLEU(tokenize=words).corpus_score(hypotheses, every).score, 2),
     }
     return figures | {"bleu_signature": str(bleu.get_signature()), "chrf_signature": str(chrf.get_signature())}
 

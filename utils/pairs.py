@@ -26,9 +26,10 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from utils import text, tokenizer
-from utils.batching import Encoded, Sequences, chunks
+from utils.batching import chunks
 from utils.corpus import TestItem
 from utils.fetch import CACHE
+from utils.sequences import Encoded, Sequences
 from utils.tokenizer import Tokenizer
 
 FEWEST = 20  # distinct pairs

@@ -60,6 +60,7 @@ class Tokenizer:
         kept = sorted((c for c, n in counts.items() if n >= min_count), key=lambda c: (-counts[c], c))
         characters = Tokenizer(models.WordLevel({t: i for i, t in enumerate(SPECIALS + kept)}, unk_token="<unk>"))
         characters.normalizer, characters.pre_tokenizer = unify, cut
+        characters.decoder = decoders.Metaspace(prepend_scheme="never")  # joins them
 
         subwords = Tokenizer(models.BPE(unk_token="<unk>"))
         # A word, a number or a run of punctuation each stay apart; "▁" remembers the space before a word.
@@ -74,6 +75,10 @@ class Tokenizer:
         subwords.train_from_iterator(tgt, trainer)
         return cls(characters, subwords, source)
 
+    def reversed(self):
+        """The tokenizer of the other direction: the same two vocabularies, from English subwords to characters."""
+        return Tokenizer(self.tgt, self.src, source="any")
+
     def encode_src(self, texts: list[str]) -> list[list[int]]:
         """Ids of each source sentence with <eos> at its end. Unknown characters become <unk>."""
         return [e.ids + [EOS] for e in self.src.encode_batch(texts, add_special_tokens=False)]
@@ -83,8 +88,8 @@ class Tokenizer:
         return [e.ids for e in self.tgt.encode_batch(texts, add_special_tokens=False)]
 
     def decode(self, ids: list[int]) -> str:
-        """English text of target ids; special tokens vanish."""
-        return self.tgt.decode(ids, skip_special_tokens=True).strip()
+        """Text of target ids; special tokens vanish."""
+        return self.tgt.decode([i for i in ids if i >= len(SPECIALS)]).strip()
 
     def src_tokens(self, ids: list[int]) -> list[str]:
         return [self.src.id_to_token(i) for i in ids]

@@ -5,7 +5,7 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -16,8 +16,10 @@ from tqdm import tqdm
 from utils.batching import Batch, EpochBatches, chunks, make_batch, token_batches
 from utils.config import TrainConfig, refuse_another
 from utils.distributed import all_equal, all_reduce, data_parallel, is_main, rank, reaching, sync_gradients, world_size
+from utils.dropout import hide_tokens
 from utils.loss import batch_loss
 from utils.runtime import ahead, autocast, computing_seconds
+from utils.tokenizer import UNK
 
 
 def schedule(progress: float, step: int, warmup: int, cooldown: float) -> float:
@@ -59,13 +61,17 @@ class LossModule(nn.Module):
     The loss is what is compiled, not the model: so the model stays as it is for whoever checks and saves it.
     """
 
-    def __init__(self, model: nn.Module, label_smoothing: float, compiled: bool):
+    def __init__(self, model: nn.Module, config: TrainConfig):
         super().__init__()
-        self.model, self.label_smoothing = model, label_smoothing
-        self.loss = torch.compile(batch_loss, dynamic=True) if compiled else batch_loss
+        self.model, self.config = model, config
+        self.loss = torch.compile(batch_loss, dynamic=True) if config.compile else batch_loss
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        return self.loss(self.model, batch, self.label_smoothing)
+        c = self.config
+        if c.token_dropout:
+            src, tgt_in = (hide_tokens(ids, c.token_dropout, UNK) for ids in (batch.src, batch.tgt_in))
+            batch = replace(batch, src=src, tgt_in=tgt_in)
+        return self.loss(self.model, batch, c.label_smoothing, c.r_drop)
 
 
 class Trainer:
@@ -87,7 +93,7 @@ class Trainer:
                 "The processes of this run differ in their pairs or in their settings: give each the same files and "
                 "the same command (and, where machines differ, the same --precision)."
             )
-        self.loss = data_parallel(LossModule(model, config.label_smoothing, config.compile))
+        self.loss = data_parallel(LossModule(model, config))
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
         )

@@ -1,4 +1,4 @@
-"""The command `make train`: train on Tatoeba or on somebody's pairs, stop, go on; alone or with others (lesson 08).
+"""The command that trains a model: on Tatoeba or on somebody's pairs; stop, go on, alone or with others (lesson 08).
 
 python -m utils.training --help
 """
@@ -12,15 +12,15 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TextIO
 
 import torch
 
-from utils import checkpoint, corpus, dictionary, pairs
-from utils.batching import Encoded, EpochBatches
+from utils import augment, checkpoint, corpus, dictionary, pairs, synthetic
+from utils.batching import EpochBatches
 from utils.config import (
     CHECKPOINT,
     MINUTES,
@@ -29,6 +29,7 @@ from utils.config import (
     ModelConfig,
     TrainConfig,
     add_flags,
+    flag,
     from_flags,
     refuse_another,
 )
@@ -37,6 +38,7 @@ from utils.evaluation import evaluate
 from utils.files import write_files
 from utils.provenance import command, machine
 from utils.runtime import has_fast_bfloat16, out_of_memory, pick_device, seed_everything, set_threads, utf8_output
+from utils.sequences import Encoded
 from utils.tokenizer import Tokenizer
 from utils.trainer import NotFinite, Trainer, dev_nll, schedule
 from utils.translate import Translator
@@ -89,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
             "another --out) with a lower --lr, a longer --warmup, or --precision float32.",
             file=sys.stderr,
         )
-    except (TrainingError, corpus.CorpusError, ValueError, OSError) as error:
+    except (TrainingError, checkpoint.CheckpointError, corpus.CorpusError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
@@ -176,6 +178,7 @@ class Run:
             "processes": world_size(),
             "parameters": sum(p.numel() for p in trainer.model.parameters()),
             "pairs": len(trainer.data.src),
+            "fingerprint": f"{trainer.fingerprint:014x}",
             "data": asdict(self.data_config),
             "training": asdict(trainer.config),
             "history": trainer.progress.history,
@@ -217,7 +220,12 @@ def prepare(args: argparse.Namespace) -> Run:
         torch.cuda.set_device(device)
     set_threads(args.threads)
     data_config = from_flags(DataConfig, args)
-    model_config = from_flags(ModelConfig, args, src_vocab=data_config.tgt_vocab, tgt_vocab=data_config.tgt_vocab)
+    start = begin_with(data_config)[0] if data_config.start else None
+    vocabularies = {"src_vocab": data_config.tgt_vocab, "tgt_vocab": data_config.tgt_vocab}
+    model_config = from_flags(ModelConfig, args, **vocabularies)
+    if start is not None:
+        refuse_other_sizes(args, start.config)
+        model_config = start.config if args.dropout is None else replace(start.config, dropout=args.dropout)
     left_open = {}
     if args.precision in (None, "auto"):
         left_open["precision"] = "bfloat16" if has_fast_bfloat16(device) else "float32"
@@ -230,7 +238,10 @@ def prepare(args: argparse.Namespace) -> Run:
     seed_everything(config.seed)
     model_config = replace(model_config, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
     data = EpochBatches(encoded.src, encoded.tgt, config.batch_tokens, config.seed)
-    trainer = Trainer(checkpoint.build(model_config), config, data, device)
+    model = checkpoint.build(model_config)
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+    trainer = Trainer(model, config, data, device)
     return Run(trainer, tokenizer, dev, data_config, args.out, args.command)
 
 
@@ -241,10 +252,44 @@ def read(config: DataConfig) -> tuple[Encoded, list[corpus.TestItem], Tokenizer]
         say(report)
         return encoded, dev, tokenizer
     tatoeba = corpus.load()
-    found = tatoeba.train + (dictionary.glosses(tatoeba, limit=config.glosses) if config.glosses else [])
-    zh, en = [pair.zh for pair in found], [pair.en for pair in found]
-    tokenizer = Tokenizer.train(zh, en, config.tgt_vocab)
-    return Encoded.from_lists(tokenizer.encode_src(zh), tokenizer.encode_tgt(en)), tatoeba.dev, tokenizer
+    found = list(tatoeba.train)
+    if config.glosses:
+        found += dictionary.glosses(tatoeba, limit=config.glosses)
+    held_out = synthetic.HeldOut(tatoeba)
+    if config.numbers:
+        found += held_out.filtered(augment.pairs(tatoeba.train, config.numbers))
+    if config.joined:
+        found += augment.joined(tatoeba.train, config.joined)
+    tokenizer = begin_with(config)[1] if config.start else None
+    if tokenizer is None:
+        tokenizer = Tokenizer.train([pair.zh for pair in found], [pair.en for pair in found], config.tgt_vocab)
+        tokenizer = tokenizer.reversed() if config.reverse else tokenizer
+    for name in filter(None, (config.synthetic or "").split(",")):
+        found += synthetic.read(Path(name), held_out)
+    src, tgt = [pair.zh for pair in found], [pair.en for pair in found]
+    dev = tatoeba.dev
+    if config.reverse:
+        src, tgt = tgt, src
+        dev = [corpus.TestItem(item.references[0], (item.zh,)) for item in dev]
+    return Encoded.from_lists(tokenizer.encode_src(src), tokenizer.encode_tgt(tgt)), dev, tokenizer
+
+
+def begin_with(config: DataConfig) -> tuple[torch.nn.Module, Tokenizer]:
+    """The model and the tokenizer that `--start` names; TrainingError where they translate the other way."""
+    model, tokenizer = checkpoint.load_model(config.start)
+    if (tokenizer.source != "zh") != config.reverse:
+        raise TrainingError(f"{config.start} translates the other way: give --reverse to both trainings or to none.")
+    return model, tokenizer
+
+
+def refuse_other_sizes(args: argparse.Namespace, config: ModelConfig) -> None:
+    """TrainingError when a flag gives the model another size than the checkpoint that it begins with."""
+    for f in fields(config):
+        given = getattr(args, f.name, None)
+        if given not in (None, getattr(config, f.name)) and f.name != "dropout":
+            raise TrainingError(
+                f"--start {args.start} has {flag(f)} {getattr(config, f.name)}: leave out {flag(f)} {given}."
+            )
 
 
 def refuse_too_long(encoded: Encoded, data_config: DataConfig, config: TrainConfig) -> None:

@@ -130,7 +130,7 @@ class Transformer(nn.Module):
             nn.init.zeros_(embedding.weight[c.pad_id])
         layer = (c.d_model, c.n_heads, c.d_ff, c.dropout, c.norm_first)
         self.encoder = nn.ModuleList(EncoderLayer(*layer) for _ in range(c.n_layers))
-        self.decoder = nn.ModuleList(DecoderLayer(*layer) for _ in range(c.n_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(*layer) for _ in range(c.decoder_layers or c.n_layers))
         final_norm = nn.LayerNorm if c.norm_first else nn.Identity
         self.encoder_norm, self.decoder_norm = final_norm(c.d_model), final_norm(c.d_model)
         self.dropout = Dropout(c.dropout)

@@ -1,0 +1,75 @@
+"""Which changes to the recipe help? Each alone against the plain one, equal updates, on dev (lesson 08b).
+
+Choices are made on dev, so that the test split stays a test. Runs are kept in data/cache/runs/ and go on where they
+were; the result is written after each. Writes data/experiments/recipe.json.
+
+python -m experiments.recipe --updates 1500 --seeds 0
+python -m experiments.recipe --seeds 1 2 --arms plain "5 + 2 layers" "vocabulary 2,000"     more seeds of some
+"""
+
+import argparse
+import json
+
+from experiments import add_training_arguments, record, train_and_score
+from utils import corpus, dictionary
+from utils.config import ROOT
+from utils.evaluation import scores
+from utils.limits import loops
+
+ARMS = {
+    "plain": "",
+    "dropout 0.3": "--dropout 0.3",
+    "R-Drop": "--dropout 0.3 --r-drop 2.5",
+    "10 % of tokens hidden": "--token-dropout 0.1",
+    "vocabulary 1,000": "--tgt-vocab 1000",
+    "vocabulary 2,000": "--tgt-vocab 2000",
+    "5 + 2 layers": "--n-layers 5 --decoder-layers 2",
+    "6 + 2 layers, feed-forward 512": "--n-layers 6 --decoder-layers 2 --d-ff 512",
+    "no glosses": "--glosses 0",
+    "all glosses": "--glosses 30000",
+    "numbers and names": "--numbers 10000",
+    "joined pairs": "--joined 10000",
+}
+
+
+def run(name: str, seed: int, updates: int, folder, options: list[str]) -> dict:
+    """Train one arm and translate dev: one row of the result."""
+    dev = corpus.load().dev
+    flags = ["--steps", str(updates), "--seed", str(seed), "--precision", "float32", *ARMS[name].split(), *options]
+    row, translator = train_and_score(flags, folder, dev)
+    english = translator.translate([item.zh for item in dev])
+    words = [sum(len(text.split()) for text in texts) for texts in (english, [item.references[0] for item in dev])]
+    items = dictionary.unseen(dictionary.UNSEEN_DEV)
+    found = translator.translate([item.zh for item in items])
+    right = sum(dictionary.matches(en, item) for en, item in zip(found, items, strict=True))
+    return {
+        "name": name,
+        "seed": seed,
+        **row,
+        "bleu": scores(english, dev)["bleu"],
+        "length_ratio": round(words[0] / words[1], 3),
+        "loops": sum(loops(item.zh, en) for item, en in zip(dev, english, strict=True)),
+        "compounds_right": right,
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--updates", type=int, default=1500)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM")
+    add_training_arguments(parser, "recipe")
+    args = parser.parse_args(argv)
+    out = args.out or ROOT / "data/experiments/recipe.json"
+    rows = json.loads(out.read_text(encoding="utf-8"))["runs"] if out.exists() else []
+    for seed in args.seeds:
+        for name in args.arms:
+            if any((row["name"], row["seed"]) == (name, seed) for row in rows):
+                continue
+            folder = args.runs / f"{list(ARMS).index(name)}-{seed}"
+            rows.append(run(name, seed, args.updates, folder, args.options))
+            record("recipe", argv, rows, out, updates=args.updates)
+
+
+if __name__ == "__main__":
+    main()

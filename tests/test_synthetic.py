@@ -1,0 +1,127 @@
+"""Pairs that models make: nothing of dev, test or the test's compounds among them, and stopping loses nothing."""
+
+import json
+
+import pytest
+from helpers import real
+from helpers.tiny import PAIRS, tiny_checkpoint, tiny_model
+
+from utils import corpus, dictionary, synthetic
+from utils.checkpoint import load_model, save_model
+from utils.corpus import Corpus, Pair, TestItem
+from utils.synthetic import HeldOut, keeps_digits, read, usable, write
+
+TRAIN = [Pair(*pair) for pair in PAIRS]
+DEV, TEST = [TestItem("他来了。", ("He came.", "He has come."))], [TestItem("下雨了!", ("It is raining.",))]
+DATA = Corpus(TRAIN, DEV, TEST)
+
+LEAKS = {
+    "a dev sentence": Pair("他来了。", "There he was."),
+    "a dev sentence with other marks": Pair("他来了!!", "There he was."),
+    "its second reference": Pair("他到了。", "He has come."),
+    "a reference in other case": Pair("他到了。", "he HAS come"),
+    "a test sentence": Pair("下雨了", "Rain."),
+    "a test reference": Pair("雨来了。", "It is raining!"),
+    "a compound": Pair("我喜欢机器学习。", "I like studying machines."),
+    "a compound alone": Pair("机器学习", "machine study"),
+}
+GOOD = Pair("我们到了。", "We have come.")
+
+
+@pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS)
+def test_planted_leaks_are_dropped_and_counted_and_refused_when_read(tmp_path, leak):
+    kept, dropped = usable([GOOD, leak, GOOD], DATA)
+    assert kept == [GOOD]
+    assert dropped["held out"] == 1 and dropped["repeated"] == 1 and sum(dropped.values()) == 2
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{zh}\t{en}\n" for zh, en in (GOOD, leak)), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line 2: .* is a sentence of dev or test"):
+        read(path, HeldOut(DATA))
+
+
+@pytest.mark.parametrize("which", ["dev", "test"])
+def test_no_real_sentence_that_is_held_out_gets_through(which):
+    data = real.load()
+    held_out = HeldOut(data)
+    for item in getattr(data, which)[::7]:
+        assert all(held_out.has(Pair(item.zh, "x")) and held_out.has(Pair("x", en)) for en in item.references)
+    assert all(held_out.has(Pair(f"这是{item.zh}吗?", "x")) for item in dictionary.unseen())
+    assert not held_out.has(Pair("x", "x"))
+
+
+def test_other_pairs_that_would_teach_nothing_good_are_dropped():
+    pairs = [
+        (Pair("三", ""), "empty"),
+        (TRAIN[0], "in train"),
+        (Pair("我有25本书。", "I have 52 books."), "other digits"),
+        (Pair("我去了。", "I went went went went."), "loops"),
+    ]
+    for pair, reason in pairs:
+        kept, dropped = usable([pair], DATA)
+        assert kept == [] and [name for name, n in dropped.items() if n] == [reason]
+    assert keeps_digits(Pair("1990年5月", "May 1990, or 5")) and not keeps_digits(Pair("5和5", "5"))
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "load", lambda: DATA)
+    monkeypatch.setattr(synthetic, "PIECE", 10)
+    return tiny_checkpoint(tmp_path / "there")
+
+
+@pytest.fixture
+def back(there, tmp_path):
+    tokenizer = load_model(there)[1].reversed()
+    model = tiny_model(src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
+    save_model(tmp_path / "back", model.state_dict(), model.config, tokenizer)
+    return tmp_path / "back"
+
+
+@pytest.mark.parametrize("direction", ["there", "back"])
+def test_stopped_and_called_again_writes_the_same(request, tmp_path, monkeypatch, direction):
+    """Stopped between two pieces, and in the middle of writing one."""
+    checkpoint, out = request.getfixturevalue(direction), tmp_path / "out" / "pairs.tsv"
+    whole = write([checkpoint], out, beam_size=1)
+    text, log = out.read_bytes(), json.loads((tmp_path / "out" / "pairs.tsv.json").read_text())
+    assert (
+        log == whole
+        and log["sentences"] == len(TRAIN)
+        and sorted(path.name for path in out.parent.iterdir())
+        == [
+            "pairs.tsv",
+            "pairs.tsv.json",
+        ]
+    )
+    pairs = read(out, HeldOut(DATA))
+    assert len(pairs) == log["pairs"] == log["sentences"] - sum(log["dropped"].values())
+    side = 0 if direction == "there" else 1
+    assert {pair[side] for pair in pairs} <= {pair[side] for pair in TRAIN}
+
+    translate, calls = synthetic.Translator.translate, []
+
+    def stopping(self, texts, *args):
+        calls.append(texts)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return translate(self, texts, *args)
+
+    monkeypatch.setattr(synthetic.Translator, "translate", stopping)
+    out.unlink()
+    assert synthetic.main([str(checkpoint), "--out", str(out), "--beam-size", "1"]) == 130
+    assert not out.exists()
+    (part,) = out.parent.glob("*.part")
+    with part.open("a") as file:
+        file.write('"half a li')
+    calls.clear()
+    monkeypatch.setattr(synthetic.Translator, "translate", translate)
+    again = write([checkpoint], out, beam_size=1)
+    assert out.read_bytes() == text and again["sha256"] == whole["sha256"] and not part.exists()
+
+
+def test_mistakes_get_one_sentence(tmp_path, monkeypatch, capsys):
+    assert synthetic.main([str(tmp_path / "none"), "--out", str(tmp_path / "x.tsv")]) == 1
+    error = capsys.readouterr().err
+    assert "There is no checkpoint" in error and error.count("\n") == 1
+    (tmp_path / "bad.tsv").write_text("一个\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="line 1: expected Chinese, one tab, English"):
+        read(tmp_path / "bad.tsv", HeldOut(DATA))

@@ -1,0 +1,204 @@
+"""The command `make train`: all stages that make the translator that ships, from the corpus on (lesson 08b).
+
+python -m utils.recipe --jobs 2      two stages at a time, with one thread each
+
+Each stage is a command of its own, ends after so many updates, and keeps what it makes in data/cache/stages/. Called
+again, the recipe goes on where it was: a stage that is complete is not repeated, one that was stopped is resumed.
+"""
+
+import argparse
+import hashlib
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.config import CHECKPOINT, ROOT
+from utils.fetch import CACHE
+from utils.files import write_files, write_text_atomically
+from utils.runtime import utf8_output
+
+STAGES = CACHE / "stages"
+
+
+class Stage(NamedTuple):
+    """A step of the recipe: a module of utils with its arguments, and the names of the stages that it builds upon.
+
+    In the arguments {name} stands for the folder of the stage of that name, {out} for its own.
+    """
+
+    name: str
+    module: str
+    arguments: str
+    needs: tuple[str, ...] = ()
+
+
+def training(name: str, arguments: str, *needs: str) -> Stage:
+    """A stage that trains a model."""
+    return Stage(name, "utils.training", f"--out {{out}} {arguments} --precision float32 --eval-minutes 10", needs)
+
+
+def translating(name: str, model: str, arguments: str = "") -> Stage:
+    """A stage in which a model translates the training sentences."""
+    return Stage(name, "utils.synthetic", f"{{{model}}} --out {{out}}/pairs.tsv {arguments}".strip(), (model,))
+
+
+TEACHER = "--steps 6000 --dropout 0.3 --numbers 10000"
+MADE = "--synthetic {from-there-1}/pairs.tsv,{from-there-2}/pairs.tsv,{from-back-1}/pairs.tsv --numbers 20000"
+FROM = ("from-there-1", "from-there-2", "from-back-1")
+
+RECIPE = (
+    # Teachers: two translate into English, one back into Chinese.
+    training("there-1", f"{TEACHER} --seed 1"),
+    training("there-2", f"{TEACHER} --seed 2 --n-layers 5 --decoder-layers 2"),
+    training("back-1", f"{TEACHER} --seed 3 --reverse"),
+    # What they make of the training sentences.
+    translating("from-there-1", "there-1"),
+    translating("from-there-2", "there-2"),
+    translating("from-back-1", "back-1"),
+    # The student learns from all of it: first at a level learning rate, then while that falls to zero.
+    training("student", f"{MADE} --steps 6500 --cooldown 0 --seed 4 --n-layers 5 --decoder-layers 2", *FROM),
+    training("final", f"{MADE} --steps 6500 --cooldown 1 --warmup 100 --seed 5 --start {{student}}", *FROM, "student"),
+)
+
+
+def command(stage: Stage, folder: Path = STAGES) -> list[str]:
+    """The stage's command line, after `python -m`; paths are relative to the repository where they lie in it."""
+
+    def path(name: str) -> str:
+        where = folder / name
+        return str(where.relative_to(ROOT) if where.is_relative_to(ROOT) else where)
+
+    places = {need: path(need) for need in stage.needs} | {"out": path(stage.name)}
+    return [stage.module, *(word.format(**places) for word in stage.arguments.split())]
+
+
+def is_done(stage: Stage, folder: Path) -> bool:
+    """Whether the stage was completed by this very command, upon stages that were."""
+    done = folder / stage.name / "done.json"
+    try:
+        return json.loads(done.read_text(encoding="utf-8"))["key"] == key(stage, folder)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def key(stage: Stage, folder: Path) -> str:
+    """A hash of the stage's command and of what the stages that it needs have made."""
+    made = []
+    for need in stage.needs:
+        with suppress(OSError, ValueError, KeyError):
+            made.append(json.loads((folder / need / "done.json").read_text(encoding="utf-8"))["made"])
+    return hashlib.sha256(repr((command(stage, folder), made)).encode()).hexdigest()[:16]
+
+
+def made(folder: Path) -> str:
+    """A hash of what a stage has made: its weights, or its pairs."""
+    digest = hashlib.sha256()
+    for name in ("model.safetensors", "pairs.tsv"):
+        with suppress(FileNotFoundError):
+            digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def run(recipe: tuple[Stage, ...], folder: Path = STAGES, jobs: int = 1, threads: int | None = None) -> int:
+    """Run every stage whose needs are complete, `jobs` at a time; returns 0, or the status of the first that failed.
+
+    A stage's output is added to `log.txt` in its folder. Ctrl-C stops all of them; each saves where it is.
+    """
+    running: dict[Stage, subprocess.Popen] = {}
+    threads = threads or (1 if jobs > 1 else None)
+    failed = 0
+    try:
+        while True:
+            for stage in [stage for stage, process in running.items() if process.poll() is not None]:
+                status = running.pop(stage).returncode
+                say(stage, "complete" if status == 0 else f"stopped with status {status}, see {stage.name}/log.txt")
+                if status == 0:
+                    done = {"key": key(stage, folder), "made": made(folder / stage.name)}
+                    write_text_atomically(folder / stage.name / "done.json", json.dumps(done) + "\n")
+                failed = failed or status
+            waiting = [stage for stage in recipe if stage not in running and not is_done(stage, folder)]
+            if not running and (failed or not waiting):
+                return failed
+            done = {stage.name for stage in recipe if is_done(stage, folder) and stage not in running}
+            for stage in waiting:
+                if len(running) < jobs and not failed and done.issuperset(stage.needs):
+                    running[stage] = start(stage, folder, threads)
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        for process in running.values():
+            process.send_signal(signal.SIGINT)
+        for process in running.values():
+            process.wait()
+        print("\nStopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def start(stage: Stage, folder: Path, threads: int | None) -> subprocess.Popen:
+    """Begin a stage, or go on with it."""
+    (folder / stage.name).mkdir(parents=True, exist_ok=True)
+    words = command(stage, folder) + ([f"--threads={threads}"] if threads else [])
+    say(stage, f"python -m {shlex.join(words)}")
+    with (folder / stage.name / "log.txt").open("a", encoding="utf-8") as log:
+        # In a group of its own: Ctrl-C reaches `run` alone, which passes it on once.
+        return subprocess.Popen(
+            [sys.executable, "-m", *words], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def say(stage: Stage, text: str) -> None:
+    print(f"{time.strftime('%H:%M')} {stage.name}: {text}", flush=True)
+
+
+def summary(recipe: tuple[Stage, ...], folder: Path = STAGES) -> list[dict]:
+    """What each stage did: its command, minutes, updates and last figures, or how many pairs it made and dropped."""
+    rows = []
+    for stage in recipe:
+        row = {"stage": stage.name, "command": shlex.join(["python", "-m", *command(stage, folder)])}
+        row["made"] = made(folder / stage.name)
+        if (path := folder / stage.name / "training.json").exists():
+            log = json.loads(path.read_text(encoding="utf-8"))
+            row |= {name: log[name] for name in ("machine", "parameters", "pairs", "fingerprint")} | log["history"][-1]
+        if (path := folder / stage.name / "pairs.tsv.json").exists():
+            row |= json.loads(path.read_text(encoding="utf-8"))
+        rows.append(row)
+    return rows
+
+
+def ship(recipe: tuple[Stage, ...], folder: Path = STAGES, out: Path = CHECKPOINT) -> None:
+    """Copy the last stage's model into the folder that ships, with a table of all stages."""
+    last = folder / recipe[-1].name
+    files: dict[str, bytes | str] = {
+        name: (last / name).read_bytes() for name in ("tokenizer.json", "config.json", "model.safetensors")
+    }
+    files["training.json"] = (last / "training.json").read_bytes()
+    files["stages.json"] = json.dumps(summary(recipe, folder), indent=1, ensure_ascii=False) + "\n"
+    out.mkdir(parents=True, exist_ok=True)
+    write_files(out, files)
+
+
+def main(argv: list[str] | None = None) -> int:
+    utf8_output()
+    parser = argparse.ArgumentParser(prog="python -m utils.recipe", description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=1, help="stages at a time; with more than one, one thread each")
+    parser.add_argument("--threads", type=int, help="CPU threads of each stage")
+    parser.add_argument("--list", action="store_true", help="only tell the stages, and which are complete")
+    args = parser.parse_args(argv)
+    if args.list:
+        for stage in RECIPE:
+            say(stage, "complete" if is_done(stage, STAGES) else f"python -m {shlex.join(command(stage))}")
+        return 0
+    status = run(RECIPE, jobs=args.jobs, threads=args.threads)
+    if status == 0:
+        ship(RECIPE)
+        print(f"The translator is in {CHECKPOINT}; `make results` scores it.")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
