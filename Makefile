@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help setup lab test quick lint run train train-rnn results experiments bench soak lock clean
+.PHONY: help setup lab test quick lint run train train-rnn results experiments bench soak colab lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -49,11 +49,14 @@ soak: $(READY) ## run the lessons' cells a second time; translate random lines f
 	@$(PY) -m tools.run_again
 	@$(PY) tools/soak.py $(ARGS)
 
+colab: $(READY) ## copies of the lessons for Google Colab, which fetch the course by themselves
+	@$(PY) tools/colab.py
+
 lock: $(READY) ## write the lock and environment.yml from pyproject.toml (ARGS=--upgrade for newer versions)
 	@$(PY) tools/lock.py $(ARGS)
 
 clean: ## remove what the commands above made; your copies in work/ stay
-	rm -rf $(VENV) .bench data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .bench build data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find utils tools tests notebooks experiments benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Set-up happens once, and again only when the lock changes: the stamp is the last thing it makes, so
