@@ -134,7 +134,7 @@ def subtraction_plane(heads: Sequence[tuple] = (), ends: Mapping[str, object] | 
         end = start + as_array(head)
         if np.hypot(*(end - start)) > 1e-9:
             arrow(ax, start, end, 0.35, VALUE)
-        ax.annotate(f"head {number}", (start + end) / 2, (7, 7), textcoords="offset points", fontsize=10)
+        ax.annotate(f"head {number}", end, (9, 7), textcoords="offset points", fontsize=10)
         start = end
     ax.fill_between([], [], [], color="#F0E2EE", label="equal signs: what\none head can reach")
     if len(heads):
