@@ -186,6 +186,29 @@ def test_two_heads(tmp_path):
     assert all(math.isfinite(row["error"]) for row in rows)
     parameters = {row["name"]: row["parameters"] for row in rows}
     assert parameters["1 head"] == parameters["2 heads"] == parameters["4 heads"]
+    assert parameters["2 layers of 1 head"] < parameters["1 head, four times as wide"]
+    assert all(len(row["factors"]) == 2 for row in rows)
+
+
+def test_in_two_heads_a_layer_that_keeps_its_words_has_a_second_way():
+    """One head in each layer: only where words are kept can income and costs move the output in opposite directions."""
+    for keep in (True, False):
+        opposite = []
+        for seed in range(40):
+            torch.manual_seed(seed)
+            model = two_heads.TwoLayers(keep)
+            for to_q in model.to_q:
+                to_q.weight.data *= 100  # a layer that has made up its mind
+            first, second = two_heads.factors(model, batch=1)
+            opposite.append(first * second < -1e-6)
+        assert any(opposite) is keep
+
+
+def test_in_two_heads_the_baseline_hears_all_words_alike():
+    model = two_heads.mean_of_all()
+    two_heads.train(model, steps=3, rate=0.0)
+    first, second = two_heads.factors(model)
+    assert first == pytest.approx(second, abs=1e-6)
 
 
 def test_in_two_heads_only_the_switch_lets_keys_read_numbers():

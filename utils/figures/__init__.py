@@ -9,7 +9,7 @@ from .attention import attention_diagram, attention_flow, picked
 from .charts import heatmap, label_lines, softmax_rows
 from .drawing import Shape, arrow, box, canvas, columns, node, text, vector
 from .explorers import attention_explorer, attention_of_one, query_in_the_plane
-from .heads import multi_head_diagram
+from .heads import intervals, multi_head_diagram, splits, subtraction_plane, two_averages
 from .matrices import (
     attention_in_parallel,
     attention_layer,

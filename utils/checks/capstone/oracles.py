@@ -126,7 +126,7 @@ no scaling: / math.sqrt(2) ->
     Use your attention: it divides by sqrt(d), where d is the size of a head.
 scaled by the root of d_model: math.sqrt(2) -> math.sqrt(4)
     Each head's vectors have d_model / n_heads entries, and that is the d under the root. See lesson 04,
-    "$\sqrt{{d}}$ of what?".
+    "sqrt(d) of what?".
 mask forgotten: if mask is not None -> if False
     It is taken and never handed on to attention.
 mask inverted: ~mask -> mask

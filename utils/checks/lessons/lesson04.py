@@ -50,7 +50,8 @@ heads not moved to the front: .transpose(1, 2) ->
     The columns are split as they should be. Now swap words and heads: a head becomes a dimension in front, like the
     batch.
 number and size of the heads exchanged: n_heads, D // n_heads -> D // n_heads, n_heads
-    There are n_heads heads of D/H columns each: n_heads comes first in the reshape, D // n_heads after it.
+    There are n_heads heads of D/H columns each. X.split wants the length of a part, D // n_heads (chunk wants their
+    number); in a reshape n_heads comes first, D // n_heads after it.
 swapped before the reshape:
   | X.reshape(B, T, n_heads -> X.transpose(1, 2).reshape(B, n_heads, T && parts.transpose(1, 2) -> parts
     Split the columns first, (B, T, H, D/H), then swap words and heads. The other way round mixes words and columns.
@@ -98,10 +99,13 @@ heads interleaved: transpose(1, 2) -> permute(0, 2, 3, 1)
     Each word should hold all columns of head 0, then all of head 1. Here the first columns of all heads come first.
 swapped, and not joined: .reshape(B, T, H * size) ->
     Words and heads are exchanged as they should be. Now make one dimension of the last two: reshape to (B, T, D).
-heads added up: words.reshape(B, T, H * size) -> words.sum(2)
-    That mixes the heads and loses what each said. Put them side by side; mixing is the work of W^O, afterwards.
-heads averaged: words.reshape(B, T, H * size) -> words.mean(2)
-    Put them side by side: no number is lost. Mixing is the work of W^O, afterwards.
+heads added up, or averaged: words.reshape(B, T, H * size) -> words.sum(2)
+  | words.reshape(B, T, H * size) -> words.mean(2)
+    That loses what each said. Put them side by side; mixing is the work of W^O, afterwards.
+words brought before the sentences: transpose(1, 2) -> permute(2, 0, 1, 3)
+    The batch stays in front: (B, T, H, D/H), then (B, T, D). Only words and heads change places.
+heads and columns exchanged: transpose(1, 2) -> transpose(1, 3)
+    Swap heads and words, dimensions 1 and 2, not heads and columns: the columns of a head stay together as the last.
 heads one below the other: words.reshape(B, T, H * size) -> torch.cat(words.unbind(2), dim=1)
     That makes a sentence of H*T words. Join along the columns, the last dimension: a word's parts stand in one row.
 heads joined along the batch: words.reshape(B, T, H * size) -> torch.cat(words.unbind(2))
@@ -162,6 +166,8 @@ no scaling: / math.sqrt(q.shape[-1]) ->
     The scores are not divided by sqrt(D/H), so the softmax is too sure. See "sqrt(d) of what?".
 scaled by sqrt(D), the size of the model: q.shape[-1] -> D
     A score adds up D/H products, the length of one head's query: divide by sqrt(D/H). See "sqrt(d) of what?".
+scaled by the root of the number of heads: q.shape[-1] -> n_heads
+    After the split q.shape[1] is the number of heads. What counts is the length of one head's query, q.shape[-1].
 divided by D/H, not by its root: math.sqrt(q.shape[-1]) -> q.shape[-1]
     The typical score grows like the root of a head's length: divide by sqrt(D/H).
 split by one reshape, and no swap:
@@ -169,19 +175,24 @@ split by one reshape, and no swap:
     Each word hears only a part of the sentence: the reshape cuts it by words, not by columns.
     See "A view is not a split".
 merged by one reshape, and no swap: heads.transpose(1, 2) -> heads
-    The heads are right, but on the way back words and heads must be swapped before they are joined:
-    (B, H, T, D/H), (B, T, H, D/H), (B, T, D).
+    On the way back words and heads must be swapped before they are joined: (B, T, H, D/H), then (B, T, D).
 the heads attend to one another: .transpose(1, 2) for -> for && heads.transpose(1, 2) -> heads
-    After the reshape to (B, T, H, D/H) words and heads were not swapped, so each word compares its own heads,
-    and no word hears another.
+    After the reshape to (B, T, H, D/H) words and heads were not swapped: each word compares its own heads.
 heads interleaved:
   | n_heads, -1).transpose(1, 2) -> -1, n_heads).permute(0, 3, 1, 2)
   && heads.transpose(1, 2) -> heads.permute(0, 2, 3, 1)
     Head h owns D/H neighboring columns of the queries, keys and values, not every H-th one.
 joined with the heads interleaved: heads.transpose(1, 2) -> heads.permute(0, 2, 3, 1)
-    The heads are right, but Wo wants all columns of head 0, then all of head 1: torch.cat of the heads, dim=-1, or
-    a swap and a reshape. A stack along the last dimension puts the first columns of all heads first.
+    Wo wants all columns of head 0, then all of head 1: torch.cat of the heads, dim=-1, or a swap and a reshape.
+split interleaved, joined by neighbors: n_heads, -1).transpose(1, 2) -> -1, n_heads).permute(0, 3, 1, 2)
+    Head h owns D/H neighboring columns, not every H-th one: in the reshape n_heads comes before the columns.
+X cut before it is projected:
+  | X @ W -> X @ (W * torch.block_diag(*[torch.ones(D // n_heads, D // n_heads)] * n_heads))
+    Every head reads all of a word: multiply X by the whole matrix first, then split the result.
+shares averaged over the heads: softmax(-1) -> softmax(-1).mean(1, keepdim=True)
+    Each head keeps its own shares: averaged, they are one head again.
 a single head: n_heads, -1 -> 1, -1
+  | n_heads, -1 -> 1, -1 && q.shape[-1] -> D / n_heads
     It attends with all D columns at once: n_heads plays no part. Split before you attend.
 without W^O: @ Wo ->
     The joined heads still have to be multiplied by Wo. See "What W^O does".
@@ -247,13 +258,14 @@ silenced heads stay silent: joined.clone() -> joined
     From the second turn on, more than one head is missing. Begin each turn with all heads: work on a copy, made by
     .clone().
 columns of W^O zeroed, not rows: full - left -> full[..., columns]
-    The band of head h in Wo is rows: they meet what the head hears. A column of Wo holds one number of the output,
-    to which all heads contribute.
+    The band of head h in Wo is rows: they meet what the head hears. To a column of Wo all heads contribute.
 every H-th column silenced: slice(h * size, (h + 1) * size) -> slice(h, None, n_heads)
     Head h owns D/H neighboring columns of the joined heads, h*D/H to (h+1)*D/H - 1.
 the query silenced, not the head: columns] = 0 -> columns] = v[:, h].mean(1, keepdim=True)
     A head with a query of zeros is not silent: its scores are all equal, and it hears the average of all values.
     Put zeros where its result stands, before Wo.
+shares, not norms: return torch.stack(norms) -> return torch.stack(norms) / torch.stack(norms).sum()
+    Return the norms as they are: divided by their sum they only say which head counts more, not how much it moves.
 squared: .sqrt() ->
     The Frobenius norm is the root of the sum of all squares: the root is missing.
 a mean where the sum belongs: .sum() -> .mean()
@@ -261,16 +273,13 @@ a mean where the sum belongs: .sum() -> .mean()
     entries.
 the absolute values added up: moved.pow(2).sum().sqrt() -> moved.abs().sum()
     The Frobenius norm squares the entries, adds them up, and takes the root.
-one norm for every word: moved.pow(2).sum().sqrt() -> moved.norm(dim=2).sum()
+several norms, one for every word or sentence: moved.pow(2).sum().sqrt() -> moved.norm(dim=2).sum()
   | moved.pow(2).sum().sqrt() -> moved.norm(dim=2).mean()
-    There is one norm for each head, over sentences, words and columns together: add up all squares, take one
-    root at the end. A sum or a mean of several norms is another number.
-one norm for every sentence: moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2)).sum()
+  | moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2)).sum()
   | moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2)).mean()
     There is one norm for each head, over sentences, words and columns together: add up all squares, take one
     root at the end. A sum or a mean of several norms is another number.
-no scaling: / math.sqrt(q.shape[-1]) ->
-    The heads themselves are wrong: their scores are not divided by sqrt(D/H).
-scaled by sqrt(D), the size of the model: q.shape[-1] -> D
-    The heads themselves are wrong: a score adds up D/H products, so divide by sqrt(D/H).
+not scaled by sqrt(D/H): / math.sqrt(q.shape[-1]) ->
+  | q.shape[-1] -> D
+    The heads themselves are wrong: a score adds up D/H products, so divide it by sqrt(D/H).
 """)
