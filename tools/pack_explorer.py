@@ -127,6 +127,7 @@ def page(lessons: str = LESSONS) -> str:
     html = (SOURCES / "index.html").read_text(encoding="utf-8")
     html = html.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{(SOURCES / 'style.css').read_text()}</style>")
     html = html.replace('<script type="module" src="app.js"></script>', f'<script type="module">\n{bundle("app.js")}</script>')
+    html = html.replace('data-lessons="lesson:{}"', f'data-lessons="{lessons}"')
     return re.sub(r'href="lesson:(\w+)(#[\w-]+)?"', lambda found: f'href="{lessons.format(found[1])}{found[2] or ""}"', html)
 
 
