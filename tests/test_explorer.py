@@ -1,6 +1,7 @@
 """The explorer's JavaScript against Python: the same text, the same ids, the same attention. Needs node."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools import pack_explorer
+from utils.config import CHECKPOINT, ROOT
 from utils.tokenizer import BOS, EOS
 from utils.translate import load_translator
 
@@ -68,7 +70,8 @@ AWKWARD = [
     "Mr. Smith说：“来吧!”，他说。",
     "",
 ]
-LETTERS = "我喜歡學習後髮乾著的一二三。！？；…,、：:~〜.!?()「」『』“”\"'》】 \t\n\r\x0b\x85\u2028\u3000abcXYZ19_-@/<>=&#%𠮷¼²Ⅷ"
+LETTERS = "我喜歡學習後髮乾著的一二三。！？；…,、：:~〜.!?()「」『』“”\"'》】𠮷¼²Ⅷ"
+LETTERS += " \t\n\r\x0b\x85\u2028\u3000abcXYZ19_-@/<>=&#%"
 texts = st.text(st.one_of(st.sampled_from(LETTERS), st.characters(max_codepoint=0xFFFF)), max_size=150)
 
 
@@ -77,7 +80,8 @@ def tiny(tmp_path_factory):
     """A model of random weights, with fewer decoder than encoder layers, and the same in node."""
     folder = tmp_path_factory.mktemp("tiny")
     translator = load_translator(tiny_checkpoint(folder, decoder_layers=1, n_layers=3), "cpu")
-    translator.model.half().float()  # numbers that float16 holds
+    for p in translator.model.parameters():
+        p.data = p.data.half().float()  # numbers that float16 holds
     return translator, Node(folder, translator, "float16")
 
 
@@ -107,7 +111,144 @@ def test_ids_and_text_are_those_of_the_tokenizer(tiny, shipped):
 
 @needs_node
 def test_float_weights_find_the_same_ids(tiny, shipped):
-    want, found = greedy_and_beam(*tiny, [zh for zh, _ in PAIRS])
+    want, found = greedy_and_beam(*tiny, [zh for zh, _ in PAIRS[::2]])
     assert found == want
-    want, found = greedy_and_beam(*shipped, [item.zh for item in real.load().dev[:8]])
+    want, found = greedy_and_beam(*shipped, [item.zh for item in real.load().dev[:3]])
     assert found == want
+
+
+def attention_in_python(model, src: list[int], ids: list[int]) -> dict[str, list]:
+    """The weights of all heads for ids that are already known: encoder, self (rows 0..t of step t) and cross."""
+    found = {"encoder": [], "self": [], "cross": []}
+
+    def keep(kind, causal):
+        def look(module, arguments):
+            x, memory, *_ = *arguments, None
+            mask = torch.ones(x.shape[1], x.shape[1]).tril().bool() if causal else None
+            found[kind].append(module.weights(x, x if memory is None else memory, mask)[0])
+
+        return look
+
+    hooks = [layer.self_attention.register_forward_pre_hook(keep("encoder", False)) for layer in model.encoder]
+    for layer in model.decoder:
+        hooks.append(layer.self_attention.register_forward_pre_hook(keep("self", True)))
+        hooks.append(layer.cross_attention.register_forward_pre_hook(keep("cross", False)))
+    with torch.inference_mode():
+        found["logits"] = model(torch.tensor([src]), torch.tensor([[BOS, *ids]]))[0]
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+@needs_node
+def test_attention_and_logits_are_those_of_python(tiny, shipped):
+    for (translator, node), sentence in ((tiny, PAIRS[0][0]), (shipped, "他昨天买了一本书。")):
+        (src,) = translator.tokenizer.encode_src([sentence])
+        (ids,) = translator.generate([src], 1)
+        want, (found,) = (
+            attention_in_python(translator.model, src, ids),
+            node.ask(["look", {"src": src, "prefix": ids}]),
+        )
+        for layer, weights in enumerate(found["encoder"]):  # a query each: heads, keys
+            torch.testing.assert_close(torch.tensor(weights).transpose(0, 1), want["encoder"][layer], atol=1e-5, rtol=0)
+        for t, (own, across) in enumerate(zip(found["self"], found["cross"], strict=True)):
+            for layer in range(len(translator.model.decoder)):
+                row = want["self"][layer][:, t, : t + 1]
+                torch.testing.assert_close(torch.tensor(own[layer]), row, atol=1e-5, rtol=0)
+                torch.testing.assert_close(torch.tensor(across[layer]), want["cross"][layer][:, t], atol=1e-5, rtol=0)
+        torch.testing.assert_close(torch.tensor(found["logits"]), want["logits"], atol=1e-4, rtol=0)
+
+
+@needs_node
+def test_a_head_that_is_off_gives_zeros(tiny):
+    translator, node = tiny
+    src = translator.tokenizer.encode_src([zh for zh, _ in PAIRS])
+    heads, changed = translator.model.config.n_heads, 0
+    before = [translator.generate([ids])[0] for ids in src]
+    for kind, layer in (("encoder", 1), ("self", 0), ("cross", 0)):
+        stack = translator.model.encoder if kind == "encoder" else translator.model.decoder
+        attention = stack[layer].cross_attention if kind == "cross" else stack[layer].self_attention
+        kept = attention.out_proj.weight.clone()
+        with torch.no_grad():
+            attention.out_proj.weight.unflatten(1, (heads, -1))[:, 1] = 0
+        want = [translator.generate([ids])[0] for ids in src]
+        with torch.no_grad():
+            attention.out_proj.weight.copy_(kept)
+        changed += want != before
+        assert node.ask(*(["search", {"src": ids, "off": [f"{kind}.{layer}.1"]}] for ids in src)) == want
+    assert changed  # or nothing was tested
+
+
+@needs_node
+def test_a_translation_goes_on_from_a_given_beginning(tiny):
+    translator, node = tiny
+    (src,) = translator.tokenizer.encode_src([PAIRS[0][0]])
+    prefix = [7, 9, 11]
+    (found,) = node.ask(["search", {"src": src, "size": 1, "prefix": prefix}])
+    want = list(prefix)
+    while len(want) < 2 * len(src) + 10:
+        logits = translator.model(torch.tensor([src]), torch.tensor([[BOS, *want]]))[0, -1].detach()
+        logits[:EOS] = -torch.inf  # <pad> and <bos>
+        if (token := logits.argmax().item()) == EOS:
+            break
+        want.append(token)
+    assert found == want
+
+
+@needs_node
+@pytest.mark.slow
+def test_two_hundred_sentences_have_the_same_ids(shipped):
+    want, found = greedy_and_beam(*shipped, [item.zh for item in real.load().dev[:200]])
+    assert found == want
+
+
+@needs_node
+@pytest.mark.slow
+def test_eight_bits_cost_no_quality(tmp_path):
+    """On the test sentences: BLEU within 0.3 of float weights, beam 4."""
+    import sacrebleu
+
+    translator, test = load_translator(device="cpu"), real.load().test
+    node = Node(tmp_path, translator, "int8")
+    src = translator.tokenizer.encode_src([item.zh for item in test])
+    found = [translator.tokenizer.decode(ids) for ids in node.ask(*(["search", {"src": ids}] for ids in src))]
+    bleu = sacrebleu.corpus_bleu(found, [[item.references[0] for item in test]]).score
+    saved = json.loads((CHECKPOINT / "evaluation.json").read_text(encoding="utf-8"))
+    print(f"BLEU {bleu:.2f} with 8 bits, {saved['bleu']} with float weights")
+    assert abs(bleu - saved["bleu"]) <= 0.3
+
+
+# ------------------------------------------------------------------------------------------- the packer
+
+
+def test_eight_bit_weights_are_near(seed):
+    w = torch.randn(5, 7) * torch.tensor([[1e-3], [1.0], [100.0], [1.0], [0.0]])
+    scale, q = pack_explorer.eight_bit(w)
+    assert q.dtype == torch.int8 and (scale[:, None] * q - w).abs().le(0.5001 * scale[:, None]).all()
+
+
+def test_a_model_that_the_page_cannot_run_is_refused(tmp_path, capsys, monkeypatch):
+    tiny_checkpoint(tmp_path / "rnn", "rnn", n_layers=1)
+    arguments = ["pack_explorer.py", "--checkpoint", str(tmp_path / "rnn"), "--out", str(tmp_path / "page")]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert pack_explorer.main() == 1
+    assert "another model" in capsys.readouterr().err and not (tmp_path / "page").exists()
+
+
+def test_the_page_is_one_file_without_outside_hosts():
+    page = pack_explorer.page("lessons/{}.html")
+    assert not re.search(r"^import |^export |lesson:", page, re.M)
+    assert set(re.findall(r"https?://[^\s\"']+", page)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
+    assert re.findall(r'src="([^"]*)"|url\(', page) == []
+
+
+def test_lessons_that_the_page_links_to_have_these_sections():
+    sources = "".join(path.read_text(encoding="utf-8") for path in pack_explorer.SOURCES.iterdir())
+    links = re.findall(r"\b(\d\d_\w+)#([\w-]+)", sources)
+    assert len(links) >= 9
+    for lesson, section in links:
+        text = (ROOT / "notebooks" / "text" / f"{lesson}.md").read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ (.*)$", text, re.M)
+        # As docutils makes ids of titles.
+        ids = [re.sub(r"^[-0-9]+|-+$", "", re.sub(r"[^a-z0-9]+", "-", heading.lower())) for heading in headings]
+        assert section in ids, f"{lesson} has no section {section}"

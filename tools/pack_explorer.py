@@ -3,8 +3,8 @@
 python tools/pack_explorer.py                  the shipped translator, into build/explorer/
 python tools/pack_explorer.py --checkpoint FOLDER --out FOLDER
 
-The page is tools/explorer/, made one file: a browser refuses modules that lie beside a page on the disk. Whatever Python
-knows of text (vocabularies, patterns, OpenCC's dictionaries) is exported from there.
+The page is tools/explorer/, made one file: a browser refuses modules that lie beside a page on the disk. What Python
+knows of text (vocabularies, patterns, OpenCC's dictionaries) is exported, so that it stands in one place.
 """
 
 import argparse
@@ -37,7 +37,7 @@ class PackError(ValueError):
 
 
 def javascript(pattern: str | re.Pattern, flags: str = "gu") -> list[str]:
-    """A pattern of `re` as source and flags of a RegExp. It need not treat white space alike: clean text has only " "."""
+    """A pattern of `re` as source and flags of a RegExp. White space may differ: clean text has only blanks."""
     pattern = re.compile(pattern)
     source = pattern.pattern
     if pattern.flags & re.VERBOSE:
@@ -125,10 +125,16 @@ def bundle(name: str, done: set[str] | None = None) -> str:
 def page(lessons: str = LESSONS) -> str:
     """The whole page but for the model."""
     html = (SOURCES / "index.html").read_text(encoding="utf-8")
-    html = html.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{(SOURCES / 'style.css').read_text()}</style>")
-    html = html.replace('<script type="module" src="app.js"></script>', f'<script type="module">\n{bundle("app.js")}</script>')
+    html = html.replace(
+        '<link rel="stylesheet" href="style.css">', f"<style>\n{(SOURCES / 'style.css').read_text()}</style>"
+    )
+    html = html.replace(
+        '<script type="module" src="app.js"></script>', f'<script type="module">\n{bundle("app.js")}</script>'
+    )
     html = html.replace('data-lessons="lesson:{}"', f'data-lessons="{lessons}"')
-    return re.sub(r'href="lesson:(\w+)(#[\w-]+)?"', lambda found: f'href="{lessons.format(found[1])}{found[2] or ""}"', html)
+    return re.sub(
+        r'href="lesson:(\w+)(#[\w-]+)?"', lambda found: f'href="{lessons.format(found[1])}{found[2] or ""}"', html
+    )
 
 
 def write(translator: Translator, out: Path, lessons: str = LESSONS) -> int:

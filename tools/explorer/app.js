@@ -12,12 +12,31 @@ import { drawFinals, drawTree, treeExplained, treeSentence } from "./tree.js";
 const EXAMPLES = ["我喜欢学习。", "他昨天买了一本书。", "你为什么不早点告诉我？", "機器學習很有意思。", "今天天气很好。我们去公园吧！"];
 const $ = (id) => document.getElementById(id);
 const asked = new URLSearchParams(location.hash.slice(1)); // as in #zh=你好&kind=self&embed=steps
-const state = { kind: asked.get("kind") in KINDS ? asked.get("kind") : "cross", layer: 0, head: 0, asking: 0, key: 0,
+const state = { kind: asked.get("kind") in KINDS ? asked.get("kind") : "cross", layer: null, head: 0, asking: 0, key: 0,
   step: 0, piece: 0, prefix: [], off: new Set() };
+const intact = new Map(); // translations with all heads on, by all else that decides
 let model, text, result, pieces = [], round = 0;
 
 const english = (found) => text.decode(said(found.winner));
-const settings = () => ({ size: Number($("beam").value) });
+const layers = () => (state.kind === "encoder" ? model.config.n_layers : model.decoderLayers);
+
+/** The translation of a clean sentence, with all that the search has seen. */
+function translation(piece, prefix) {
+  const found = search(model, text.encode(piece), { size: Number($("beam").value), prefix });
+  return { ...found, characters: text.characters(piece) };
+}
+
+/** What the chosen sentence becomes with all heads on. */
+function withAllHeads() {
+  const piece = pieces[state.piece], key = JSON.stringify([piece, $("beam").value, state.prefix]);
+  if (!state.off.size) intact.set(key, english(result));
+  if (!intact.has(key)) {
+    model.off = new Set();
+    intact.set(key, english(translation(piece, state.prefix)));
+    model.off = state.off;
+  }
+  return intact.get(key);
+}
 
 // ---- translating ----
 
@@ -32,7 +51,7 @@ async function translate() {
     if (found.size) await new Promise((go) => setTimeout(go));
     if (mine !== round) return; // something else was typed
     const prefix = piece === pieces[state.piece] ? state.prefix : [];
-    found.set(piece, search(model, text.encode(piece), { ...settings(), prefix }));
+    found.set(piece, translation(piece, prefix));
   }
   $("english").textContent = lines.map((line) => line.map((piece) => (found.has(piece) ? english(found.get(piece)) : piece)).join(" ")).join("\n");
   result = found.get(pieces[state.piece]);
@@ -60,6 +79,7 @@ function again() {
 const look = () => looks(result, state.kind, state.layer, text);
 
 function draw() {
+  state.layer ??= layers() - 1;
   state.asking = Math.min(state.asking, look().queries.length - 1);
   drawKind();
   drawOff();
@@ -76,8 +96,7 @@ function drawKind() {
     state.asking = i;
     point();
   });
-  const layers = state.kind === "encoder" ? model.config.n_layers : model.decoderLayers;
-  drawHeads($("heads"), result, state, text, { layers, heads: model.config.n_heads }, {
+  drawHeads($("heads"), result, state, text, { layers: layers(), heads: model.config.n_heads }, {
     choose: (layer, head) => { Object.assign(state, { layer, head }); drawKind(); },
     turn: (key) => { if (!state.off.delete(key)) state.off.add(key); model.off = state.off; translate(); },
   });
@@ -104,11 +123,9 @@ function calculate(here) {
 function drawOff() {
   const names = [...state.off].map((key) => key.split(".")).map(([kind, layer, head]) =>
     `${KINDS[kind].name} layer ${Number(layer) + 1} head ${Number(head) + 1}`);
+  const before = withAllHeads(), now = english(result);
   $("off").replaceChildren();
   if (!names.length) return;
-  model.off = new Set();
-  const before = english(search(model, text.encode(pieces[state.piece]), { ...settings(), prefix: state.prefix })), now = english(result);
-  model.off = state.off;
   const button = element("button", { type: "button" }, "switch all on");
   button.onclick = () => { state.off.clear(); translate(); };
   const outcome = before === now ? `The translation stays “${now}”.` : `“${before}” becomes “${now}”.`;
@@ -134,12 +151,11 @@ function drawSteps() {
     translate();
   });
   if (heldBest) ($("best").querySelector("[aria-pressed=true]") ?? $("best").firstChild).focus();
-  drawSource($("step-source"), result, text, state.step);
+  drawSource($("step-source"), result, state.step);
 }
 
 function drawBeam() {
-  const { size } = settings();
-  $("tree-explained").textContent = treeExplained(size, size);
+  $("tree-explained").textContent = treeExplained(Number($("beam").value));
   drawTree($("tree"), result, text, (node) => ($("tree-said").textContent = treeSentence(node, text)));
   $("tree-said").textContent = treeSentence(result.winner, text);
   drawFinals($("finals"), result, text);
@@ -155,7 +171,7 @@ function lessonLink(address, name) {
 
 $("kinds").append(...Object.entries(KINDS).map(([kind, { name }]) => {
   const button = element("button", { type: "button" }, name);
-  button.onclick = () => { Object.assign(state, { kind, layer: 0, head: 0, asking: 0 }); drawKind(); };
+  button.onclick = () => { Object.assign(state, { kind, layer: null, head: 0, asking: 0 }); draw(); };
   return button;
 }));
 walkable($("kinds"));
@@ -175,7 +191,8 @@ try {
   ({ model, text } = await load((share) => ($("progress").value = share)));
   $("progress").hidden = true;
   let wait;
-  $("zh").oninput = () => { clearTimeout(wait); wait = setTimeout(again, 200); };
+  $("zh").oninput = (event) => { clearTimeout(wait); if (!event.isComposing) wait = setTimeout(again, 200); };
+  $("zh").addEventListener("compositionend", () => { wait = setTimeout(again, 200); });
   $("beam").onchange = again;
   addEventListener("resize", () => result && drawLines($("lines"), look(), state.head, state.asking));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => result && draw());

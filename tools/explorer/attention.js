@@ -53,6 +53,7 @@ export function sentence(look, layer, head, asking) {
 export function drawHeads(place, result, state, text, { layers, heads }, { choose, turn }) {
   const chosen = document.activeElement?.dataset?.key;
   place.replaceChildren();
+  place.style.setProperty("--heads", heads);
   const [r, g, b] = getComputedStyle(document.documentElement).getPropertyValue("--weight-rgb").split(",").map(Number);
   for (let layer = 0; layer < layers; layer++) {
     const look = looks(result, state.kind, layer, text), columns = look.asked.length, rows = look.queries.length;

@@ -18,10 +18,10 @@ export const KINDS = {
   },
 };
 
-/** One layer of one kind in a finished search: {asks, asked (tokens), queries: [{q, b, weights}], keys(i), values(i)}.
+/** One layer of one kind in a translation, a finished search and the source's characters: {asks, asked (tokens), queries: [{q, b, weights}], keys(i), values(i)}.
     In cross-attention a query has the name of the token that is said after it. */
-export function looks({ source, winner }, kind, layer, text) {
-  const sources = source.src.map((id) => text.src[id]), said = winner.ids.map((id) => text.tgt[id]);
+export function looks({ characters, source, winner }, kind, layer, text) {
+  const sources = [...characters, "<eos>"], said = winner.ids.map((id) => text.tgt[id]);
   if (kind === "encoder") {
     const { queries, keys, values } = source.looks[layer];
     return { asks: sources, asked: sources, queries, keys: () => keys, values: () => values };

@@ -21,7 +21,7 @@ export function drawBest(place, { winner }, text, at, force) {
     const share = Math.exp(logp), bar = element("span");
     bar.append(element("span", { className: "bar", style: `display: block; width: ${100 * share}%` }));
     const name = element("span", {}, word(text.tgt[token]));
-    const button = element("button", { type: "button", "aria-pressed": token === taken }, name, bar, element("output", {}, percent(share)));
+    const button = element("button", { type: "button", "aria-pressed": token === taken }, name, bar, element("span", { className: "share" }, percent(share)));
     button.onclick = () => force(token);
     return button;
   }));
@@ -35,11 +35,11 @@ export function stepSentence({ winner }, text, at) {
 }
 
 /** The source, shaded by the mean cross-attention of the last layer. */
-export function drawSource(place, { source, winner }, text, at) {
+export function drawSource(place, { characters, winner }, at) {
   const heads = winner.steps[at].cross.at(-1).weights;
-  place.replaceChildren(...source.src.map((id, j) => {
+  place.replaceChildren(...[...characters, "<eos>"].map((character, j) => {
     const share = heads.reduce((sum, weights) => sum + weights[j] / heads.length, 0);
-    const token = element("span", {}, word(text.src[id]), element("small", {}, percent(share)));
+    const token = element("span", {}, word(character), element("small", {}, percent(share)));
     token.style.background = `rgba(var(--weight-rgb), ${(0.6 * share).toFixed(3)})`;
     return token;
   }));

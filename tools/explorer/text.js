@@ -94,10 +94,15 @@ export class Text {
     return parts.map((part) => text.slice(start, (start += part.length)));
   }
 
+  /** A clean sentence -> its characters, blanks left out. */
+  characters(sentence) {
+    for (const [old, spelling] of this.unify) sentence = sentence.replace(old, spelling);
+    return [...sentence.split(this.spaces).join("")];
+  }
+
   /** A clean sentence -> ids, <eos> at the end. */
   encode(sentence) {
-    for (const [old, spelling] of this.unify) sentence = sentence.replace(old, spelling);
-    return [...sentence.split(this.spaces).join("")].map((character) => this.ids.get(character) ?? UNK).concat(EOS);
+    return this.characters(sentence).map((character) => this.ids.get(character) ?? UNK).concat(EOS);
   }
 
   /** Ids of English -> text; marks vanish. */

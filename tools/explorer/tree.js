@@ -7,10 +7,10 @@ const WIDE = 96, GAP = 28, HIGH = 40;
 
 const ancestors = (node) => (node ? [node, ...ancestors(node.parent)] : []);
 
-export function treeExplained(size, kept) {
+export function treeExplained(size) {
   return size === 1
     ? "Greedy search keeps one hypothesis: no branches. Choose a beam above to see a tree."
-    : `After each step the search keeps the ${kept} best hypotheses, the best on top; a dashed one was given up later. A ` +
+    : `After each step the search keeps the ${size} best hypotheses, the best on top; a dashed one was given up later. A ` +
         "hypothesis that has come to its end waits for the others.";
 }
 
