@@ -140,7 +140,7 @@ def test_what_is_typed_is_translated_as_in_python(page, address, translator):
         box = page.find("#zh")
         box.clear()
         box.send_keys(text)
-        page.until(lambda want=translator.translate(text): page.english() == want)
+        page.until(functools.partial(lambda want: page.english() == want, translator.translate(text)))
     assert "Chinese characters" in page.text("status")
     assert not page.find("#inside").is_displayed()
 
@@ -152,6 +152,20 @@ def test_pointing_at_a_token_shows_where_it_looks(page, address):
     assert page.text("said") != before and f"“{tokens[3].text}”" in page.text("said")
     assert f"“{tokens[3].text}”" in page.text("arithmetic-explained")
     assert len(page.driver.find_elements(By.CSS_SELECTOR, "#lines line")) >= 1
+
+
+def test_a_token_of_the_decoder_asks_none_that_comes_later(page, address):
+    page.open(address + "#kind=self")
+    tokens = page.driver.find_elements(By.CSS_SELECTOR, "#lines .asks button")
+    for i, token in enumerate(tokens):
+        token.click()
+        assert 1 <= len(page.driver.find_elements(By.CSS_SELECTOR, "#lines line")) <= i + 1
+
+
+def test_a_part_of_the_page_can_stand_in_another(page, address):
+    page.open(address + "#embed=steps&zh=机器学习", width=800)
+    shown = [name for name in ("attention", "arithmetic", "steps", "tree") if page.find(f"#{name}-view").is_displayed()]
+    assert shown == ["steps"] and page.english() and not page.find("header").is_displayed()
 
 
 def test_a_step_and_another_token(page, address):

@@ -114,7 +114,7 @@ function point() {
 function calculate(here) {
   const { weights } = here.queries[state.asking], own = weights[state.head];
   state.key = own.indexOf(Math.max(...own));
-  $("arithmetic-explained").textContent = `The token “${word(here.asks[state.asking])}” asks in the ${KINDS[state.kind].name} attention, ` +
+  $("arithmetic-explained").textContent = `The token “${word(here.asks[state.asking])}” asks in the ${KINDS[state.kind].name}, ` +
     `layer ${state.layer + 1}, head ${state.head + 1}, all chosen above. Strips are vectors, a cell a number: in color above zero, gray below.`;
   const show = () => drawArithmetic($("arithmetic"), here, state.head, model.config.n_heads, state.asking, state.key, (j) => { state.key = j; show(); });
   show();
@@ -122,13 +122,13 @@ function calculate(here) {
 
 function drawOff() {
   const names = [...state.off].map((key) => key.split(".")).map(([kind, layer, head]) =>
-    `${KINDS[kind].name} layer ${Number(layer) + 1} head ${Number(head) + 1}`);
+    `${KINDS[kind].name}, layer ${Number(layer) + 1}, head ${Number(head) + 1}`);
   const before = withAllHeads(), now = english(result);
   $("off").replaceChildren();
   if (!names.length) return;
   const button = element("button", { type: "button" }, "switch all on");
   button.onclick = () => { state.off.clear(); translate(); };
-  const outcome = before === now ? `The translation stays “${now}”.` : `“${before}” becomes “${now}”.`;
+  const outcome = before === now ? `The translation stays “${now}”` : `“${before}” becomes “${now}”`;
   $("off").append(`Off: ${names.join("; ")}. ${outcome} `, button);
 }
 

@@ -41,23 +41,24 @@ export function drawArithmetic(place, look, head, heads, asking, open, choose) {
       cell(strip(values[j], "value", mostValue, `value of ${names[j]}`)));
   });
   const table = element("table", {},
-    element("thead", {}, element("tr", {}, title("asked"), title("k", "key"), title("q · k"), title(`q · k / √${d}`),
+    element("thead", {}, element("tr", {}, element("th", { scope: "col", style: "text-align: left" }, "asked"), title("k", "key"), title("q · k"), title(`q · k / √${d}`),
       title("softmax", "weight"), title("v", "value"))),
     element("tbody", {}, ...body),
-    element("tfoot", {}, element("tr", {}, element("th", { scope: "row" }, "b"), cell(), cell(), cell(), cell("sum of weight × v"),
+    element("tfoot", {}, element("tr", {}, element("th", { scope: "row", colSpan: 5 }, "b, the sum of weight × v"),
       cell(strip(b, "value", mostValue, "b, the sum")))));
 
   const products = [0, 1, 2].map((i) => `${number(q[i])} × ${number(keys[open][i])}`).join(" + ");
   const score = dots[open] / Math.sqrt(d), exponents = dots.map((dot) => Math.exp(dot / Math.sqrt(d)));
-  const total = exponents.reduce((sum, x) => sum + x, 0), line = (text) => element("p", { className: "formula" }, text);
-  const sum = [0, 1, 2].filter((j) => j < values.length).map((j) => `${number(weights[j])} × ${number(values[j][0])}`).join(" + ");
+  const total = exponents.reduce((a, x) => a + x, 0), line = (text) => element("p", { className: "formula" }, text);
+  const heavy = [...keys.keys()].sort((i, j) => weights[j] - weights[i]).slice(0, 3);
+  const sum = heavy.map((j) => `${number(weights[j])} × ${number(values[j][0])}`).join(" + ");
   place.replaceChildren(
     element("p", {}, element("span", { className: "query" }, `q of “${word(look.asks[asking])}”: `), strip(q, "query", most, "the query"),
       ` ${d} numbers`),
     element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Scores, weights and values" }, table),
     line(`For “${names[open]}”: q · k = ${products}${d > 3 ? " + …" : ""} = ${number(dots[open])}, divided by √${d}: ${number(score)}.`),
     line(`softmax: e^${number(score)} = ${number(exponents[open])}, divided by the sum over all, ${number(total)}: ${percent(weights[open])}.`),
-    line(`The first number of b: ${sum}${values.length > 3 ? " + …" : ""} = ${number(b[0])}.`),
+    line(`The first number of b, the largest weights first: ${sum}${values.length > 3 ? " + …" : ""} = ${number(b[0])}.`),
   );
   if (focused) place.querySelectorAll("tbody button")[open].focus();
 }

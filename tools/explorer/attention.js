@@ -32,7 +32,7 @@ export function drawLines(place, look, head, asking) {
   const from = middle(asks.children[asking]);
   lines.replaceChildren();
   [...asked.children].forEach((part, j) => {
-    const share = weights[j];
+    const share = weights[j] ?? 0; // a token that was not said yet is not asked
     part.style.opacity = share >= 0.005 ? 1 : 0.55;
     part.querySelector("small").textContent = share >= 0.005 ? percent(share) : "";
     if (share < 0.005) return;

@@ -2,17 +2,17 @@
 
 export const KINDS = {
   encoder: {
-    name: "encoder",
+    name: "encoder self-attention",
     does: "The encoder: every character of the source asks all characters of the source.",
     lesson: ["02_self_attention#every-word-asks", "self-attention"],
   },
   self: {
-    name: "decoder, itself",
+    name: "decoder self-attention",
     does: "The decoder's masked self-attention: every token said so far asks itself and those before it, never a later one.",
     lesson: ["07_transformer#masked-self-attention", "masked self-attention"],
   },
   cross: {
-    name: "decoder, source",
+    name: "cross-attention",
     does: "Cross-attention: before it says a token, the decoder asks all characters of the source.",
     lesson: ["07_transformer#cross-attention", "cross-attention"],
   },
