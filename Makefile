@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help setup lab test quick lint run train train-rnn results experiments bench soak lock clean
+.PHONY: help setup lab test quick lint run train train-rnn results explorer experiments bench soak lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -39,6 +39,9 @@ results: $(READY) ## score the shipped checkpoint; renew evaluation.json, the re
 	@$(PY) tools/results.py
 	@$(PY) tools/overview.py
 
+explorer: $(READY) ## pack the page that shows the translator from inside, into build/explorer/ (ARGS=--help)
+	@$(PY) tools/pack_explorer.py $(ARGS)
+
 experiments: $(READY) ## run the long experiments behind some figures (EXPERIMENT=name for one)
 	@$(PY) tools/run_experiments.py $(EXPERIMENT)
 
@@ -52,7 +55,7 @@ lock: $(READY) ## write the lock and environment.yml from pyproject.toml (ARGS=-
 	@$(PY) tools/lock.py $(ARGS)
 
 clean: ## remove what the commands above made; your copies in work/ stay
-	rm -rf $(VENV) .bench data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .bench build data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find utils tools tests notebooks experiments benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Set-up happens once, and again only when the lock changes: the stamp is the last thing it makes, so
