@@ -50,11 +50,12 @@ async function translate() {
     if (pieces.length > 1) $("status").textContent = `Sentence ${found.size + 1} of ${pieces.length} …`;
     if (found.size) await new Promise((go) => setTimeout(go));
     if (mine !== round) return; // something else was typed
-    const prefix = piece === pieces[state.piece] ? state.prefix : [];
-    found.set(piece, translation(piece, prefix));
+    const chosen = piece === pieces[state.piece], here = translation(piece, chosen ? state.prefix : []);
+    if (chosen) result = here;
+    found.set(piece, english(here));
   }
-  $("english").textContent = lines.map((line) => line.map((piece) => (found.has(piece) ? english(found.get(piece)) : piece)).join(" ")).join("\n");
-  result = found.get(pieces[state.piece]);
+  $("english").textContent = lines.map((line) => line.map((piece) => found.get(piece) ?? piece).join(" ")).join("\n");
+  if (!pieces.length) result = null;
   $("inside").hidden = !result;
   const time = `${Math.round(performance.now() - began)} ms, in your browser.`;
   $("status").textContent = result ? time : "Type a sentence with Chinese characters: anything else stays as it is.";
