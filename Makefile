@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help setup lab test quick lint run train train-rnn results explorer experiments bench soak lock clean
+.PHONY: help setup lab test quick lint run train train-rnn results explorer experiments bench soak colab handout lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -48,8 +48,15 @@ experiments: $(READY) ## run the long experiments behind some figures (EXPERIMEN
 bench: $(READY) ## measure the package's speed against other implementations (ARGS="--only training --rounds 5"; --help)
 	@$(PY) -m benchmarks $(ARGS)
 
-soak: $(READY) ## translate random lines for ten minutes: no crash, no lost line, level memory (ARGS="--minutes 60")
+soak: $(READY) ## run the lessons' cells a second time; translate random lines for ten minutes (ARGS="--minutes 60")
+	@$(PY) -m tools.run_again
 	@$(PY) tools/soak.py $(ARGS)
+
+colab: $(READY) ## copies of the lessons for Google Colab, which fetch the course by themselves
+	@$(PY) tools/colab.py
+
+handout: $(READY) ## make a folder of the course without its solutions (ARGS="--out FOLDER")
+	@$(PY) tools/handout.py $(ARGS)
 
 lock: $(READY) ## write the lock and environment.yml from pyproject.toml (ARGS=--upgrade for newer versions)
 	@$(PY) tools/lock.py $(ARGS)

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -34,7 +35,7 @@ from benchmarks.common import (
     table,
     take_turns,
 )
-from benchmarks.training import sizes, write_job
+from benchmarks.training import write_job
 from utils import corpus
 from utils.batching import chunks, pad
 from utils.config import ROOT
@@ -170,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     tokenizer = translator.tokenizer
     job = write_job(
         BENCH / "decoding.json",
-        sizes=sizes(),
+        sizes=asdict(translator.model.config),
         threads=args.threads,
         checkpoint=str(CHECKPOINT),
         sentences=sentences,

@@ -588,6 +588,16 @@ def test_a_cut_gradient_is_told_before_the_dtype_that_comes_of_it():
     assert "no gradient comes back" in said and "dtype" not in said
 
 
+@pytest.mark.parametrize("late", [lambda b: b.nan_to_num(0.0), lambda b: torch.where(b.isnan(), 0, b)])
+def test_a_nan_that_is_replaced_too_late_is_told_in_whatever_case_it_arises(late):
+    def masked_attend(q, K, V, may_attend):
+        scores = (K @ q / math.sqrt(len(q))).masked_fill(~may_attend, -math.inf)
+        return late(scores.softmax(0) @ V)
+
+    said = str(checks.lesson02.masked_attend(masked_attend))
+    assert "the gradient that reaches V is NaN" in said and "may_attend = [False, False, False]" in said
+
+
 def test_the_courses_own_answers_can_be_read(capsys):
     said = str(attend(attend.oracle))
     assert said.endswith("\nHow the course writes it: checks.show(checks.lesson02.attend)")

@@ -92,13 +92,20 @@ def test_what_is_installed_is_what_is_locked():
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.system() == "Windows", reason="Binder runs Linux")
-def test_binder_fetches_the_corpus_and_trusts_the_lessons(tmp_path):
+def test_binder_installs_a_cpu_torch_fetches_the_corpus_and_trusts_the_lessons(tmp_path):
+    pip = tmp_path / "pip"  # a stand-in that only notes what it is asked for
+    pip.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/asked"\n')
+    pip.chmod(0o755)
     environ = os.environ | {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "PATH": os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "JUPYTER_DATA_DIR": str(tmp_path),
     }
-    done = subprocess.run(["./postBuild"], cwd=ROOT, env=environ, capture_output=True, text=True)
+    done = subprocess.run(["binder/postBuild"], cwd=ROOT, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    lock, course = (tmp_path / "asked").read_text().splitlines()
+    assert lock.endswith("-r requirements.txt") and course.endswith("-e .")
+    there = (ROOT / "binder/environment.yml").read_text()
+    assert f"pytorch-cpu={version(LOCK['torch'])}\n" in there, "the build for CPUs, of the version in the lock"
     assert "training pairs" in done.stdout
     notary = NotebookNotary(data_dir=str(tmp_path))
     lessons = list((ROOT / "notebooks").rglob("*.ipynb"))
@@ -113,7 +120,8 @@ def test_nothing_names_a_package_index():
         "pyproject.toml",
         "Makefile",
         ".ci/run",
-        "postBuild",
+        "binder/environment.yml",
+        "binder/postBuild",
         ".github/workflows/ci.yml",
     ):
         text = (ROOT / name).read_text()

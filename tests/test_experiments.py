@@ -10,6 +10,7 @@ from experiments import (
     ablations,
     bottleneck,
     leaks,
+    look_up,
     positions,
     recall,
     recipe,
@@ -162,6 +163,21 @@ def test_the_causal_cnn_sees_its_field_and_nothing_of_the_future(kernel, dilatio
 
 
 @pytest.mark.slow
+def test_look_up(tmp_path):
+    out = tmp_path / "result.json"
+    look_up.main(["--seeds", "0", "--steps", "3", "--out", str(out)])
+    rows = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [(row["name"], row["lr"]) for row in rows] == [
+        (n, lr) for n, (rates, _) in look_up.VARIANTS.items() for lr in rates
+    ]
+    assert all(0 <= row["dev"] <= 1 and 0 <= row["test"] <= 1 for row in rows)
+
+
+@pytest.mark.parametrize("scale, start", [(1 / 16, 1.0), (1, 0.25)])
+def test_look_up_untrained_guesses(scale, start):
+    assert all(abs(share - 1 / 8) < 0.12 for share in look_up.learn_to_look_up(scale, 0.01, 0, start, steps=0))
+
+
 def test_two_heads(tmp_path):
     out = tmp_path / "result.json"
     two_heads.main(["--seeds", "0", "1", "--steps", "5", "--out", str(out)])

@@ -128,13 +128,20 @@ def test_attention_flow_follows_the_word():
     """Each layer's lines are as thick as the word's own row of weights, and the largest is named."""
     torch.manual_seed(0)
     words, layers = ["because", "it", "was", "tired"], [torch.randn(4, 4).softmax(1) for _ in range(2)]
-    fig = figures.attention_flow([(words, layers), (words, layers[::-1])], word="it")
-    lines = np.array(widths(fig, figures.BLUE)).reshape(4, 4)
+    fig = figures.attention_flow({"up": (words, layers), "down": (words, layers[::-1])}, word="it")
+    lines = np.array(widths(fig, figures.WEIGHT)).reshape(4, 4)
     for drawn, weights in zip(lines, (*layers, *layers[::-1]), strict=True):
         assert drawn.argsort().tolist() == weights[1].argsort().tolist()
     named = [w for w in words_on(fig) if w.endswith("%")]
     assert named == [f"{weights[1].max():.0%}" for weights in (*layers, *layers[::-1])]
-    assert fig.get_size_inches()[0] <= 7  # 700 px
+    assert {"up", "down"} < set(words_on(fig)) and fig.get_size_inches()[0] <= 7  # 700 px
+
+
+def test_picked_names_each_key_that_wins_somewhere():
+    winners = np.zeros((9, 9))
+    winners[:, 6:] = 2
+    fig = figures.picked({"some": winners, "one": np.ones((9, 9))}, ["a", "b", "c"], {"?": (0.5, 0)}, reach=2.0)
+    assert [[t.get_text() for t in ax.texts] for ax in fig.axes] == [["a", "c", "?"], ["b", "?"]]
 
 
 # Lesson 08: groups of sentences, padding, beam search trees, alignments

@@ -17,6 +17,7 @@ from nbval.plugin import get_sanitize_patterns
 from PIL import Image
 
 from utils import figures
+from utils.attention import attention
 from utils.config import ROOT
 from utils.figures import model_map, style
 from utils.figures.page import caption_html, svg
@@ -323,3 +324,15 @@ def test_query_in_the_plane_is_attention():
     b = next(t for t in fig.axes[1].texts if t.get_text() == "b").xy
     np.testing.assert_allclose(b, (weights @ v).numpy(), rtol=1e-5)
     assert any(patch.contains_point(fig.axes[1].transData.transform(b)) for patch in fig.axes[1].patches)  # in the hull
+
+
+@pytest.mark.parametrize("heard", [[True, False, True, True], [False] * 4])
+def test_query_in_the_plane_hides_words(heard):
+    torch.manual_seed(0)
+    q, k, v = torch.randn(2), torch.randn(4, 2), torch.randn(4, 2)
+    fig = figures.query_in_the_plane(q, k, v, "abcd", heard=heard)
+    said = [t.get_text().split("\n")[1] for t in fig.axes[1].texts if "\n" in t.get_text()]
+    may_attend = torch.tensor(heard)[None]
+    (b,), (weights,) = attention(q[None], k, v, may_attend)
+    assert said == [f"{w:.0%}" if may else "hidden" for w, may in zip(weights.tolist(), heard, strict=True)]
+    np.testing.assert_allclose(next(t for t in fig.axes[1].texts if t.get_text() == "b").xy, b.numpy(), atol=1e-6)

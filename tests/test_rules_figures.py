@@ -64,7 +64,7 @@ def book(*cells):
     return nbformat.from_dict({"cells": copies, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
-TITLE = new_markdown_cell("# 02 · A lesson")
+TITLE = new_markdown_cell("# 02 · A lesson\n\n**Time:** about 5 minutes, 20 for the exercises. **Lecture:** all.")
 MAP = figure(call(number="", caption="You are here: self-attention.").replace('number="",\n', ""))
 LIVE = figure(call("explore(bars,\n    {'height': [1, 2]}", number="2.2"), outputs(live=True))
 PREDICTION = new_markdown_cell(
@@ -79,7 +79,15 @@ QUIZ = [new_markdown_cell("## Quiz\n\nChoose.")] + [
     for i in (1, 2)
 ]
 PROSE = new_markdown_cell("prose")
-GOOD = book(TITLE, MAP, PREDICTION, figure(), *[PROSE] * 15, LIVE, YOURS, *QUIZ, *[PROSE] * 20)
+EXERCISES = [
+    new_markdown_cell("## Exercises\n\n### Exercise 1: easy ★ (5 minutes)"),
+    new_markdown_cell("### Exercise 2: less so ★★ (15 minutes)"),
+    new_code_cell("def less_so(x):\n    ..."),
+    new_markdown_cell("## Summary"),
+]
+GOOD = book(TITLE, MAP, PREDICTION, figure(), *[PROSE] * 15, LIVE, YOURS, *QUIZ, *EXERCISES, *[PROSE] * 20)
+LONG = new_markdown_cell(" ".join(["word"] * 180 * 20))  # 20 minutes
+DEEPER = new_markdown_cell("## A proof (deeper)\n\n### Step 1")
 
 
 def image(width: int, height: int = 10, mode="P"):
@@ -142,6 +150,10 @@ BAD = {
         rules_figures.visible_verdicts,
         book(new_markdown_cell("**1. Which?**\n\n**2. Which?**")),
     ),
+    "no minutes": (rules_figures.honest_minutes, book(new_markdown_cell("# 02 · A lesson"), *GOOD.cells[1:])),
+    "minutes of a shorter lesson": (rules_figures.honest_minutes, book(*GOOD.cells, LONG)),
+    "minutes without an exercise": (rules_figures.honest_minutes, book(*GOOD.cells, *EXERCISES[:2])),
+    "a deeper part without its minutes": (rules_figures.honest_minutes, book(*GOOD.cells, DEEPER, LONG)),
     "a formula in a heading": (rules_figures.plain_titles, book(new_markdown_cell("## Why $\\sqrt d$?"))),
     "code in a summary": (rules_figures.plain_titles, book(new_markdown_cell("<details><summary>`x`</summary>"))),
     "a tag in a summary": (rules_figures.plain_titles, book(new_markdown_cell("<details><summary>a <bos></summary>"))),
@@ -153,6 +165,22 @@ BAD = {
 def test_a_rule_refuses(what: str):
     rule, notebook = BAD[what]
     assert rule(notebook)
+
+
+def test_the_minutes_of_core_deeper_parts_and_exercises():
+    code = new_code_cell("x = 1\n\n" * 15)  # 15 lines, 2 minutes
+    back = new_markdown_cell("## Back on the short way")
+    found = rules.minutes(book(TITLE, LONG, DEEPER, code, LONG, back, code, *EXERCISES, LONG))
+    assert found["core"] == pytest.approx(42, abs=0.2) and found["deeper"] == pytest.approx(22, abs=0.1)
+    assert found["exercises"] == 5 + 15, "told by their stars alone"
+
+
+@pytest.mark.parametrize(("said", "right"), [(18, True), (20, True), (23, True), (16, False), (24, False)])
+def test_minutes_may_differ_from_the_formula_by_15_percent(said: int, right: bool):
+    head = new_markdown_cell(f"# 02\n\n**Time:** about {said} minutes, 20 for the exercises.")
+    assert rules_figures.honest_minutes(book(head, LONG, *EXERCISES)) == (
+        [] if right else ["the head should say: **Time:** about 20 minutes, 20 for the exercises."]
+    )
 
 
 @pytest.mark.parametrize("what", ["frames", "bytes"])

@@ -20,7 +20,7 @@ from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from jupytext.sync_contentsmanager import build_sync_jupytext_contents_manager_class
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools import lab, rules, run_lessons
+from tools import lab, rules, run_again, run_lessons
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -148,6 +148,35 @@ def test_only_progress_bars_are_dropped_from_stderr():
     assert run_lessons.is_progress_bar(bar) and not run_lessons.is_progress_bar(warning)
 
 
+# ---- make soak: cells run again ----------------------------------------------------------------------------
+
+CELLS = [
+    "import random, sys, time\nrandom.seed(0)\nx, many = 1, []",
+    "print(x)",  # x is 2 at the end
+    "y = 10\nprint(y, round(time.time() % 100, 3), 's')",
+    "y = y + 1\nprint(y, 'draws')",
+    "many.append(y)\nprint(len(many))",
+    "print(random.random())",
+    "print(random.random() < 2, file=sys.stderr)",
+    "x = 2\ndel sys",
+    "time.sleep(0.6)\nprint(time.time())",
+    "time.time()",
+    "z = 3\nprint(z)",
+]
+
+
+@pytest.mark.slow
+def test_cells_that_say_something_else_when_run_again_are_named(tmp_path, monkeypatch):
+    """A name with two values, a number that grows, a list that grows, a draw without a seed, a name that is gone."""
+    monkeypatch.setattr(run_again, "SECONDS", 0.5)  # one cell takes longer
+    cells = [new_code_cell(source) for source in CELLS]
+    cells[9].metadata["tags"] = ["nbval-ignore-output"]
+    found, n = run_again.differences(new_notebook(cells=[*cells, new_markdown_cell("The end.")]), tmp_path)
+    assert n == len(CELLS) - 1
+    assert [line.split()[1] for line in found] == ["1", "3", "4", "5", "6", "7"], found
+    assert "'1\\n'" in found[0] and "'2\\n'" in found[0] and "NameError" in found[-1]
+
+
 # ---- make lab: the learner's copies --------------------------------------------------------------------------
 
 
@@ -209,6 +238,14 @@ def test_an_interrupted_copy_leaves_no_half_lesson(small, monkeypatch):
     monkeypatch.undo()
     lab.copy(lab.course_files(root), work)
     assert (work / "02_second.ipynb").read_bytes() == (root / "notebooks" / "02_second.ipynb").read_bytes()
+
+
+def test_the_contents_stand_beside_the_lesson_until_the_learner_moves_them(tmp_path):
+    folder = lab.open_contents(tmp_path)
+    (workspace,) = folder.iterdir()
+    assert "@jupyterlab/toc:plugin" in workspace.read_text()
+    workspace.write_text(json.dumps({"metadata": {"id": "default"}, "data": {}}))
+    assert lab.open_contents(tmp_path) == folder and "@jupyterlab/toc:plugin" not in workspace.read_text()
 
 
 def test_a_file_with_the_name_of_a_module_is_named(tmp_path):
@@ -316,6 +353,8 @@ def test_every_link_leads_somewhere_in_the_learners_jupyterlab(server):
 def test_jupyterlab_trusts_the_lessons_and_reads_cards(server):
     cells = server.get("api/contents/02_self_attention.ipynb")["content"]["cells"]
     assert all(cell["metadata"]["trusted"] for cell in cells if cell["cell_type"] == "code")
+    layout = server.get("lab/api/workspaces/default")["data"]["layout-restorer:data"]
+    assert layout["left"]["current"] == "@jupyterlab/toc:plugin"
     settings = server.get("lab/api/settings/@jupyterlab/docmanager-extension:plugin")
     assert settings["schema"]["properties"]["defaultViewers"]["default"]["markdown"] == "Markdown Preview"
 

@@ -46,6 +46,8 @@ def main() -> int:
     parts = sys.argv[1:] or ALL
     if unknown := [part for part in parts if part not in PARTS]:
         raise SystemExit(f"no part named {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+    if not (ROOT / "tests").is_dir():
+        raise SystemExit("This copy of the course comes without its tests, which hold solved exercises.")
     # Two processes at a time, each with one thread that sleeps while it waits: on two cores,
     # more threads, or threads that spin, make everything several times slower.
     env = os.environ | {

@@ -2,8 +2,8 @@
 
 The solutions and the data card come along, so that every link works. A copy that the learner changed is never
 overwritten, so that a `git pull` never meets an answer somebody typed; an untouched one is renewed. JupyterLab starts
-quietly: no news, no look for updates, no list of extensions from outside; the copies are trusted, so that their stored
-outputs show before a cell is run.
+quietly: no news, no look for updates, no list of extensions from outside, and the contents of the lesson beside it; the
+copies are trusted, so that their stored outputs show before a cell is run.
 """
 
 import hashlib
@@ -112,6 +112,23 @@ def environment(environ: dict[str, str]) -> dict[str, str]:
     }
 
 
+def open_contents(work: Path) -> Path:
+    """The folder of JupyterLab's workspaces: the first shows a lesson's contents, where the list of files would be.
+
+    No setting does that. How the learner arranges the panels is kept there, too, and is not touched again.
+    """
+    from jupyterlab_server.workspaces_handler import WorkspacesManager
+
+    manager = WorkspacesManager(str(work / ".workspaces"))
+    if not manager.list_workspaces():
+        contents = "@jupyterlab/toc:plugin"
+        left = {"collapsed": False, "current": contents, "widgets": ["filebrowser", contents]}
+        layout = {"main": {}, "left": left, "right": {"collapsed": True}}
+        workspace = {"metadata": {"id": "default"}, "data": {"layout-restorer:data": layout}}
+        manager.save("default", json.dumps(workspace))
+    return manager.workspaces_dir
+
+
 def lab_arguments(work: Path, first: str | None) -> list[str]:
     """The command line of a quiet JupyterLab in `work` that opens the notebook `first`."""
     arguments = [
@@ -121,6 +138,7 @@ def lab_arguments(work: Path, first: str | None) -> list[str]:
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
+        f"--LabApp.workspaces_dir={open_contents(work)}",
         *sys.argv[1:],  # for example: python tools/lab.py --no-browser --port=9000
     ]
     if first:

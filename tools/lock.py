@@ -46,7 +46,7 @@ HEAD = """\
 # torch's CUDA libraries are not in it: where torch needs them, pip adds them by itself.
 """
 ENVIRONMENT = """\
-# The same environment for conda and Binder, written by `make lock` from pyproject.toml and the lock.
+# The same environment for conda, written by `make lock` from pyproject.toml and the lock.
 name: transformer-course
 channels:
   - conda-forge

@@ -15,7 +15,12 @@ CAPTION = 'class="figure-caption"'  # in the second output of `figures.show`: wh
 
 MAX_LINES = 30  # of a code cell
 MAX_WORDS = 150  # of a passage of prose: one idea, about 120 words
-MAX_BYTES, MAX_BYTES_TOGETHER = 3_000_000, 12_000_000
+MAX_BYTES, MAX_BYTES_TOGETHER = 3_000_000, 16_000_000
+
+# What a lesson takes: so many words of prose a minute, so many seconds for a line of code, and for each exercise by its
+# stars. Newcomers who did every exercise of the eight lessons needed 95 to 240 minutes; this gives each within 14 %.
+WORDS_A_MINUTE, SECONDS_A_LINE = 180, 8
+STARS = {"★": 5, "★★": 15, "★★★": 30}
 
 # What must never stand in a stored output, and why.
 FORBIDDEN = {
@@ -88,6 +93,31 @@ def is_interactive(cell: NotebookNode) -> bool:
         if widget or animation:
             return True
     return False
+
+
+def minutes(notebook: NotebookNode) -> dict[str, float]:
+    """What a lesson takes, by the formula above: its core, what is marked (deeper), and the exercises.
+
+    A heading with "(deeper)" covers all up to the next heading of its level. The section "Exercises" counts by its
+    stars alone, which hold its reading, too.
+    """
+    found = {"core": 0.0, "deeper": 0.0, "exercises": 0.0}
+    part, depth = "core", 0
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            lines = sum(bool(line.strip()) for line in cell.source.splitlines())
+            found[part] += lines * SECONDS_A_LINE / 60 if part != "exercises" else 0
+            continue
+        for line in re.sub(r"^```.*?^```", "", cell.source, flags=re.DOTALL | re.MULTILINE).splitlines():
+            if heading := re.match(r"(#+) (.*)", line):
+                if len(heading[1]) <= depth or part == "core":
+                    deeper = "deeper" if "(deeper)" in heading[2] else "core"
+                    part, depth = "exercises" if heading[2] == "Exercises" else deeper, len(heading[1])
+                if exercise := re.match(r"Exercise \d.*?(★+)", heading[2]):
+                    found["exercises"] += STARS[exercise[1]]
+            if part != "exercises":
+                found[part] += len(re.findall(r"[A-Za-z0-9$]\S*", line)) / WORDS_A_MINUTE
+    return found
 
 
 # ---- rules about what is stored ----------------------------------------------------------------------------

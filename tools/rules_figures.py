@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 from nbformat import NotebookNode
 
-from tools.rules import CAPTION, code_cells, has_picture, markdown
+from tools.rules import CAPTION, code_cells, has_picture, markdown, minutes
 
-MOVED: tuple[str, ...] = ()  # lessons, such as "02_self_attention": when the last has moved, OF_A_LESSON takes these in
+MOVED: tuple[str, ...] = ("02_self_attention",)  # lessons: when the last has moved, OF_A_LESSON takes these in
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels
 MAX_STRETCH = 15  # cells without anything to look at
@@ -181,6 +181,23 @@ def visible_verdicts(notebook: NotebookNode) -> list[str]:
     return found
 
 
+def honest_minutes(notebook: NotebookNode) -> list[str]:
+    """The minutes at the head are those of the formula in tools/rules.py, within 15 % (or rounded to five)."""
+    wanted = minutes(notebook)
+    rounded = {part: 5 * round(found / 5) for part, found in wanted.items()}
+    deeper = f"{rounded['deeper']} more for what is marked (deeper), " if rounded["deeper"] else ""
+    line = f"**Time:** about {rounded['core']} minutes, {deeper}{rounded['exercises']} for the exercises."
+    head = notebook.cells[0].source if notebook.cells else ""
+    said = re.search(re.sub(r"\d+", r"(\\d+)", re.escape(line)), head)
+    parts = [part for part in wanted if part != "deeper" or deeper]
+    if not said or any(
+        abs(int(found) - wanted[part]) > max(0.15 * wanted[part], 2.5)
+        for part, found in zip(parts, said.groups(), strict=True)
+    ):
+        return [f"the head should say: {line}"]
+    return []
+
+
 def plain_titles(notebook: NotebookNode) -> list[str]:
     """Headings hold no formula (the contents show it raw), <summary> no formula and no markup (it stays raw)."""
     found = []
@@ -212,6 +229,7 @@ OF_A_MOVED_LESSON = (
     something_to_look_at,
     callouts,
     visible_verdicts,
+    honest_minutes,
     plain_titles,
     narrow_code,
 )

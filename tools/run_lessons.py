@@ -17,6 +17,8 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jupytext
@@ -202,12 +204,19 @@ def main() -> int:
     if args.format:
         return 0
 
-    os.environ["OMP_NUM_THREADS"] = "1"  # what `make test` gives a lesson: sums in the same order
+    with as_in_the_tests():
+        return int(not all([run_and_store(twin) for twin in chosen]))
+
+
+@contextmanager
+def as_in_the_tests() -> Iterator[None]:
+    """Kernels get what `make test` gives them: one thread, so that sums have one order, and no learner's progress."""
+    os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's kernel before the user's own
     os.environ.pop("MPLBACKEND", None)
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["TRANSFORMER_COURSE_PROGRESS"] = str(Path(folder) / "progress.json")  # not the learner's
-        return int(not all([run_and_store(twin) for twin in chosen]))
+        os.environ["TRANSFORMER_COURSE_PROGRESS"] = str(Path(folder) / "progress.json")
+        yield
 
 
 def run_and_store(twin: Path) -> bool:

@@ -4,8 +4,8 @@ import os
 
 __all__ = ["load_translator"]
 
-# The modules in an order to read them: each imports only from those before it. `figures` draws and `checks` examines;
-# nothing depends on them.
+# The modules in an order to read them: each imports only from those before it. `figures` draws, `checks` examines and
+# `export` writes for other programs; nothing depends on them.
 READING_ORDER = "config files provenance runtime attention positional dropout transformer loss recurrent fetch text"
 READING_ORDER += " corpus dictionary numbers names augment tokenizer sequences batching pairs checkpoint decoding"
 READING_ORDER += " translate ensemble limits synthetic evaluation distributed trainer training recipe"

@@ -120,3 +120,30 @@ def _sentences(text: str, longest: int) -> list[str]:
         parts += anywhere.findall(part)
     lengths = [0, *accumulate(map(len, parts))]
     return [text[start:end] for start, end in pairwise(lengths)]
+
+
+# ---- what the translator is given ----
+
+
+def whole_characters(text: str) -> str:
+    """The text with "?" for half surrogate pairs, which are no text and which the cleaning would stumble over."""
+    return text.encode(errors="replace").decode()
+
+
+def readable(piece: str, source: str) -> bool:
+    """Whether a piece of clean text is in the source language; if not, it is left as it is."""
+    if FOREIGN.fullmatch(piece):
+        return False
+    return bool(HAN.search(piece)) if source == "zh" else bool(piece)
+
+
+def pieces_of(line: str, source: str) -> list[str]:
+    """A line cleaned and cut into sentences; a line of which nothing can be translated stays whole."""
+    found = []
+    for part in whole_characters(line).splitlines():
+        cleaned = clean_source(part, source)
+        if readable(cleaned, source):
+            found += split_sentences(cleaned, LONGEST[source])
+        else:
+            found.append(" ".join(part.split()))
+    return [piece.strip() for piece in found if piece.strip()]

@@ -20,7 +20,7 @@ from utils.checkpoint import CheckpointError, load_model
 from utils.config import CHECKPOINT
 from utils.decoding import beam, checked, greedy
 from utils.runtime import in_parallel, pick_device, utf8_output
-from utils.text import FOREIGN, HAN, LONGEST, clean_source, split_sentences
+from utils.text import clean_source, pieces_of, readable, whole_characters
 from utils.tokenizer import BOS, Tokenizer
 
 BATCH = 64  # sentences decoded side by side
@@ -32,11 +32,6 @@ class Alignment(NamedTuple):
     src_tokens: list[str]
     tgt_tokens: list[str]
     weights: Float[Tensor, "layers heads T_tgt T_src"]
-
-
-def whole_characters(text: str) -> str:
-    """The text with "?" for half surrogate pairs, which are no text and which the cleaning would stumble over."""
-    return text.encode(errors="replace").decode()
 
 
 def laid_out_for_few_rows(model: nn.Module) -> nn.Module:
@@ -83,20 +78,11 @@ class Translator:
 
     def pieces(self, line: str) -> list[str]:
         """The line cleaned and cut into sentences; a line of which nothing can be translated stays whole."""
-        source, found = self.tokenizer.source, []
-        for part in whole_characters(line).splitlines():
-            cleaned = clean_source(part, source)
-            if self.reads(cleaned):
-                found += split_sentences(cleaned, LONGEST[source])
-            else:
-                found.append(" ".join(part.split()))
-        return [piece.strip() for piece in found if piece.strip()]
+        return pieces_of(line, self.tokenizer.source)
 
     def reads(self, piece: str) -> bool:
         """Whether the piece is text in the source language."""
-        if FOREIGN.fullmatch(piece):
-            return False
-        return bool(HAN.search(piece)) if self.tokenizer.source == "zh" else bool(piece)
+        return readable(piece, self.tokenizer.source)
 
     def translate_batch(self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0) -> list[str]:
         """One batch of clean sentences through the model."""

@@ -6,7 +6,6 @@ A task is {"beam": size}; the answer has the seconds and, where the weights are 
 import importlib.metadata
 import tempfile
 import time
-from pathlib import Path
 
 from benchmarks.peers import serve
 
@@ -37,9 +36,13 @@ def ctranslate2(job: dict, patience: float = 1.0):
     as soon as any four have, however good the live ones are; ours stops when no live one is among the best four.
     """
     import ctranslate2
+    import numpy as np
 
+    from utils.export.ctranslate2 import specification  # of all of ours the only part that needs no PyTorch
+
+    weights = dict(np.load(job["weights"]))
     with tempfile.TemporaryDirectory() as folder:
-        specification(job).save(folder)
+        specification(weights, job["sizes"], job["src_tokens"], job["tgt_tokens"]).save(folder)
         translator = ctranslate2.Translator(
             folder, device="cpu", compute_type="float32", inter_threads=job["threads"], intra_threads=1
         )
@@ -59,50 +62,6 @@ def ctranslate2(job: dict, patience: float = 1.0):
         return {"seconds": spent, "ids": [[vocabulary[t] for t in result.hypotheses[0]] for result in found]}
 
     return {"versions": {"ctranslate2": ctranslate2.__version__}}, translate
-
-
-def specification(job: dict):
-    """The shipped model as CTranslate2 describes one: every name of ours at its place there."""
-    import numpy as np
-    from ctranslate2.specs import TransformerSpec
-
-    weights, sizes = np.load(Path(job["weights"])), job["sizes"]
-    spec = TransformerSpec.from_config(sizes["n_layers"], sizes["n_heads"], pre_norm=True)
-
-    def linear(to, name, rows=slice(None)):
-        to.weight, to.bias = weights[f"{name}.weight"][rows], weights[f"{name}.bias"][rows]
-
-    def norm(to, name):
-        to.gamma, to.beta = weights[f"{name}.weight"], weights[f"{name}.bias"]
-
-    d = sizes["d_model"]
-    for stack, name in ((spec.encoder, "encoder"), (spec.decoder, "decoder")):
-        norm(stack.layer_norm, f"{name}_norm")
-        stack.position_encodings.encodings = weights["positions"]
-        for i, layer in enumerate(stack.layer):
-            ours = f"{name}.{i}"
-            linear(layer.self_attention.linear[0], f"{ours}.self_attention.in_proj")
-            linear(layer.self_attention.linear[1], f"{ours}.self_attention.out_proj")
-            norms = {"attention_norm": layer.self_attention, "ffn_norm": layer.ffn}
-            if name == "decoder":
-                norms["cross_attention_norm"] = layer.attention
-                linear(layer.attention.linear[0], f"{ours}.cross_attention.in_proj", slice(0, d))
-                linear(layer.attention.linear[1], f"{ours}.cross_attention.in_proj", slice(d, None))
-                linear(layer.attention.linear[2], f"{ours}.cross_attention.out_proj")
-            linear(layer.ffn.linear_0, f"{ours}.feed_forward.inner")
-            linear(layer.ffn.linear_1, f"{ours}.feed_forward.outer")
-            for name_of_norm, sublayer in norms.items():
-                norm(sublayer.layer_norm, f"{ours}.{name_of_norm}")
-    spec.encoder.embeddings[0].weight = weights["src_embedding.weight"]
-    spec.decoder.embeddings.weight = weights["tgt_embedding.weight"]
-    spec.decoder.projection.weight = weights["tgt_embedding.weight"]  # tied
-    spec.register_source_vocabulary(job["src_tokens"])
-    spec.register_target_vocabulary(job["tgt_tokens"])
-    spec.config.bos_token = spec.config.decoder_start_token = "<bos>"
-    spec.config.eos_token, spec.config.unk_token = "<eos>", "<unk>"
-    spec.config.add_source_bos = spec.config.add_source_eos = False  # our source ids end in <eos>
-    spec.validate()
-    return spec
 
 
 def marian(job: dict):

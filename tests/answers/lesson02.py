@@ -79,9 +79,33 @@ def no_loop_at_all(X, Wq, Wk, Wv):
     return torch.einsum("qk,kd->qd", (Q @ K.T / Q.size(-1) ** 0.5).softmax(-1), V)
 
 
+def masked_by_leaving_out(q, K, V, may_attend):
+    if not may_attend.any():
+        return torch.zeros_like(V[0])
+    return attend_in_one_line(q, K[may_attend], V[may_attend])
+
+
+def masked_by_where(q, K, V, may_attend):
+    z = torch.where(may_attend, K @ q / len(q) ** 0.5, torch.finfo(q.dtype).min)
+    return (z.softmax(0) * may_attend) @ V
+
+
+def masked_by_hand(q, K, V, may_attend):
+    z = (K @ q / math.sqrt(len(q))).masked_fill(~may_attend, -torch.inf)
+    e = torch.exp(z - z.amax().clamp(min=-1e30).detach())
+    return (e[:, None] * V).sum(0) / (e.sum() if may_attend.any() else 1)
+
+
+def masked_empty_scores_to_zero(q, K, V, may_attend):
+    z = (K @ q / math.sqrt(len(q))).masked_fill(~may_attend, -torch.inf)
+    nothing = ~may_attend.any()
+    return z.masked_fill(nothing, 0.0).softmax(0).masked_fill(nothing, 0.0) @ V
+
+
 ANSWERS = {
     "scores": [scores_by_einsum, scores_by_sums, scores_scaling_the_query, scores_by_stacking],
     "softmax": [softmax_minus_max, softmax_by_logsumexp, softmax_with_detached_max, softmax_by_ratios],
     "attend": [attend_in_one_line, attend_naively, attend_by_loop],
     "self_attention_loop": [loop_over_words, loop_over_pairs, no_loop_at_all],
+    "masked_attend": [masked_by_leaving_out, masked_by_where, masked_by_hand, masked_empty_scores_to_zero],
 }

@@ -5,7 +5,7 @@ reader play with it; `charts`, `explorers` and `model_map` are what several less
 pictures of one lesson. matplotlib and seaborn load when a function needs them.
 """
 
-from .attention import attention_diagram, attention_flow
+from .attention import attention_diagram, attention_flow, picked
 from .charts import heatmap, label_lines, softmax_rows
 from .drawing import Shape, arrow, box, canvas, columns, node, text, vector
 from .explorers import attention_explorer, attention_of_one, query_in_the_plane

@@ -1,9 +1,51 @@
-"""Lesson 02: one word asks all (the lecture's figures 4 to 6), and attention from layer to layer."""
+"""Lesson 02: which key a query picks; one word asks all (figures 4 to 6); attention from layer to layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from .drawing import arrow, box, canvas, node, text, vector
-from .style import BLUE, GRAY, GREEN, KEY, PALE, QUERY, VALUE, WEIGHT, as_array
+import numpy as np
+
+from .drawing import arrow, box, canvas, columns, node, text, vector
+from .style import GRAY, GREEN, KEY, PALE, QUERY, VALUE, WEIGHT, as_array
+
+
+def picked(panels: Mapping, words: Sequence[str], questions: Mapping[str, Sequence], reach: float):
+    """A map of all queries in the plane for each score function: which key gets the largest score?
+
+    panels: title -> (n, n) numbers of the winning keys; rows are the second entry of the query, from -reach upwards,
+    columns the first. words: a name for each of three keys; questions: name -> (2,), single queries to mark.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import ListedColormap
+
+    fig, axes = plt.subplots(1, len(panels), figsize=(6.8, 2.2), sharex=True, sharey=True, layout="compressed")
+    for ax, (title, winners) in zip(axes, panels.items(), strict=True):
+        winners = as_array(winners)
+        edges, tints = (-reach, reach, -reach, reach), ListedColormap(["#FFFFFF", "#FBDDC4", "#EFA96F"])
+        ax.imshow(winners, tints, origin="lower", extent=edges, vmin=0, vmax=2)
+        line = np.linspace(-reach, reach, len(winners))
+        for i, word in enumerate(words):
+            mine = winners == i
+            if mine.any():
+                if not mine.all():
+                    ax.contour(line, line, 1.0 * mine, [0.5], colors=[GRAY], linewidths=0.8)
+                ax.text(*_inside(mine, line, questions.values()), word, ha="center", va="center", fontsize=10)
+        for name, (x, y) in questions.items():
+            ax.plot(x, y, "x", color=QUERY, mew=2)
+            ax.annotate(name, (x, y), (0, 5), textcoords="offset points", color=QUERY, fontsize=9, ha="center")
+        ax.set_title(title, fontsize=10)
+        ax.tick_params(labelsize=8)
+    axes[0].set_ylabel("query, entry 2", fontsize=9)
+    fig.supxlabel("query, entry 1", fontsize=9)
+    return fig
+
+
+def _inside(area, line, marks) -> np.ndarray:
+    """The point (x, y) of an area that is farthest from its edges and from all marks."""
+    grid = np.stack(np.meshgrid(line, line), -1)[::3, ::3].reshape(-1, 2)
+    mine = area[::3, ::3].flatten()
+    taken = np.concatenate([grid[~mine], np.reshape(list(marks), (-1, 2)) * 1.0])
+    room = np.linalg.norm(grid[mine][:, None] - taken, axis=-1).min(1)
+    return grid[mine][np.minimum(room, line.max() - abs(grid[mine]).max(1)).argmax()]
 
 
 def attention_diagram(words: Sequence[str], a, q, k, v, scores=None, weights=None, output=None, asking=0):
@@ -14,9 +56,9 @@ def attention_diagram(words: Sequence[str], a, q, k, v, scores=None, weights=Non
     """
     n, me = len(words), asking + 1
     ax = canvas(6.8, 2.75 if scores is None else 4.05 if weights is None else 5.6 if output is None else 7.5)
-    columns = [(i + 0.5) * 6.8 / n for i in range(n)]
+    middles = [(i + 0.5) * 6.8 / n for i in range(n)]
     queries, keys, values = [], [], []
-    for i, (x, word) in enumerate(zip(columns, words, strict=True)):
+    for i, (x, word) in enumerate(zip(middles, words, strict=True)):
         text(ax, x, 0.16, word, 12, weight="bold")
         embedding = vector(ax, x, 0.75, a[i])
         text(ax, x - 0.4, 0.75, f"$a^{i + 1}$", 12)
@@ -31,7 +73,7 @@ def attention_diagram(words: Sequence[str], a, q, k, v, scores=None, weights=Non
     if scores is None:
         return ax.figure
     scores = as_array(scores)
-    for i, x in enumerate(columns):
+    for i, x in enumerate(middles):
         label = rf"$\alpha_{{{me},{i + 1}}}$" + f"\n{scores[i]:.2f}"
         score = box(ax, x, 3.65, label, 0.66, 0.5, WEIGHT)
         arrow(ax, queries[asking].top, score.bottom, abs(scores[i]) / abs(scores).max() / 2, QUERY)
@@ -41,8 +83,8 @@ def attention_diagram(words: Sequence[str], a, q, k, v, scores=None, weights=Non
     if weights is None:
         return ax.figure
     weights, summands = as_array(weights), []
-    box(ax, 3.4, 4.4, "softmax", columns[-1] - columns[0] + 1.3, 0.34, GRAY)  # one box: the values pass behind it
-    for i, x in enumerate(columns):
+    box(ax, 3.4, 4.4, "softmax", middles[-1] - middles[0] + 1.3, 0.34, GRAY)  # one box: the values pass behind it
+    for i, x in enumerate(middles):
         label = rf"$\hat{{\alpha}}_{{{me},{i + 1}}}$" + f"\n{weights[i]:.2f}"
         weight = box(ax, x, 5.2, label, 0.66, 0.54, WEIGHT, fill=0.08 + 0.5 * weights[i])
         arrow(ax, (x, 4.58), weight.bottom, weights[i], WEIGHT)
@@ -52,35 +94,36 @@ def attention_diagram(words: Sequence[str], a, q, k, v, scores=None, weights=Non
             arrow(ax, weight.top, summands[i].left, weights[i], WEIGHT)
     if output is None:
         return ax.figure
-    result = vector(ax, columns[asking], 7.0, output, GREEN, cell=(0.56, 0.27), fill=0.3)
-    text(ax, columns[asking] - 0.5, 7.0, f"$b^{me}$", 13)
+    result = vector(ax, middles[asking], 7.0, output, GREEN, cell=(0.56, 0.27), fill=0.3)
+    text(ax, middles[asking] - 0.5, 7.0, f"$b^{me}$", 13)
     for i, summand in enumerate(summands):
         arrow(ax, summand.top, result.bottom, weights[i], VALUE)
     return ax.figure
 
 
-def attention_flow(panels: Sequence[tuple], word: str):
-    """Follow one word through layers of attention, lowest layer first, one panel above the other.
+def attention_flow(panels: Mapping[str, tuple], word: str):
+    """Follow one word upwards through layers of attention, one panel above the other.
 
-    panels holds (words, layers) pairs: n words and a list of weight matrices (n, n), row i = what word i
-    attends to. The thicker a line, the larger the weight of the word below in the vector of `word` above.
+    panels: title -> (words, layers): n words and a list of weight matrices (n, n), lowest layer first, row i = what
+    word i attends to. The thicker a line, the larger the weight of the word below in the vector of `word` above.
     """
-    height = 0.6 + 1.05 * len(panels[0][1])
+    height = 0.85 + 1.05 * max(len(layers) for _, layers in panels.values())
     ax = canvas(6.8, height * len(panels))
-    for panel, (words, layers) in enumerate(panels):
+    for panel, (title, (words, layers)) in enumerate(panels.items()):
         base, asking = height * (len(panels) - 1 - panel) + 0.2, list(words).index(word)
-        columns = [0.85 + (i + 0.5) * 5.95 / len(words) for i in range(len(words))]
+        middles = columns([words], 0.85, 6.8)
+        text(ax, 0.02, base + height - 0.35, title, 11, ha="left", weight="bold")
         for level in range(len(layers) + 1):
             y = base + 1.05 * level
             text(ax, 0.02, y, "words" if level == 0 else f"after\nlayer {level}", 9, GRAY, ha="left")
-            for i, x in enumerate(columns):
+            for i, x in enumerate(middles):
                 mine = i == asking and level > 0
-                text(ax, x, y, words[i], 9.5, BLUE if mine else "black", weight="bold" if mine else "normal")
+                text(ax, x, y, words[i], 9.5, QUERY if mine else "black", weight="bold" if mine else "normal")
         for level, weights in enumerate(layers):
-            for x, share in zip(columns, as_array(weights)[asking], strict=True):
-                bottom = base + 1.05 * level
-                arrow(ax, (x, bottom + 0.12), (columns[asking], bottom + 0.93), share, BLUE, head=False)
-            best = int(as_array(weights)[asking].argmax())
-            x, y = 0.75 * columns[best] + 0.25 * columns[asking], bottom + 0.34
-            box(ax, x, y, f"{as_array(weights)[asking, best]:.0%}", 0.48, 0.22, BLUE, fill=0.0, size=10)
+            shares, bottom = as_array(weights)[asking], base + 1.05 * level
+            for x, share in zip(middles, shares, strict=True):
+                arrow(ax, (x, bottom + 0.12), (middles[asking], bottom + 0.93), share, WEIGHT, head=False)
+            best = int(shares.argmax())
+            x, y = 0.75 * middles[best] + 0.25 * middles[asking], bottom + 0.34
+            box(ax, x, y, f"{shares[best]:.0%}", 0.48, 0.22, WEIGHT, fill=0.0, size=10)
     return ax.figure

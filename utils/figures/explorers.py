@@ -42,11 +42,13 @@ def attention_explorer(
     explore(draw, choices, caption=caption, alt=alt, number=number, start=first)
 
 
-def attention_of_one(weights, asked: Sequence[str], asks: Sequence[str] | None = None, asking: int = 0):
+def attention_of_one(
+    weights, asked: Sequence[str], asks: Sequence[str] | None = None, asking: int = 0, choice: int | None = 2
+):
     """Where one word looks: weights (T, S) as in `attention_explorer`, drawn is row `asking`, the others stay gray.
 
     A line is as thick as its weight, the shares stand below the words that are asked; less than half a percent is
-    left out.
+    left out. In `explore`, the words that ask are values of choice number `choice`; None: they choose nothing.
     """
     asks = asked if asks is None else asks
     ax, shares = canvas(6.8, 2.5), as_array(weights)[asking]
@@ -61,7 +63,8 @@ def attention_of_one(weights, asked: Sequence[str], asks: Sequence[str] | None =
         if i == asking:
             box(ax, x, 2.2, "", 0.14 + 0.095 * len(as_word(word)), 0.32, QUERY, 0.08)
         text(ax, x, 2.2, as_word(word), 11, QUERY if i == asking else GRAY, weight="bold" if i == asking else "normal")
-        spot(ax, x, 2.2, min(np.diff(upper), default=1.0), 0.5, value=i, choice=2)
+        if choice is not None:
+            spot(ax, x, 2.2, min(np.diff(upper), default=1.0), 0.5, value=i, choice=choice)
     for x, word, share in zip(lower, asked, shares, strict=True):
         seen = share >= 0.005
         text(ax, x, 0.55, as_word(word), 11, "black" if seen else GRAY)
@@ -71,18 +74,21 @@ def attention_of_one(weights, asked: Sequence[str], asks: Sequence[str] | None =
     return ax.figure
 
 
-def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | None = None):
-    """Attention in two dimensions: left q among the keys, right b among the values.
+def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | None = None, heard=None):
+    """Attention in two dimensions: left q among the keys, each with its score, right b among the values.
 
     q (2,), keys and values (n, 2). Dashed: from each key straight to the line of q; how far out it meets that line,
     times the length of q, is their dot product. Right: lines as thick as the weights pull b to the values; the green
-    area is all that b can reach. reach: how far the left axes go, if several figures shall have the same.
+    area is all that b can reach. reach: how far the left axes go, if several figures shall have the same. heard (n,):
+    False hides a word, which turns gray.
     """
     import matplotlib.pyplot as plt
 
     q, keys, values = as_array(q), as_array(keys), as_array(values)
+    heard = np.full(len(keys), True) if heard is None else np.asarray(heard, dtype=bool)
     scores = keys @ q / 2**0.5
-    weights = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+    powers = heard * np.exp(scores - scores[heard].max()) if heard.any() else 0 * scores
+    weights = powers / max(powers.sum(), 1.0)
     b, length = weights @ values, max(float(np.hypot(*q)), 1e-9)
     fig = plt.figure(figsize=(6.8, 3.5), layout="none")
     left, right = fig.add_axes((0.05, 0.09, 0.43, 0.8)), fig.add_axes((0.55, 0.09, 0.43, 0.8))
@@ -97,23 +103,27 @@ def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | Non
             line(0, color=PALE, lw=0.8, zorder=0)
     if q.any():
         left.axline((0, 0), q, color=QUERY, lw=0.8, linestyle=":")
-    for key, word in zip(keys, words, strict=True):
-        foot = q * (key @ q) / length**2
+    for key, word, score, open_ in zip(keys, words, scores, heard, strict=True):
+        foot, color = q * (key @ q) / length**2, KEY if open_ else GRAY
         left.plot(*zip(key, foot, strict=True), "--", color=GRAY, lw=0.8)
         if key.any():
-            arrow(left, (0, 0), key, 0.25, KEY)
+            arrow(left, (0, 0), key, 0.25, color)
         else:
-            left.plot(0, 0, "o", color=KEY, zorder=3)
-        _name(left, key, word, KEY, (5, 5) if key.any() else (-5, -5))
+            left.plot(0, 0, "o", color=color, zorder=3)
+        turn = np.sign(q[0] * key[1] - q[1] * key[0]) or 1.0  # the name stands on the side away from q
+        away = 8 * turn * np.array([-key[1], key[0]]) / max(np.hypot(*key), 1e-9) if key.any() else (-5, -5)
+        _name(left, key, f"{word} {round(score, 1) + 0.0:.1f}", color, tuple(np.round(away, 1)))
     arrow(left, (0, 0), q, 0.45, QUERY)
     _name(left, q, "q", QUERY, (6 if q[0] >= 0 else -6, 6 if q[1] >= 0 else -6))
-    for corners in itertools.combinations(values, 3):  # all triangles together are the hull
+    for corners in itertools.combinations(values[heard], 3):  # all triangles together are the hull
         right.fill(*np.transpose(corners), color="#E0EFEB", zorder=0)
-    for value, word, share in zip(values, words, weights, strict=True):
-        arrow(right, value, b, round(share, 2), WEIGHT, head=False)
-        right.plot(*value, "s", color=VALUE, zorder=3)
+    for value, word, share, open_ in zip(values, words, weights, heard, strict=True):
+        color, said = (VALUE, f"{share:.0%}") if open_ else (GRAY, "hidden")
+        if open_:
+            arrow(right, value, b, round(share, 2), WEIGHT, head=False)
+        right.plot(*value, "s", color=color, zorder=3)
         side = 1 if value[1] > b[1] else -1  # away from b
-        _name(right, value, f"{word}\n{share:.0%}", VALUE, (0, 5 * side))
+        _name(right, value, f"{word}\n{said}", color, (0, 5 * side))
     right.plot(*b, "o", color="black", ms=8, zorder=4)
     _name(right, b, "b", "black", (8, 2))
     return fig
@@ -121,5 +131,9 @@ def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | Non
 
 def _name(ax, point, words: str, color, away: tuple) -> None:
     """Words beside a point, `away` points to the right and above it."""
-    ha, va = ("right", "center", "left")[1 + np.sign(away[0])], ("top", "center", "bottom")[1 + np.sign(away[1])]
+
+    def side(x) -> int:
+        return int(np.sign(x))
+
+    ha, va = ("right", "center", "left")[1 + side(away[0])], ("top", "center", "bottom")[1 + side(away[1])]
     ax.annotate(words, point, away, textcoords="offset points", color=color, fontsize=10, ha=ha, va=va, zorder=5)

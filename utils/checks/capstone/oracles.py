@@ -50,7 +50,7 @@ def _(q, k, v, mask=None):
 
 attention.patches(r"""
 no scaling: / math.sqrt(q.shape[-1]) ->
-    Divide the scores by sqrt(d). See lesson 02, "Why divide by $\sqrt d$?".
+    Divide the scores by sqrt(d). See lesson 02, "Why divide by √d?".
 divided by d: math.sqrt(q.shape[-1]) -> q.shape[-1]
     Variances add, so a dot product grows like the root of d: divide by sqrt(d).
 scaled by the length of the values: q.shape -> v.shape

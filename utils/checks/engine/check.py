@@ -60,20 +60,23 @@ def exercise(
     forbidden: frozenset[str] = frozenset(),
     differentiable: bool = True,
     course: frozenset[str] = COURSE,
+    finite: bool = False,
 ):
     """Make a check of the oracle that follows. `forbidden`, `course`: names of calls that are the answer itself.
 
     "softmax" is any torch function or method of that name, "cross_entropy(label_smoothing)" a call with that argument.
-    `course=frozenset()` allows the course's own package, where the answer is not in it.
+    `course=frozenset()` allows the course's own package, where the answer is not in it. `finite`: gradients are so in
+    every case, not only in the last.
     """
-    return lambda oracle: Check(oracle, stars, forbidden | course, differentiable)
+    return lambda oracle: Check(oracle, stars, forbidden | course, differentiable, finite)
 
 
 class Check:
     """Call it with a learner's function; it never raises, and returns a `Result`."""
 
-    def __init__(self, oracle: Callable, stars: int, forbidden: frozenset[str], differentiable: bool):
-        self.oracle, self.stars, self.forbidden, self.differentiable = oracle, stars, forbidden, differentiable
+    def __init__(self, oracle: Callable, stars: int, forbidden: frozenset[str], differentiable=True, finite=False):
+        self.oracle, self.stars, self.forbidden = oracle, stars, forbidden
+        self.differentiable, self.finite = differentiable, finite
         self.name, self.lesson = oracle.__name__, oracle.__module__.rpartition(".")[2]
         self.parameters = tuple(inspect.signature(oracle).parameters)
         self.__doc__ = oracle.__doc__
@@ -189,6 +192,7 @@ class Check:
         if problem := self._cost_problem(answer, cases, expected, seed, allowance):
             return False, problem
         tried, problem = self._variants(answer, valid[-1], allowance)
+        problem = problem or (self._nan_problem(answer, valid, allowance) if self.finite else "")
         if problem:
             return False, problem
         passed = say("passed. {n} random cases of different sizes", n=len(cases))
@@ -333,6 +337,18 @@ class Check:
                 return [], said + numbers
         return told, ""
 
+    def _nan_problem(self, answer: Callable, cases: list[tuple], allowance: Allowance) -> str:
+        """Whether some case sends back a gradient that is not finite."""
+        for case in cases:
+            tried = each_tensor(case, needs_gradient)
+            total = sum(x.sum() for x in tensors_in(call(answer, tried, allowance, self.forbidden).outcome))
+            if isinstance(total, Tensor) and total.requires_grad:
+                total.backward()
+            for name, x in zip(self.parameters, tried, strict=True):
+                if isinstance(x, Tensor) and x.grad is not None and not x.grad.isfinite().all():
+                    return _nan_arrives(name) + self._as_case(case)
+        return ""
+
     def _gradient_problem(self, answer: Callable, case: tuple, allowance: Allowance) -> str:
         ours, theirs = each_tensor(case, needs_gradient), each_tensor(case, needs_gradient)
         done, wanted = call(answer, ours, allowance, self.forbidden), self.oracle(*theirs)
@@ -363,11 +379,7 @@ class Check:
                 if one.grad is None:
                     return _lost(name)
                 if one.grad.isnan().any() and not other.grad.isnan().any():
-                    return say(
-                        "the values are right, but the gradient that reaches {name} is NaN: a NaN on the way was "
-                        "replaced too late. Keep it from arising, or cut it off on both sides (masked_fill).",
-                        name=name,
-                    )
+                    return _nan_arrives(name)
                 if not close(one.grad, other.grad):
                     return say(
                         "the values are right, but the gradient that reaches {name} is wrong: is a part detached?",
@@ -388,6 +400,14 @@ def _two_told(one: Mistake, other: Mistake) -> str:
     names = {"one": say(one.name), "other": say(other.name)}
     said = say("Which mistake? This looks like two slips: {one}; {other}.", **names)
     return f"\n{said} {say(one.advice)} {say(other.advice)}"
+
+
+def _nan_arrives(name: str) -> str:
+    return say(
+        "the values are right, but the gradient that reaches {name} is NaN: a NaN on the way was replaced too late. "
+        "Keep it from arising, or cut it off on both sides (masked_fill).",
+        name=name,
+    )
 
 
 def _lost(name: str) -> str:

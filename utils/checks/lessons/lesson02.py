@@ -31,13 +31,21 @@ def _(q, K):
 
 scores.patches("""
 no scaling: / math.sqrt(len(q)) ->
-    The dot products are not divided by sqrt(d). "Why divide by sqrt d?" shows what that costs.
+    The dot products are not divided by sqrt(d). "Why divide by √d?" shows what that costs.
 divided by d: math.sqrt(len(q)) -> len(q)
     Variances add, so a dot product grows like the root of d: divide by sqrt(d), not by d.
 divided by the root of n: len(q) -> len(K)
     d is the length of q and of each key; n, the number of keys, has no part in it.
+divided by d, then by 2: math.sqrt(len(q)) -> len(q) ** 1 / 2
+    Python takes the power first: x / d ** 1 / 2 is (x / d) / 2. Write d ** 0.5, or math.sqrt(d).
+the root of 2 from the page: len(q) -> 2
+    In the lesson's example d is 2; here it is len(q).
 multiplied by sqrt(d): / math -> * math
     The scaling should make large scores smaller: divide by sqrt(d).
+the cosine: = K @ q / (K.norm(dim=1) * q.norm())
+    A cosine forgets how long q and k are. The dot product keeps it, and only sqrt(d) divides it.
+a column instead of a vector: K @ q -> K @ q[:, None]
+    q[:, None] is a matrix, (d, 1), and so is the result, (n, 1). K @ q gives (n,).
 softmax already taken: return s -> return s.softmax(0)
     Scores may be any numbers; the softmax is the next step, and another exercise.
 the products are not added up: K @ q / math.sqrt(len(q)) -> K * q
@@ -48,7 +56,7 @@ added up over the keys: K @ q -> (K * q).sum(0)
 one number for all keys: K @ q -> (K * q).sum()
     Add up along each row of K alone, .sum(1): every key has a score of its own.
 q from the left: K @ q -> q @ K
-    q @ K adds up the rows of K, each times an entry of q. K @ q is the dot product of each row, a key, with q.
+    q @ K, and K.T @ q, add up the rows of K, each times an entry of q. K @ q is the dot product of each row with q.
 """)
 
 
@@ -70,6 +78,8 @@ def _(draw):
         (torch.tensor([1000.0, 999.0, -INFINITY]),),
         (torch.tensor([-1000.0, -1001.0]),),
         (torch.tensor([90.0, 0.0, 1.0]),),
+        (torch.tensor([300.0, 0.0, 1.0]),),
+        (torch.tensor([0.0, 1000.0, 3.0]),),
         (draw.normal(4) * 3,),
     ]
 
@@ -87,6 +97,16 @@ the mean is subtracted: max -> mean
     With one score of -inf the mean is -inf, too. Subtract the largest score: it is always finite.
 the smallest is subtracted: max -> min
     Then the largest power can still overflow: subtract the largest score.
+another score is subtracted: z.max() -> z[0]
+  | z.max() -> z[-1]
+  | z.max() -> z[z.isfinite()].mean()
+    The largest score may lie a thousand above it, and its power overflows. Subtract the largest, wherever it stands.
+a fixed number is subtracted: z.max() -> 1000
+    Then small scores all have the power 0. Subtract the largest score, whatever it is.
+no powers at all: = z / z.sum()
+    Scores may be negative, and their sum 0. Raise e to each of them first: torch.exp.
+divided by the largest: = z.exp() / z.exp().max()
+    The largest share is then 1, whatever the others are. Divide by the sum of the powers.
 not divided by the total: / powers.sum() ->
     Shares add up to one: divide the powers by their sum.
 the logarithm of it: = z - z.logsumexp(0)
@@ -123,13 +143,23 @@ def _(q, K, V):
 # V @ shares and V * shares need as many values as a value has entries: elsewhere they stop.
 attend.patches("""
 no scaling: / math.sqrt(len(q)) ->
-    The scores are not divided by sqrt(d), so the softmax is too sure. See "Why divide by sqrt d?".
+    The scores are not divided by sqrt(d), so the softmax is too sure. See "Why divide by √d?".
 divided by d: math.sqrt(len(q)) -> len(q)
     Divide the scores by sqrt(d), not by d.
+divided after the softmax: / math.sqrt(len(q))).softmax(0) -> ).softmax(0) / math.sqrt(len(q))
+    The root of d belongs to the scores. Shares that are divided no longer add up to one.
+divided by the root of n: len(q) -> len(K)
+    The d under the root is the length of q and the keys; how many keys there are plays no part.
 scaled by the length of the values: len(q) -> V.shape[1]
     The d under the root is the length of q and the keys, not of the values.
 no softmax: .softmax(0) ->
     The values are weighted with the raw scores. The softmax makes them shares that add up to one.
+powers that are not divided: softmax(0) -> exp()
+    Shares add up to one: divide the powers by their sum.
+the softmax twice: softmax(0) -> softmax(0).softmax(0)
+    The shares go into a second softmax, which makes them nearly equal. Once is enough.
+scores from the values: K @ q -> V @ q
+    The query is matched with the keys; the values wait for the shares.
 keys where values belong: shares @ V -> shares @ K
     Keys are only matched; what travels are the values: sum over the shares times v_i.
 all values alike: = V.mean(0)
@@ -162,7 +192,7 @@ def _(draw):
     return [
         (X, *matrices),
         (draw.normal(3, 4), *[draw.normal(4, 4) for _ in range(3)]),
-        (draw.normal(5, 3), *[draw.normal(2, 3) for _ in range(3)]),
+        (draw.normal(3, 3), *[draw.normal(2, 3) for _ in range(3)]),  # n = d_in: Wq @ X can be computed, too
     ]
 
 
@@ -187,8 +217,102 @@ queries and keys exchanged: Q @ K.T -> K @ Q.T
     Row i answers for word i: its query meets all keys, not its key all queries.
 the matrices are transposed: Wq.T -> Wq && Wk.T -> Wk && Wv.T -> Wv
     Vectors are columns here, q = Wq @ x. x @ Wq is Wq transposed, times x.
+the matrix from the left: X @ Wq.T -> Wq @ X && X @ Wk.T -> Wk @ X && X @ Wv.T -> Wv @ X
+    Words are the rows of X. Wq @ x takes one of them, X[i]; for all at once it is X @ Wq.T.
 keys where values belong: @ V -> @ K
     What travels are the values, Wv @ x.
+words where values belong: @ V -> @ X
+    What travels are the values, Wv @ x, not the words themselves.
+one matrix for queries and keys: Wk.T -> Wq.T
+  | Wq.T -> Wk.T
+    Asking and being found are two roles: q = Wq @ x, k = Wk @ x.
+the weights are transposed: softmax(1) -> softmax(1).T
+    Row i of the weights belongs to query i: it weighs the rows of V.
+the output is transposed: return (Q -> return ((Q && @ V -> @ V).T
+    One word per row: the result is (n, d).
 only the first word's output: X @ Wq.T -> X[:1].expand_as(X) @ Wq.T
     Every word asks: the result has a row for each.
+""")
+
+
+@exercise(stars=2, forbidden=SDPA, finite=True)
+def masked_attend(q, K, V, may_attend):
+    """attend, over the words that may be heard: q (d,), K (n, d), V (n, d_v), may_attend (n,) bool -> (d_v,)."""
+    heard = [j for j in range(len(K)) if may_attend[j]]
+    return attend.oracle(q, K[heard], V[heard]) if heard else V.new_zeros(V.shape[1])
+
+
+@masked_attend.cases
+def _(draw):
+    T, no = True, False
+    q, K, V = torch.tensor([1.0, 2]), torch.tensor([[2.0, 0], [0, 2], [1, 1]]), draw.small(3, 2)
+    V[:2] = torch.tensor([[1.0, 0], [-1, 2]])
+    far, low, high = torch.tensor([100.0, 1]), torch.tensor([[-300.0, 2], [-300, 0], [0, 0]]), [[300.0, 2], [300, 0]]
+    return [
+        (q, K, V, torch.tensor([T, no, T])),
+        (q, K, V, torch.tensor([no, no, no])),
+        (far, low, V, torch.tensor([T, T, no])),  # about -21000, hidden: 0
+        (far, torch.tensor([*high, [400.0, 0]]), V, torch.tensor([T, T, no])),  # about 21000, hidden: 28000
+        (draw.normal(4), draw.normal(5, 4), draw.normal(5, 3), torch.tensor([no, T, T, no, T])),
+        (draw.normal(3), draw.normal(4, 3), draw.normal(4, 2), torch.tensor([T, no, T, T])),
+    ]
+
+
+@masked_attend.answer
+def _(q, K, V, may_attend):
+    scores = K @ q / math.sqrt(len(q))
+    allowed = scores.masked_fill(~may_attend, -INFINITY)
+    if not may_attend.any():
+        return V.new_zeros(V.shape[1])
+    return allowed.softmax(0) @ V
+
+
+masked_attend.patches("""
+the mask is inverted: (~may_attend -> (may_attend
+  | (~may_attend -> (may_attend && if not may_attend.any() -> if False
+    True means: may be heard. Minus infinity belongs where it is False.
+the mask is not used: .masked_fill(~may_attend, -INFINITY) ->
+  | .masked_fill(~may_attend, -INFINITY) -> && if not may_attend.any() -> if False
+    Every word is heard: a score where may_attend is False should not count.
+the mask comes after the softmax:
+  | .masked_fill(~may_attend, -INFINITY) -> && allowed.softmax(0) -> (allowed.softmax(0) * may_attend)
+    The hidden words have taken their share of the total, so the rest no longer adds up to one. Hide scores instead.
+hidden scores are 0: -INFINITY -> 0.0
+  | -INFINITY -> 0.0 && if not may_attend.any() -> if False
+    A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
+hidden scores are not low enough: -INFINITY -> -1e4
+  | -INFINITY -> -1e4 && if not may_attend.any() -> if False
+    Allowed scores may lie far below -10000, and then the hidden ones win. Take minus infinity.
+0 times minus infinity: .masked_fill(~may_attend, -INFINITY) -> + ~may_attend * -INFINITY
+    That is NaN, not 0. masked_fill or torch.where put minus infinity where it belongs.
+NaN where nobody may be heard: if not may_attend.any() -> if False
+    A softmax of nothing but minus infinity divides 0 by 0. Nobody to hear means zeros.
+all alike where nobody may be heard: V.new_zeros(V.shape[1]) -> V.mean(0)
+  | -INFINITY -> -1e9 && if not may_attend.any() -> if False
+    If all scores are equally low, all shares are equal. Nobody to hear means zeros, not everybody a little.
+no scaling: / math.sqrt(len(q)) ->
+    The scores are not divided by sqrt(d).
+divided by d: math.sqrt(len(q)) -> len(q)
+    Divide the scores by sqrt(d), not by d.
+keys where values belong: @ V -> @ K
+    What travels are the values.
+""")
+
+
+@masked_attend.answer  # a softmax by hand
+def _(q, K, V, may_attend):
+    scores = (K @ q / math.sqrt(len(q))).masked_fill(~may_attend, -INFINITY)
+    peak = scores.max().clamp(min=-1e30)
+    e = torch.exp(scores - peak)
+    return e / e.sum().clamp(min=1) @ V
+
+
+masked_attend.patches("""
+the largest of all is subtracted:
+  | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
+  | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
+  && .clamp(min=1) ->
+    A hidden score may be the largest by far, and then all powers that count are 0. Hide first, then subtract.
+powers that are infinite, or all 0: scores - peak -> scores
+    Subtract the largest score that may be heard first: no power is above 1 then, and one is 1.
 """)
