@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 
-.PHONY: help setup lab test quick lint run train train-rnn results experiments bench soak colab handout lock clean
+.PHONY: help setup lab test quick lint run train train-rnn results explorer experiments bench soak colab handout lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ results: $(READY) ## score the shipped checkpoint; renew evaluation.json, the re
 	@$(PY) -m utils.evaluation --save
 	@$(PY) tools/results.py
 	@$(PY) tools/overview.py
+
+explorer: $(READY) ## pack the page that shows the translator from inside, into build/explorer/ (ARGS=--help)
+	@$(PY) tools/pack_explorer.py $(ARGS)
 
 experiments: $(READY) ## run the long experiments behind some figures (EXPERIMENT=name for one)
 	@$(PY) tools/run_experiments.py $(EXPERIMENT)

@@ -48,10 +48,11 @@ def tiny_tokenizer() -> Tokenizer:
     return Tokenizer.train([zh for zh, _ in PAIRS], [en for _, en in PAIRS], tgt_vocab=70)
 
 
-def tiny_checkpoint(folder, kind: str = "transformer"):
+def tiny_checkpoint(folder, kind: str = "transformer", **changes):
     """A checkpoint folder with random weights, whose tokenizer knows the words of PAIRS."""
     tokenizer = tiny_tokenizer()
-    model = tiny_model(kind, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
+    sizes = {"src_vocab": tokenizer.src_vocab, "tgt_vocab": tokenizer.tgt_vocab}
+    model = tiny_model(kind, **sizes | changes)
     save_model(folder, model.state_dict(), model.config, tokenizer)
     return folder
 
