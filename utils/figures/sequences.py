@@ -1,4 +1,4 @@
-"""Lesson 01: a chain of states, a filter step by step, what stacked filters see (figures 1 to 3), who waits for whom."""
+"""Lesson 01: a chain of states, a filter step by step, what stacked filters see (figures 1 to 3), and who waits."""
 
 from collections.abc import Sequence
 
@@ -46,7 +46,9 @@ def _row_name(ax, y, name: str, color=GRAY) -> None:
 
 def _chain(ax, columns, y, inputs, states, color, step):
     """States in a row, each joined to its input and to the state before it in the direction of `step`."""
-    shapes = [vector(ax, x, y, state, color, cell=(0.4, 0.24), size=9) for x, state in zip(columns, states, strict=True)]
+    shapes = [
+        vector(ax, x, y, state, color, cell=(0.4, 0.24), size=9) for x, state in zip(columns, states, strict=True)
+    ]
     for shape, below in zip(shapes, inputs, strict=True):
         arrow(ax, below.top, shape.bottom)
     before = shapes if step == 1 else shapes[::-1]
