@@ -14,7 +14,9 @@ from nbformat import NotebookNode
 
 from tools.rules import CAPTION, code_cells, has_picture, markdown
 
-MOVED: tuple[str, ...] = ()  # lessons, such as "02_self_attention": when the last has moved, OF_A_LESSON takes these in
+MOVED: tuple[str, ...] = (
+    "01_sequence_models",
+)  # lessons, such as "02_self_attention": when the last has moved, OF_A_LESSON takes these in
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels
 MAX_STRETCH = 15  # cells without anything to look at

@@ -15,7 +15,7 @@ def recurrence(words: Sequence[str], a, forward, backward=None, outputs=None):
     """
     n, both = len(words), backward is not None
     ax = canvas(6.8, 4.5 if both else 2.4)
-    columns = [1.15 + (i + 0.5) * 5.65 / n for i in range(n)]
+    columns = [1.12 + (i + 0.5) * 5.55 / n for i in range(n)]
     inputs = []
     _row_name(ax, 0.16, "words")
     _row_name(ax, 0.68, "inputs")
@@ -153,20 +153,23 @@ def waiting(words: Sequence[str], rows: Sequence[str], needs, ready, turn: int):
     n words, and above them rows of n nodes each, named by `rows`; needs (m, m) for m = n (1 + len(rows)): node i needs
     node j; the first n nodes are the words. ready (m,): the turn in which each is computed, 0 for the words.
     """
-    n, step = len(words), 0.78
+    n, step = len(words), min(1.4, 2.3 / len(rows))
     ax, ready = canvas(6.8, 3.05), [int(r) for r in ready]
-    columns = [1.2 + (i + 0.5) * 5.55 / n for i in range(n)]
-    place = [(x, 0.45 + step * row) for row in range(len(rows) + 1) for x in columns]
+    columns = [1.25 + (i + 0.5) * 5.4 / n for i in range(n)]
+    pairs = [(i, j) for i, j in zip(*(as_array(needs) > 0).nonzero(), strict=True)]
+    aside = 0.36 * any(i >= 2 * n and j < n for i, j in pairs)  # where lines would run through the row between
+    shift = [0.0, *(aside * (row - (len(rows) - 1) / 2) for row in range(len(rows)))]
+    place = [(x + shift[row], 0.45 + step * row) for row in range(len(rows) + 1) for x in columns]
     text(ax, 0.04, 0.45, "inputs", 9.5, GRAY, ha="left")
     for row, name in enumerate(rows, start=1):
         text(ax, 0.04, 0.45 + step * row, name, 9.5, GRAY, ha="left")
     for x, word in zip(columns, words, strict=True):
         text(ax, x, 0.14, word, 11, weight="bold")
-    pairs = [(i, j) for i, j in zip(*(as_array(needs) > 0).nonzero(), strict=True)]
+    now = [ready[i] == turn for i, _ in pairs]
     for color, thickness, which in (
         (PALE, 0.75, [ready[i] > turn for i, _ in pairs]),
         (BLUE, 0.75, [ready[i] < turn for i, _ in pairs]),
-        (ORANGE, 2.0, [ready[i] == turn for i, _ in pairs]),
+        (ORANGE, 2.0 if sum(now) < 4 * n else 1.0, now),
     ):
         _lines(ax, [(place[j], place[i]) for (i, j), here in zip(pairs, which, strict=True) if here], color, thickness)
     for (x, y), when in zip(place, ready, strict=True):
