@@ -110,10 +110,10 @@ def test_cones_stand_two_in_a_row():
 
 def test_waiting_shows_what_is_ready_what_is_computed_and_what_waits():
     word, none, left = np.eye(5), np.zeros((5, 5)), np.eye(5, k=-1)
-    needs = np.block([[none] * 3, [word, left, none], [word, none, left.T]])
-    ready = [0] * 5 + [1, 2, 3, 4, 5] + [5, 4, 3, 2, 1]
-    fig = figures.waiting(WORDS, ["there", "back"], needs, ready, turn=2)
-    assert words_on(fig) == ["inputs", "there", "back", *WORDS, *map(str, ready[5:])]
+    rows = {"there": [word, left, none], "back": [word, none, left.T]}
+    fig = figures.waiting(WORDS, rows, turn=2)
+    turns = [*range(1, 6), *range(5, 0, -1)]
+    assert words_on(fig) == ["inputs", "there", "back", *WORDS, *map(str, turns)]
     assert connections(fig, figures.ORANGE) == 4 and connections(fig, figures.BLUE) == 2, "word and neighbor; word"
     assert connections(fig, figures.PALE) == 2 * (5 + 4) - 4 - 2
     assert_words_stand_apart(fig)

@@ -147,35 +147,60 @@ def _lines(ax, ends: Sequence, color, thickness: float, zorder=2.0) -> None:
         ax.plot(x, y, color=color, lw=thickness, zorder=zorder, solid_capstyle="butt")
 
 
-def waiting(words: Sequence[str], rows: Sequence[str], needs, ready, turn: int):
-    """Who waits for whom: what is computed in this turn is filled in orange, what was ready before is blue.
+def waiting(words: Sequence[str], rows: dict[str, Sequence], turn: int):
+    """Who waits for whom: what is computed in this turn is filled in orange, what was ready before in blue.
 
-    n words, and above them rows of n nodes each, named by `rows`; needs (m, m) for m = n (1 + len(rows)): node i needs
-    node j; the first n nodes are the words. ready (m,): the turn in which each is computed, 0 for the words.
+    rows: {name: tables} for the rows of nodes above the n words, the lowest first; the tables, (n, n) each, say which
+    words a node needs, which nodes of the first row, of the second ... A node is computed one turn after the last of
+    those it needs; the turn stands in its circle.
     """
     n, step = len(words), min(1.4, 2.3 / len(rows))
-    ax, ready = canvas(6.8, 3.05), [int(r) for r in ready]
-    columns = [1.25 + (i + 0.5) * 5.4 / n for i in range(n)]
-    pairs = [(i, j) for i, j in zip(*(as_array(needs) > 0).nonzero(), strict=True)]
-    aside = 0.36 * any(i >= 2 * n and j < n for i, j in pairs)  # where lines would run through the row between
+    pairs = [
+        ((row, i), (level, j))
+        for row, tables in enumerate(rows.values(), start=1)
+        for level, table in enumerate(tables)
+        for i, j in zip(*(as_array(table) > 0).nonzero(), strict=True)
+    ]
+    ready = turns(pairs)
+    ax = canvas(6.8, 3.05)
+    aside = 0.36 * any(row > 1 and level == 0 for (row, _), (level, _) in pairs)  # or lines would cross the row between
     shift = [0.0, *(aside * (row - (len(rows) - 1) / 2) for row in range(len(rows)))]
-    place = [(x + shift[row], 0.45 + step * row) for row in range(len(rows) + 1) for x in columns]
-    text(ax, 0.04, 0.45, "inputs", 9.5, GRAY, ha="left")
-    for row, name in enumerate(rows, start=1):
+    place = {
+        (row, i): (1.25 + (i + 0.5) * 5.4 / n + shift[row], 0.45 + step * row)
+        for row in range(len(rows) + 1)
+        for i in range(n)
+    }
+    for row, name in enumerate(["inputs", *rows]):
         text(ax, 0.04, 0.45 + step * row, name, 9.5, GRAY, ha="left")
-    for x, word in zip(columns, words, strict=True):
-        text(ax, x, 0.14, word, 11, weight="bold")
-    now = [ready[i] == turn for i, _ in pairs]
+    for i, word in enumerate(words):
+        text(ax, place[0, i][0], 0.14, word, 11, weight="bold")
+    when = [ready[one] for one, _ in pairs]
     for color, thickness, which in (
-        (PALE, 0.75, [ready[i] > turn for i, _ in pairs]),
-        (BLUE, 0.75, [ready[i] < turn for i, _ in pairs]),
-        (ORANGE, 2.0 if sum(now) < 4 * n else 1.0, now),
+        (PALE, 0.75, [t > turn for t in when]),
+        (BLUE, 0.75, [t < turn for t in when]),
+        (ORANGE, 2.0 if when.count(turn) < 4 * n else 1.0, [t == turn for t in when]),
     ):
-        _lines(ax, [(place[j], place[i]) for (i, j), here in zip(pairs, which, strict=True) if here], color, thickness)
-    for (x, y), when in zip(place, ready, strict=True):
-        now, done = when == turn and turn > 0, when <= turn
-        face = ORANGE if now else BLUE if done else "white"
-        ax.plot(x, y, "s" if when == 0 else "o", ms=20, mfc=face, mec=face if done else GRAY, zorder=3)
-        if when:
-            text(ax, x, y, f"{when}", 10, "white" if done else GRAY, weight="bold" if now else "normal")
+        _lines(
+            ax,
+            [(place[j], place[i]) for (i, j), here in zip(pairs, which, strict=True) if here],
+            color,
+            thickness,
+        )
+    for one, (x, y) in place.items():
+        t = ready.get(one, 0)
+        face = "white" if t > turn else ORANGE if t == turn and t else BLUE
+        ax.plot(x, y, "o" if t else "s", ms=20, mfc=face, mec=GRAY if t > turn else face, zorder=3)
+        if t:
+            text(ax, x, y, f"{t}", 10, GRAY if t > turn else "white", weight="bold" if t == turn else "normal")
     return ax.figure
+
+
+def turns(pairs: Sequence) -> dict:
+    """From pairs (node, node that it needs): the turn in which each can be computed, 0 for what needs nothing."""
+    needs = {}
+    for one, other in pairs:
+        needs.setdefault(one, []).append(other)
+    ready = {other: 0 for _, other in pairs if other not in needs}
+    while len(ready) < len(needs.keys() | ready.keys()):
+        ready |= {one: 1 + max(ready[j] for j in them) for one, them in needs.items() if all(j in ready for j in them)}
+    return ready

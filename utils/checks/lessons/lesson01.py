@@ -202,7 +202,7 @@ half windows, rounded: n_layers * (kernel - 1) -> 2 * n_layers * (kernel // 2)
   | n_layers * (kernel - 1) -> 2 * n_layers * ((kernel - 1) // 2)
     Two halves, each rounded, make k - 1 for odd k only. An even window is not symmetric, and still adds k - 1.
 gaps that double: n_layers * -> (2**n_layers - 1) *
-    That is the field with dilation, from "Leave gaps: dilation". Here there are no gaps.
+    That is the field with dilation, from "Leave gaps: dilation (deeper)". Here there are no gaps.
 """)
 
 
@@ -305,7 +305,7 @@ from the first word to the last: (n - 1) / -> 2 * (n - 1) /
 the logarithm: = next(layers for layers in range(99) if n == 1 or kernel**layers >= n)
     The field grows by addition, k - 1 for each layer, not by multiplication with k.
 gaps that double: = next(layers for layers in range(99) if 1 + (kernel - 1) * (2**layers - 1) >= n)
-    That many are enough with dilation, from "Leave gaps: dilation". Here there are no gaps.
+    That many are enough with dilation, from "Leave gaps: dilation (deeper)". Here there are no gaps.
 the receptive field itself: = 1 + n * (kernel - 1)
     Given is the number of positions, and wanted the number of layers.
 """)
