@@ -27,6 +27,10 @@ def test_lesson01_is_pytorchs_cell_and_convolution():
             if kernel > 1:
                 assert lesson01.layers_needed.oracle(field, kernel) == L
                 assert lesson01.layers_needed.oracle(field + 1, kernel) == L + 1
+            gaps = [3, 1, 2, 4][:L]
+            dilated = [nn.Conv1d(1, 1, kernel, dilation=gap) for gap in gaps]
+            field = lesson01.dilated_field.oracle(kernel, gaps)
+            assert nn.Sequential(*dilated)(torch.zeros(1, 1, field)).shape[-1] == 1
 
 
 def test_lesson03_is_pytorchs_attention():

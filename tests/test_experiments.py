@@ -135,22 +135,35 @@ def test_positions_asks_every_sentence_forwards_and_backwards():
     assert shares == [1.0, 0.0, 1.0], "places seen, distance seen, neither"
 
 
+@pytest.mark.slow
 def test_recall(tmp_path):
     out = tmp_path / "recall.json"
-    recall.main(["--seeds", "3", "--steps", "2", "--max-distance", "5", "--out", str(out)])
-    result = json.loads(out.read_text(encoding="utf-8"))
-    assert [run["model"] for run in result["runs"]] == list(recall.LAYERS)
-    assert all(len(run["accuracy"]) == 5 and 0 <= min(run["accuracy"]) for run in result["runs"])
-    sizes = [run["parameters"] for run in result["runs"]]
+    recall.main(["--seeds", "3", "--updates", "3", "--lengths", "5", "9", "--out", str(out)])
+    runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [(run["layer"], run["labels"]) for run in runs] == [(name, n) for n in (1, 4) for name in recall.LAYERS]
+    for run in runs:
+        assert len(run["by_distance"]) == recall.LONGEST - 1 and len(run["by_length"]) == 2
+        assert 0 <= min(run["by_distance"]) and max(run["by_distance"]) <= 1
+    sizes = [run["parameters"] for run in runs]
     assert max(sizes) < 1.05 * min(sizes)
 
 
-def test_recall_puts_the_color_at_its_distance():
-    distances = torch.randint(1, 10, (50,))
-    tokens, color = recall.questions(distances, max_distance=9)
-    assert (tokens[:, -1] == len(recall.WORDS) - 1).all()
-    assert torch.equal(tokens[torch.arange(50), -1 - distances], color)
-    assert ((tokens < len(recall.COLORS)).sum(dim=1) == 1).all()
+@pytest.mark.parametrize("labels", [1, 4])
+def test_recall_puts_the_asked_label_at_its_distance_and_asks_for_one_only(labels):
+    torch.manual_seed(0)
+    distances = torch.randint(1, 9, (200,))
+    tokens, color = recall.questions(distances, 9, labels)
+    asked = torch.tensor([recall.NAMES.index(recall.WORDS[word].rstrip("?")) for word in tokens[:, -1]])
+    assert torch.equal(tokens[torch.arange(200), -1 - distances], 8 * asked + color)
+    names = [[int(word) // 8 for word in row if word < 64] for row in tokens]
+    assert all(len(set(row)) == len(row) == labels for row in names), "different names"
+
+
+def test_recall_the_mean_hears_a_set():
+    torch.manual_seed(0)
+    tokens, _ = recall.questions(torch.full((5,), 3), 9, labels=4)
+    model = recall.Recall(*recall.LAYERS["mean"]())
+    torch.testing.assert_close(model(tokens), model(tokens[:, [2, 0, 1, 7, 6, 5, 4, 3, 8]]))
 
 
 @pytest.mark.parametrize("kernel, dilations", [(5, (1, 1, 1)), (3, (1, 2, 4)), (2, (1,))])

@@ -59,9 +59,11 @@ def test_recurrence_in_both_directions_joins_two_chains(states):
 
 @pytest.mark.parametrize("width", [2, 3])
 def test_filter_steps_show_the_window_and_the_numbers_so_far(states, width):
-    a, numbers = states[0], torch.arange(10.0, 16.0 - width)
-    fig = figures.filter_steps(WORDS, a, width, numbers, steps=(1, 3))
-    assert numbers_on(fig) == sorted(written(a, a) + ["10", "10", "11", "12"])
+    a, weights = states[0], torch.arange(2.0 * width).reshape(width, 2)
+    numbers = torch.stack([(weights * a[i : i + width]).sum() for i in range(6 - width)])
+    fig = figures.filter_steps(WORDS, a, weights, numbers, steps=(1, 3))
+    parts = [(weights * a[i : i + width]).sum(1) for i in (0, 2)]  # what each word contributes
+    assert numbers_on(fig) == sorted(written(a, a, weights, weights, *parts, numbers[:1], numbers[:3]))
     triangles = [patch for patch in fig.axes[0].patches if isinstance(patch, Polygon)]
     columns = sorted({t.get_position()[0] for t in fig.axes[0].texts if t.get_text() in WORDS})
     for triangle, first in zip(triangles, (0, 2), strict=True):
@@ -72,25 +74,26 @@ def test_filter_steps_show_the_window_and_the_numbers_so_far(states, width):
 
 def filled(fig) -> int:
     orange = matplotlib.colors.to_rgba(figures.ORANGE)
-    dots = [line for line in fig.axes[0].lines if matplotlib.colors.to_rgba(line.get_markerfacecolor()) == orange]
+    dots = [line for line in fig.axes[0].lines if line.get_marker() == "o"]
+    dots = [line for line in dots if matplotlib.colors.to_rgba(line.get_markerfacecolor()) == orange]
     return sum(len(line.get_xdata()) for line in dots)
 
 
-def connections(fig) -> dict[bool, int]:
-    """How many lines are drawn: in the cone (True, orange) and outside of it."""
-    orange = matplotlib.colors.to_rgba(figures.ORANGE)
-    found = fig.axes[0].collections
-    return {tuple(lines.get_color()[0]) == orange: len(lines.get_segments()) for lines in found}
+def connections(fig, color) -> int:
+    """How many lines of this color are drawn; those of one kind are one line with gaps."""
+    lines = [line for line in fig.axes[0].lines if line.get_marker() == "None" and line.get_color() == color]
+    return sum(int(np.isnan(line.get_xdata()).sum()) for line in lines)
 
 
 def test_cones_draw_every_connection_and_paint_those_of_one_output():
     torch.manual_seed(0)
     tables = [torch.rand(5, 5) < 0.4, torch.rand(5, 5) < 0.4]
     fig = figures.cones({"two layers": tables}, output=2, words=WORDS)
-    assert sum(connections(fig).values()) == sum(int(table.sum()) for table in tables)
+    everything = sum(int(table.sum()) for table in tables)
+    assert connections(fig, figures.ORANGE) + connections(fig, figures.PALE) == everything
     middle = tables[1][2]  # what the output sees in the layer below
     inputs = tables[0][middle].any(dim=0)
-    assert connections(fig)[True] == int(middle.sum() + tables[0][middle].sum())
+    assert connections(fig, figures.ORANGE) == int(middle.sum() + tables[0][middle].sum())
     assert filled(fig) == 1 + int(middle.sum()) + int(inputs.sum())
     assert_words_stand_apart(fig)
 
@@ -103,3 +106,14 @@ def test_cones_stand_two_in_a_row():
     heights = [t.get_position()[1] for t in fig.axes[0].texts]
     assert heights[2] < min(heights[:2]) and fig.get_size_inches()[0] <= 7
     assert np.isclose(fig.axes[0].texts[2].get_position()[0], fig.axes[0].texts[0].get_position()[0])
+
+
+def test_waiting_shows_what_is_ready_what_is_computed_and_what_waits():
+    word, none, left = np.eye(5), np.zeros((5, 5)), np.eye(5, k=-1)
+    rows = {"there": [word, left, none], "back": [word, none, left.T]}
+    fig = figures.waiting(WORDS, rows, turn=2)
+    turns = [*range(1, 6), *range(5, 0, -1)]
+    assert words_on(fig) == ["inputs", "there", "back", *WORDS, *map(str, turns)]
+    assert connections(fig, figures.ORANGE) == 4 and connections(fig, figures.BLUE) == 2, "word and neighbor; word"
+    assert connections(fig, figures.PALE) == 2 * (5 + 4) - 4 - 2
+    assert_words_stand_apart(fig)

@@ -89,6 +89,21 @@ def field_by_sets(n_layers, kernel):
     return len(seen)
 
 
+def dilated_by_the_formula(kernel, dilations):
+    return 1 + sum((kernel - 1) * gap for gap in dilations)
+
+
+def dilated_by_recursion(kernel, dilations):
+    return dilated_by_recursion(kernel, dilations[1:]) + (kernel - 1) * dilations[0] if dilations else 1
+
+
+def dilated_by_ends(kernel, dilations):
+    first = last = 0
+    for gap in dilations:
+        first, last = first - gap * (kernel // 2), last + gap * (kernel - 1 - kernel // 2)
+    return last - first + 1
+
+
 def layers_rounded_up(n, kernel):
     if n == 1:
         return 0
@@ -122,5 +137,6 @@ ANSWERS = {
     "rnn_step": [step_in_one_product, step_by_einsum, step_row_by_row, step_by_exponentials, step_with_linear],
     "conv_layer": [conv_by_slices, conv_by_unfold, conv_row_by_row, conv_into_a_tensor, conv_by_diagonals],
     "receptive_field": [field_by_the_formula, field_multiplied_out, field_by_recursion, field_by_sets],
+    "dilated_field": [dilated_by_the_formula, dilated_by_recursion, dilated_by_ends],
     "layers_needed": [layers_rounded_up, layers_in_whole_numbers, layers_by_trying, layers_counted_down],
 }

@@ -24,7 +24,7 @@ from .model_map import pre_and_post_norm, you_are_here
 from .page import explore, show, spot
 from .positions import clock_faces, one_hot_appended, positions_added
 from .seq2seq import attention_stages, encoder_decoder, gif
-from .sequences import cones, filter_steps, recurrence
+from .sequences import cones, filter_steps, recurrence, waiting
 from .style import (
     BLUE,
     GRAY,

@@ -1,5 +1,6 @@
 """Lesson 01: sequence models."""
 
+import functools
 import math
 
 import torch
@@ -60,6 +61,9 @@ a tanh for each part: = torch.tanh(W @ x) + torch.tanh(U @ h) + b
     Add the parts first: one tanh around the whole sum, not one for each part.
 the memory is added after the tanh: + U @ h -> && torch.tanh(a) -> torch.tanh(a) + U @ h
     U h belongs inside: one tanh around the sum of all three parts.
+entry by entry: W @ x + U @ h -> W * x + U * h
+  | W @ x + U @ h -> (W * x).sum(0) + (U * h).sum(0)
+    W @ x is a matrix times a vector: each row of W times x, added up. W * x multiplies entry by entry.
 W and U are exchanged: W @ x + U @ h -> U @ x + W @ h
     W reads the word x, U reads the memory h. Their shapes say it, too.
 both matrices are transposed: W @ x + U @ h -> x @ W + h @ U
@@ -128,6 +132,8 @@ zeros at both edges:
   | windows = -> Z = X.new_zeros(k, X.shape[1]); X = torch.cat([Z[: (k - 1) // 2], X, Z[: k // 2]]); windows =
   && range(n - k + 1) -> range(n)
     Nothing hangs over the edge here: no padding, so there are n - k + 1 numbers and not one per word.
+  | windows = -> Z = X.new_zeros(k // 2, X.shape[1]); X = torch.cat([Z, X, Z]); windows =
+  && range(n - k + 1) -> range(len(X) - k + 1)
 zeros on the left:
   | windows = -> X = torch.cat([X.new_zeros(k - 1, X.shape[1]), X]); windows =
   && range(n - k + 1) -> range(n)
@@ -142,6 +148,9 @@ the mean instead of the sum: .sum() -> .mean()
     An inner product adds up; it is not divided by the number of terms.
 the filter is not used: F * window -> window
     Each entry of the window is multiplied by its weight before all is added.
+a product of matrices: F * window -> F @ window.T
+  | F * window -> F @ window
+    Row j of the filter meets word j of the window only, entry by entry: F * window. With @ every row meets others, too.
 an activation on top: torch.stack(numbers) -> torch.stack(numbers).tanh()
   | torch.stack(numbers) -> torch.stack(numbers).relu()
     The inner products themselves are asked for; tanh or ReLU would come later.
@@ -182,6 +191,10 @@ one layer too many: n_layers * -> (n_layers + 1) *
     With no layer an output sees 1 position, itself. That is where to begin.
 k - 1 at either end: n_layers * -> 2 * n_layers *
     A layer adds k - 1 positions in all: half of them on the left, half on the right.
+always width 3: (kernel - 1) -> 2
+    2 L + 1 is right for layers of width 3; a layer of width k adds k - 1.
+nothing without layers: return 1 + n_layers * (kernel - 1) -> return 1 + n_layers * (kernel - 1) if n_layers else 0
+    Without any layer an output is its own input: it sees 1 position.
 only one side: (kernel - 1) -> (kernel // 2)
   | (kernel - 1) -> ((kernel - 1) // 2)
     (k - 1) / 2 is what a layer adds at one end. There are two: k - 1 in all, for even k as well.
@@ -189,7 +202,54 @@ half windows, rounded: n_layers * (kernel - 1) -> 2 * n_layers * (kernel // 2)
   | n_layers * (kernel - 1) -> 2 * n_layers * ((kernel - 1) // 2)
     Two halves, each rounded, make k - 1 for odd k only. An even window is not symmetric, and still adds k - 1.
 gaps that double: n_layers * -> (2**n_layers - 1) *
-    That is the field with dilation, from "Leave gaps: dilation". Here there are no gaps.
+    That is the field with dilation, from "Leave gaps: dilation (deeper)". Here there are no gaps.
+""")
+
+
+@exercise(stars=1)
+def dilated_field(kernel, dilations):
+    """1 + the sum of (k - 1) d: one position, and k - 1 steps of d more with every layer."""
+    return functools.reduce(lambda seen, gap: seen + (kernel - 1) * gap, dilations, 1)
+
+
+@dilated_field.cases
+def _(draw):
+    return [(2, [1, 3]), (3, [1, 2, 4]), (4, [2]), (5, []), (1, [2, 3]), (draw.integer(6, 9), draw.integers(2, 5, 3))]
+
+
+@dilated_field.answer
+def _(kernel, dilations):
+    return 1 + (kernel - 1) * sum(dilations)
+
+
+dilated_field.patches("""
+the output itself is not counted: 1 + ->
+    The sum counts the others: add 1 for the position itself.
+every layer adds k gaps: (kernel - 1) -> kernel
+    A window of k words has k - 1 steps from its first word to its last.
+the gaps are not used: sum(dilations) -> len(dilations)
+    That is the field without gaps: each of the k - 1 steps of a layer is as long as its gap.
+the gaps are multiplied: sum(dilations) -> math.prod(dilations)
+    A layer adds (k - 1) times its own gap, whatever the others' gaps: add them up.
+the largest gap alone: sum(dilations) -> max(dilations, default=0)
+    Every layer widens the field, those with small gaps, too.
+the top layer is left out: sum(dilations) -> sum(dilations[:-1])
+    Every layer adds its (k - 1) gaps, the highest one, too.
+the lowest layer is left out: sum(dilations) -> sum(dilations[1:])
+    Every layer adds its (k - 1) gaps, the lowest one, too.
+k - 1 gaps at either end: (kernel - 1) -> 2 * (kernel - 1)
+    A layer adds k - 1 gaps in all: half of them on the left, half on the right.
+only one side: (kernel - 1) -> (kernel // 2)
+  | (kernel - 1) -> ((kernel - 1) // 2)
+    (k - 1) / 2 gaps are what a layer adds at one end. There are two: k - 1 in all, for even k as well.
+every layer adds its whole span: = sum((kernel - 1) * gap + 1 for gap in dilations)
+  | = 1 + sum((kernel - 1) * gap + 1 for gap in dilations)
+    A layer spans (k - 1) d + 1 positions, but one of them was seen before: it adds (k - 1) d.
+the spans are multiplied: = math.prod((kernel - 1) * gap + 1 for gap in dilations)
+    Fields grow by addition: a layer adds (k - 1) d positions to those that were seen before.
+the words in the gaps are left out:
+  | = len(functools.reduce(lambda seen, gap: {i + j * gap for i in seen for j in range(kernel)}, dilations, {0}))
+    Wanted is how far the field reaches, from its first input to its last, with those in between.
 """)
 
 
@@ -245,7 +305,7 @@ from the first word to the last: (n - 1) / -> 2 * (n - 1) /
 the logarithm: = next(layers for layers in range(99) if n == 1 or kernel**layers >= n)
     The field grows by addition, k - 1 for each layer, not by multiplication with k.
 gaps that double: = next(layers for layers in range(99) if 1 + (kernel - 1) * (2**layers - 1) >= n)
-    That many are enough with dilation, from "Leave gaps: dilation". Here there are no gaps.
+    That many are enough with dilation, from "Leave gaps: dilation (deeper)". Here there are no gaps.
 the receptive field itself: = 1 + n * (kernel - 1)
     Given is the number of positions, and wanted the number of layers.
 """)
