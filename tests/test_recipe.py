@@ -63,8 +63,13 @@ def test_interrupted_it_lets_its_stages_save(tmp_path, capsys):
         time.sleep(0.2)
         os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
-    assert run(sleeping, tmp_path, jobs=2) == 130
+    # A program begun in the background may have Ctrl-C switched off.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Thread(target=interrupt).start()
+        assert run(sleeping, tmp_path, jobs=2) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "the same command goes on from here" in capsys.readouterr().err
     assert run(sleeping, tmp_path) == 0 and (tmp_path / "c" / "pairs.tsv").read_text() == "z+x+y"
 

@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -132,7 +131,7 @@ def run(recipe: tuple[Stage, ...], folder: Path = STAGES, jobs: int = 1, threads
             time.sleep(0.2)
     except KeyboardInterrupt:
         for process in running.values():
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # a training saves then; what translates has saved all but its last piece
         for process in running.values():
             process.wait()
         print("\nStopped; the same command goes on from here.", file=sys.stderr)

@@ -17,11 +17,8 @@ calls = args.out / "calls.txt"
 n = len(calls.read_text().splitlines()) + 1 if calls.exists() else 1
 with calls.open("a") as file:
     file.write(f"threads {args.threads}\n")
-try:
-    while args.sleeps and n == 1:
-        time.sleep(0.05)
-except KeyboardInterrupt:
-    sys.exit(130)
+while args.sleeps and n == 1:
+    time.sleep(0.05)
 if n <= args.fails:
     sys.exit(3)
 (args.out / "pairs.tsv").write_text("+".join([args.text, *((need / "pairs.tsv").read_text() for need in args.needs)]))
