@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -289,13 +290,15 @@ def test_what_the_grader_refuses_gets_a_sentence(tmp_path, capsys):
 # ---- the whole run -----------------------------------------------------------------------------------------
 
 
-def grade(folder: Path, out: Path, tmp: Path, *options: str) -> dict[tuple[str, str], dict]:
+def grade(folder: Path, out: Path, *options: str) -> dict[tuple[str, str], dict]:
     """Run the command; the rows of its CSV by learner and exercise. No temporary folder is left behind."""
-    tmp.mkdir(exist_ok=True)
     line = [sys.executable, "tools/grade.py", str(folder), "--out", str(out), "--no-training", *options]
-    done = subprocess.run(line, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp)}, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as tmp:  # not tmp_path: the socket of a process has room for a short path only
+        done = subprocess.run(line, cwd=ROOT, env=os.environ | {"TMPDIR": tmp}, capture_output=True, text=True)
+        left = list(Path(tmp).glob("grade-*"))
     assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr and not list(tmp.glob("grade-*"))
+    assert "Traceback" not in done.stderr, done.stderr[-3000:]
+    assert not left
     with (out / "grades.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     lessons = {row["lesson"]: f"lesson{row['lesson']}" if row["lesson"].isdigit() else row["lesson"] for row in rows}
@@ -320,7 +323,7 @@ def test_submissions_get_the_verdicts_that_were_planted(tmp_path):
     planted = a_class(handed_in, precious, lessons)
     assert len(list(handed_in.rglob("*.ipynb"))) == 5 * len(lessons)
     before = state(handed_in, precious, ROOT / "utils")
-    graded = grade(handed_in, tmp_path / "report", tmp_path / "tmp", "--seconds", "60")
+    graded = grade(handed_in, tmp_path / "report", "--seconds", "60")
     assert state(handed_in, precious, ROOT / "utils") == before
     got = {key: ": ".join(filter(None, (row["verdict"], row["mistake"]))) for key, row in graded.items()}
     amiss = {key: (got[key], verdict) for key, verdict in planted.items() if not as_planted(got[key], verdict)}
@@ -343,13 +346,13 @@ def test_a_run_can_be_repeated_and_a_learners_modules_come_along(tmp_path):
     two = {"scores": "half = undefined\n" + mine.replace("sqrt(len(q))", "half")}
     two["softmax"] = "many = sum(1 for _ in iter(int, 1))\ndef softmax(z):\n    return many"
     (folder / "two" / "a.ipynb").write_text(json.dumps(filled("02", right | two)))
-    graded = grade(folder, tmp_path / "first", tmp_path / "tmp")
+    graded = grade(folder, tmp_path / "first")
     assert {row["verdict"] for (learner, _), row in graded.items() if learner == "one"} == {"passed"}
     assert graded["two", "lesson02.scores"]["mistake"] == "the code that it needs stops: NameError"
     assert graded["two", "lesson02.softmax"]["mistake"] == "the code that it needs does not end"
     page = (tmp_path / "first" / "learners" / "two.html").read_text("utf-8")
     assert "stopped with NameError: name &#x27;undefined&#x27; is not defined\nin the line: half = undefined" in page
-    grade(folder, tmp_path / "again", tmp_path / "tmp", "--jobs", "1")
+    grade(folder, tmp_path / "again", "--jobs", "1")
     again = {path.replace("again", "first"): content for path, content in state(tmp_path / "again").items()}
     assert state(tmp_path / "first") == again
 
@@ -375,7 +378,7 @@ def test_capstones_get_a_line_for_each_part(tmp_path):
             (folder / f"{name}.ipynb").write_text(json.dumps(a_notebook(*cells, title="# Capstone")), encoding="utf-8")
         else:
             (folder / f"{name}.py").write_text(text, encoding="utf-8")
-    graded = grade(folder, tmp_path / "report", tmp_path / "tmp")
+    graded = grade(folder, tmp_path / "report")
     verdicts = {name: {key[1][9:]: row["verdict"] for key, row in graded.items() if key[0] == name} for name in files}
     assert list(verdicts["right"].values()).count("passed") == 9
     assert verdicts["wrong"]["attention"] == "wrong" and verdicts["wrong"]["MultiHeadAttention"] == "not attempted"

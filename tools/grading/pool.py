@@ -68,7 +68,11 @@ class Running:
         self.pipe, other = start.Pipe(duplex=False)
         inside = {key: value for key, value in job.items() if key not in ("beside", "seconds", "submission")}
         self.process = start.Process(target=worker.work, args=(inside, folder, memory, other), daemon=True)
-        self.process.start()
+        try:
+            self.process.start()
+        except OSError:  # nothing may stay behind; the socket of a process has no room for a long TMPDIR, say
+            shutil.rmtree(self.outer, ignore_errors=True)
+            raise
         other.close()
 
     def rows(self) -> list | None:
