@@ -32,6 +32,7 @@ def setting(default: Any, meaning: str, **rules) -> Any:
     least, above, most, below, choices: the values it may have. flag: its name on the command line where that is not
     --its-name; None for no flag. rnn: its default for an RNN. auto: what decides it on the command line unless a value
     is given. free: a run may be resumed with another value, since what is learned does not depend on it.
+    tatoeba: it has no meaning for somebody's own pairs.
     """
     return field(default=default, metadata={"meaning": meaning} | rules)
 
@@ -167,14 +168,19 @@ class DataConfig(Record):
 
     pairs: str | None = setting(None, "train on this TSV of source, tab, target (Tatoeba)", free=True)
     glosses: int = setting(10_000, "dictionary glosses that join the training pairs of Tatoeba", least=0)
-    numbers: int = setting(0, "pairs with other numbers and names that join them", least=0)
-    joined: int = setting(0, "two training pairs after one another, as one pair: as many of these join them", least=0)
-    synthetic: str | None = setting(
-        None, "files of `python -m utils.synthetic` that join them, with commas between", free=True
+    numbers: int = setting(0, "pairs with other numbers and names that join them", least=0, tatoeba=True)
+    joined: int = setting(
+        0, "two training pairs after one another, as one pair: as many of these join them", least=0, tatoeba=True
     )
-    reverse: bool = setting(False, "from English to Chinese")
+    synthetic: str | None = setting(
+        None, "files of `python -m utils.synthetic` that join them, with commas between", free=True, tatoeba=True
+    )
+    reverse: bool = setting(False, "from English to Chinese", tatoeba=True)
     start: str | None = setting(
-        None, "begin with the weights and the tokenizer of this checkpoint folder (random weights)", free=True
+        None,
+        "begin with the weights and the tokenizer of this checkpoint folder (random weights)",
+        free=True,
+        tatoeba=True,
     )
     tgt_vocab: int = setting(4000, "subwords of English, or of the target language of your pairs", least=5)
     source: str = setting(
@@ -183,17 +189,9 @@ class DataConfig(Record):
 
     def __post_init__(self):
         super().__post_init__()
-        others = {
-            "--numbers": self.numbers,
-            "--joined": self.joined,
-            "--synthetic": self.synthetic,
-            "--reverse": self.reverse,
-        }
-        others["--start"] = self.start
-        if self.pairs and any(others.values()):
-            raise ValueError(
-                f"{', '.join(name for name in others if others[name])}: not with --pairs, whose file is all."
-            )
+        given = [flag(f) for f in fields(self) if f.metadata.get("tatoeba") and getattr(self, f.name)]
+        if self.pairs and given:
+            raise ValueError(f"{', '.join(given)}: not with --pairs, whose file is all.")
 
 
 # ---- the command line ----

@@ -109,10 +109,8 @@ def r_drop_loss(model: nn.Module, batch, eps: float, weight: float) -> tuple[Ten
     twice = [torch.cat([ids, ids]) for ids in (batch.src, batch.tgt_in)]
     y = model.decoder_output(*twice).unflatten(0, (2, -1)).flatten(1, 2).index_select(1, batch.real)  # (2, N, D)
     target = batch.tgt_out.flatten().index_select(0, batch.real)  # (N,)
-    passes = [projected_loss(one, model.tgt_embedding.weight, target, eps, model.config.pad_id) for one in y]
+    logits = model.project(y)  # (2, N, V), needed whole for the difference: so the loss takes them, too
+    passes = [smoothed_loss(one, target, eps, model.config.pad_id) for one in logits]
     loss, nll = (sum(figures) / 2 for figures in zip(*passes, strict=True))
-    logits = model.project(y)
-    p, q = torch.log_softmax(
-        logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1
-    )  # log p, log q: (N, V)
-    return loss + weight * ((p.exp() - q.exp()) * (p - q)).sum() / 2, nll
+    log_p, log_q = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
+    return loss + weight * ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum() / 2, nll

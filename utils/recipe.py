@@ -77,22 +77,23 @@ def command(stage: Stage, folder: Path = STAGES) -> list[str]:
     return [stage.module, *(word.format(**places) for word in stage.arguments.split())]
 
 
+def note(folder: Path) -> dict:
+    """What was noted when a stage was complete: its key, and a hash of what it made; nothing before."""
+    try:
+        return json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
 def is_done(stage: Stage, folder: Path) -> bool:
     """Whether the stage was completed by this very command, upon stages that were."""
-    done = folder / stage.name / "done.json"
-    try:
-        return json.loads(done.read_text(encoding="utf-8"))["key"] == key(stage, folder)
-    except (OSError, ValueError, KeyError):
-        return False
+    return note(folder / stage.name).get("key") == key(stage, folder)
 
 
 def key(stage: Stage, folder: Path) -> str:
     """A hash of the stage's command and of what the stages that it needs have made."""
-    made = []
-    for need in stage.needs:
-        with suppress(OSError, ValueError, KeyError):
-            made.append(json.loads((folder / need / "done.json").read_text(encoding="utf-8"))["made"])
-    return hashlib.sha256(repr((command(stage, folder), made)).encode()).hexdigest()[:16]
+    needed = [note(folder / need).get("made") for need in stage.needs]
+    return hashlib.sha256(repr((command(stage, folder), needed)).encode()).hexdigest()[:16]
 
 
 def made(folder: Path) -> str:
@@ -118,13 +119,13 @@ def run(recipe: tuple[Stage, ...], folder: Path = STAGES, jobs: int = 1, threads
                 status = running.pop(stage).returncode
                 say(stage, "complete" if status == 0 else f"stopped with status {status}, see {stage.name}/log.txt")
                 if status == 0:
-                    done = {"key": key(stage, folder), "made": made(folder / stage.name)}
-                    write_text_atomically(folder / stage.name / "done.json", json.dumps(done) + "\n")
+                    noted = {"key": key(stage, folder), "made": made(folder / stage.name)}
+                    write_text_atomically(folder / stage.name / "done.json", json.dumps(noted) + "\n")
                 failed = failed or status
-            waiting = [stage for stage in recipe if stage not in running and not is_done(stage, folder)]
+            done = {stage.name for stage in recipe if stage not in running and is_done(stage, folder)}
+            waiting = [stage for stage in recipe if stage not in running and stage.name not in done]
             if not running and (failed or not waiting):
                 return failed
-            done = {stage.name for stage in recipe if is_done(stage, folder) and stage not in running}
             for stage in waiting:
                 if len(running) < jobs and not failed and done.issuperset(stage.needs):
                     running[stage] = start(stage, folder, threads)

@@ -220,7 +220,7 @@ def prepare(args: argparse.Namespace) -> Run:
         torch.cuda.set_device(device)
     set_threads(args.threads)
     data_config = from_flags(DataConfig, args)
-    start = begin_with(data_config)[0] if data_config.start else None
+    start, tokenizer = begin_with(data_config) if data_config.start else (None, None)
     vocabularies = {"src_vocab": data_config.tgt_vocab, "tgt_vocab": data_config.tgt_vocab}
     model_config = from_flags(ModelConfig, args, **vocabularies)
     if start is not None:
@@ -233,7 +233,7 @@ def prepare(args: argparse.Namespace) -> Run:
         left_open["minutes"] = MINUTES
     config = from_flags(TrainConfig, args, **left_open)
 
-    encoded, dev, tokenizer = read(data_config)
+    encoded, dev, tokenizer = read(data_config, tokenizer)
     refuse_too_long(encoded, data_config, config)
     seed_everything(config.seed)
     model_config = replace(model_config, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
@@ -245,8 +245,11 @@ def prepare(args: argparse.Namespace) -> Run:
     return Run(trainer, tokenizer, dev, data_config, args.out, args.command)
 
 
-def read(config: DataConfig) -> tuple[Encoded, list[corpus.TestItem], Tokenizer]:
-    """The training pairs as ids, the dev sentences and the tokenizer: of somebody's own file, or of Tatoeba."""
+def read(config: DataConfig, tokenizer: Tokenizer | None = None) -> tuple[Encoded, list[corpus.TestItem], Tokenizer]:
+    """The training pairs as ids, the dev sentences and the tokenizer: of somebody's own file, or of Tatoeba.
+
+    A tokenizer that is given is used, and none is learned.
+    """
     if config.pairs:
         encoded, dev, tokenizer, report = pairs.prepare(config.pairs, config.tgt_vocab, config.source)
         say(report)
@@ -260,7 +263,6 @@ def read(config: DataConfig) -> tuple[Encoded, list[corpus.TestItem], Tokenizer]
         found += held_out.filtered(augment.pairs(tatoeba.train, config.numbers))
     if config.joined:
         found += augment.joined(tatoeba.train, config.joined)
-    tokenizer = begin_with(config)[1] if config.start else None
     if tokenizer is None:
         tokenizer = Tokenizer.train([pair.zh for pair in found], [pair.en for pair in found], config.tgt_vocab)
         tokenizer = tokenizer.reversed() if config.reverse else tokenizer
