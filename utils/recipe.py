@@ -47,14 +47,14 @@ def translating(name: str, model: str, arguments: str = "") -> Stage:
     return Stage(name, "utils.synthetic", f"{{{model}}} --out {{out}}/pairs.tsv {arguments}".strip(), (model,))
 
 
-TEACHER = "--steps 6000 --dropout 0.3 --numbers 10000"
+TEACHER = "--steps 6000 --numbers 10000"
 MADE = "--synthetic {from-there-1}/pairs.tsv,{from-there-2}/pairs.tsv,{from-back-1}/pairs.tsv --numbers 20000"
 FROM = ("from-there-1", "from-there-2", "from-back-1")
 
 RECIPE = (
     # Teachers: two translate into English, one back into Chinese.
-    training("there-1", f"{TEACHER} --seed 1"),
-    training("there-2", f"{TEACHER} --seed 2 --n-layers 5 --decoder-layers 2"),
+    training("there-1", "--steps 6000 --dropout 0.3 --numbers 10000 --seed 1"),
+    training("there-2", f"{TEACHER} --seed 2"),
     training("back-1", f"{TEACHER} --seed 3 --reverse"),
     # What they make of the training sentences.
     translating("from-there-1", "there-1"),
