@@ -1,0 +1,86 @@
+"""The encoder without its RNN: when do places suffice, and when must words hear one another? (Lesson 06.)
+
+Digits read out backwards, as in experiments.bottleneck, by decoders with dot-product attention; the encoders differ.
+In the second language a neighbor decides: a digit behind one of five or more stands for its opposite, 9 - x.
+Writes data/experiments/without_rnn.json: a row for each language, encoder and seed.
+
+python -m experiments.without_rnn
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from experiments import record
+from experiments.bottleneck import ENGLISH, DotProduct, LastState, Seq2Seq, measure, sentences, train
+from utils.attention import attention
+from utils.positional import sinusoidal
+from utils.tokenizer import PAD
+
+ZERO, FIVE, NINE = (ENGLISH.index(word) for word in ("zero", "five", "nine"))
+
+
+def opposites(batch, shortest, longest, generator):
+    """As `sentences`; but a digit behind one of five or more, in the source, is written as its opposite, 9 - x."""
+    src, tgt = sentences(batch, shortest, longest, generator)
+    behind_large = nn.functional.pad(tgt[:, 1:] >= FIVE, (0, 1))  # backwards: the word after mine was before mine
+    turned = behind_large & (tgt >= ZERO)
+    return src, torch.where(turned, ZERO + NINE - tgt, tgt)
+
+
+class WithoutRNN(Seq2Seq):
+    """Self-attention in the encoder where the GRU was; the same with each word hearing only itself, or no places."""
+
+    def __init__(self, scores, d, hears="all", places=True):
+        super().__init__(scores, d)
+        self.encoder = nn.ModuleList(nn.Linear(d, d) for _ in range(5))
+        self.hears, self.places = hears, places
+
+    def encode(self, src):
+        n, mask, (W_q, W_k, W_v, W_1, W_2) = src.shape[1], src != PAD, self.encoder
+        a = self.chinese(src) + self.places * sinusoidal(n, self.chinese.embedding_dim)  # (B, n, d)
+        heard = mask[:, None] & (torch.eye(n, dtype=torch.bool) | (self.hears == "all"))  # (B, n, n)
+        b = a + attention(W_q(a), W_k(a), W_v(a), heard)[0]
+        H = b + W_2(torch.relu(W_1(b)))
+        return H, mask, H[torch.arange(len(src)), mask.sum(1) - 1][None]
+
+
+LANGUAGES = {"backwards": sentences, "a neighbor decides": opposites}
+ENCODERS = {
+    "GRU, one vector": lambda: Seq2Seq(LastState, 52),
+    "GRU": lambda: Seq2Seq(DotProduct, 48),
+    "self-attention": lambda: WithoutRNN(DotProduct, 48),
+    "each word hears only itself": lambda: WithoutRNN(DotProduct, 48, hears="itself"),
+    "self-attention, no places": lambda: WithoutRNN(DotProduct, 48, places=False),
+}
+
+
+def run(language: str, encoder: str, seed: int, steps: int, longest: int) -> dict:
+    """Train one model from one seed: a row of the result."""
+    torch.manual_seed(seed)
+    model = ENCODERS[encoder]()
+    train(model, steps, longest, seed, LANGUAGES[language])
+    right, bits = measure(model, longest, LANGUAGES[language])
+    row = {"language": language, "encoder": encoder, "seed": seed}
+    row["parameters"] = sum(p.numel() for p in model.parameters())
+    return row | {"right": round(right, 4), "bits": round(bits, 2)}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--longest", type=int, default=8)
+    parser.add_argument("--out", type=Path, help="default: data/experiments/without_rnn.json")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    todo = [(language, encoder, seed) for language in LANGUAGES for encoder in ENCODERS for seed in args.seeds]
+    rows = [run(*which, args.steps, args.longest) for which in tqdm(todo)]
+    record("without_rnn", argv, rows, args.out, steps=args.steps, seeds=args.seeds, longest=args.longest)
+
+
+if __name__ == "__main__":
+    main()
