@@ -151,7 +151,7 @@ def write(model, src, steps):
 
 
 @torch.no_grad()
-def measure(model, n, sentences=sentences, batch=300):
+def measure(model, n, batch=300):
     """On new sentences of n digits: the share of right words that it writes, and the bits that reach its words."""
     src, tgt = sentences(batch, n, n, torch.Generator().manual_seed(n))
     right = (write(model, src, n) == tgt[:, :n]).float().mean().item()
