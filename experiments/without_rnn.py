@@ -1,4 +1,4 @@
-"""The encoder without its RNN: when do places suffice, and when must words hear one another? (Lesson 06.)
+"""The encoder without its RNN: when do places suffice, and when must words hear one another? (lesson 06)
 
 Digits read out backwards, as in experiments.bottleneck, by decoders with dot-product attention; the encoders differ.
 In the second language a neighbor decides: a digit behind a zero is written as its opposite, 10 - x.
@@ -8,6 +8,7 @@ python -m experiments.without_rnn
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -16,8 +17,9 @@ from torch import nn
 from tqdm import tqdm
 
 from experiments import record
-from experiments.bottleneck import CHINESE, DotProduct, LastState, Seq2Seq, sentences, train, write
+from experiments.bottleneck import CHINESE, DotProduct, Seq2Seq, sentences, train, write
 from utils.attention import attention
+from utils.config import ROOT
 from utils.positional import sinusoidal
 from utils.tokenizer import PAD
 
@@ -54,7 +56,6 @@ class WithoutRNN(Seq2Seq):
 
 LANGUAGES = {"backwards": sentences, "a neighbor decides": opposites}
 ENCODERS = {
-    "GRU, one vector": lambda: Seq2Seq(LastState, 52),
     "GRU": lambda: Seq2Seq(DotProduct, 48),
     "self-attention": lambda: WithoutRNN(DotProduct, 48),
     "each word hears only itself": lambda: WithoutRNN(DotProduct, 48, hears="itself"),
@@ -85,12 +86,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--longest", type=int, default=8)
-    parser.add_argument("--out", type=Path, help="default: data/experiments/without_rnn.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "data/experiments/without_rnn.json")
+    parser.add_argument("--keep", action="store_true", help="go on: do not repeat the runs that the file has")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
+    rows = json.loads(args.out.read_text(encoding="utf-8"))["runs"] if args.keep else []
+    there = {(row["language"], row["encoder"], row["seed"]) for row in rows}
     todo = [(language, encoder, seed) for seed in args.seeds for language in LANGUAGES for encoder in ENCODERS]
-    rows = []
-    for which in tqdm(todo):
+    for which in tqdm([which for which in todo if which not in there]):
         rows.append(run(*which, args.steps, args.longest))
         record("without_rnn", argv, rows, args.out, steps=args.steps, seeds=args.seeds, longest=args.longest)
 

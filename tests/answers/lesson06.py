@@ -113,6 +113,16 @@ def decode_again_from_the_first(step, state, bos, eos, max_len):
     return [] if word == eos else [word, *decode_again_from_the_first(step, state, word, eos, max_len - 1)]
 
 
+def decode_with_a_full_list(step, state, bos, eos, max_len):
+    written = [bos]
+    for _ in range(max_len):
+        logits, state = step(written[-1], state)
+        written.append(logits.tolist().index(max(logits.tolist())))
+        if written[-1] == eos:
+            return written[1:-1]
+    return written[1:]
+
+
 ANSWERS = {
     "additive_scores": [
         scores_in_one_line,
@@ -125,5 +135,5 @@ ANSWERS = {
     "context_vector": [context_in_one_line, context_naively, context_by_loop, context_by_columns],
     "teacher_forcing_pair": [pair_by_cat, pair_by_padding, pair_by_lists, pair_of_slices],
     "padded_weights": [weights_by_mask, weights_by_row, weights_by_powers],
-    "decode": [decode_by_while, decode_again_from_the_first],
+    "decode": [decode_by_while, decode_again_from_the_first, decode_with_a_full_list],
 }

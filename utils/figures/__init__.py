@@ -40,6 +40,7 @@ from .style import (
     WEIGHT,
     YELLOW,
     as_array,
+    as_word,
     number,
     use_style,
 )
