@@ -5,6 +5,7 @@ import math  # noqa: F401 - the patches use it
 import torch
 
 from utils.checks.engine import exercise
+from utils.checks.engine.messages import say
 
 
 @exercise(stars=2)
@@ -278,7 +279,12 @@ class _Decoder:
         return logits, state + 1
 
     def __repr__(self):
-        return "step: reads a word, returns logits and state + 1"
+        as_ids = {(self.ids[word], n): [self.ids[x] for x in best] for (n, word), best in self.script.items()}
+        return say(
+            "what it favors, by (token, state): {table}; in other cases, by state: {other}",
+            table=as_ids,
+            other=[self.ids[x] for x in self.other],
+        )
 
 
 @exercise(stars=3, differentiable=False)
