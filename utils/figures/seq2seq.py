@@ -21,27 +21,27 @@ def encoder_decoder(
     step, start = 5.9 / (n + steps + 0.6), 0.55
     places = [start + step * (i + 0.5 + 0.6 * (i >= n)) for i in range(n + steps)]
     text(ax, 0.02, 0.16, "reads", 9.5, GRAY, ha="left")
-    text(ax, places[n] - 0.48 * step, top, "writes", 9.5, GRAY, ha="right")
+    text(ax, places[n] - 0.55 * step, top, "writes", 9.5, GRAY, ha="right")
     states = _chain(ax, places[:n], source, h, "h", KEY)
     outputs = _chain(ax, places[n:], read, s, "s", QUERY)
     arrow(ax, states[-1].right, outputs[0].left, 0.6, KEY)
     if not attends:
         text(ax, (states[-1].x + outputs[0].x) / 2, 1.42, f"$c = h^{n}$", 11, KEY)
-    for t, (state, word) in enumerate(zip(outputs, written, strict=True)):
-        seen = lit in (None, t)
+    for t in sorted(range(steps), key=lambda t: t == lit):  # what is lit lies on top
+        state, word, seen = outputs[t], written[t], lit in (None, t)
         result = box(ax, state.x, top, as_word(word), 0.92 * step, 0.3, GRAY, size=9.5)
         text(ax, state.x + (0.3 if attends else 0.2), top - 0.32, f"$o^{t + 1}$", 11)
         if not attends:
             arrow(ax, state.top, result.bottom, 0.2, QUERY)
             continue
-        context = vector(ax, state.x + 0.12, 2.95, c[t], VALUE if seen else PALE, cell=(0.46, 0.2))
-        text(ax, state.x + 0.5, 2.95, f"$c^{t + 1}$", 11, VALUE if seen else PALE)
+        context = vector(ax, state.x + 0.05, 2.95, c[t], VALUE if seen else PALE, cell=(0.42, 0.2), size=9.5)
+        text(ax, state.x + 0.37, 2.95, f"$c^{t + 1}$", 10, VALUE if seen else PALE)
         arrow(ax, context.top, (context.x, result.bottom[1]), 0.2, VALUE if seen else PALE)
-        arrow(ax, (state.x - 0.2, state.top[1]), (state.x - 0.2, result.bottom[1]), 0.2, QUERY if seen else PALE)
+        arrow(ax, (state.x - 0.23, state.top[1]), (state.x - 0.23, result.bottom[1]), 0.2, QUERY if seen else PALE)
         for one, share in zip(states, as_array(weights)[t], strict=True):
             arrow(ax, one.top, context.bottom, share, WEIGHT if seen else PALE, head=False)
             if t == lit:
-                text(ax, one.x, 1.78, f"{share:.0%}", 9, WEIGHT)
+                text(ax, one.x + 0.24, 0.5, f"{share:.0%}", 9, WEIGHT)
         if lit is not None:
             spot(ax, state.x, top, step, 0.5, value=t)
     return ax.figure
@@ -51,7 +51,7 @@ def _chain(ax, places, words, vectors, name, color):
     """Words at the bottom, above each its state, each joined to the state before it."""
     shapes = []
     for i, (x, word, values) in enumerate(zip(places, words, vectors, strict=True)):
-        text(ax, x, 0.16, as_word(word), 11, weight="bold")
+        text(ax, x, 0.16, as_word(word), 10.5, weight="bold")
         shapes.append(vector(ax, x, 1.15, values, color, cell=(0.46, 0.2)))
         text(ax, x - 0.22, 0.5, f"${name}^{i + 1}$", 11, color)
         arrow(ax, (x, 0.32), shapes[-1].bottom)
