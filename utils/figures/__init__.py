@@ -23,7 +23,7 @@ from .matrices import (
 from .model_map import pre_and_post_norm, you_are_here
 from .page import explore, show, spot
 from .positions import clock_faces, one_hot_appended, positions_added
-from .seq2seq import encoder_decoder, writing_step
+from .seq2seq import encoder_decoder, seq2seq_parts, writing_step
 from .sequences import cones, filter_steps, recurrence, waiting
 from .style import (
     BLUE,

@@ -91,3 +91,34 @@ def writing_step(source: Sequence[str], target: Sequence[str], own, cross, step:
                 arrow(ax, (x, line[0]), (now, line[1]), round(share, 2), WEIGHT, head=False)
                 text(ax, x, share_y, f"{share:.0%}", 9, WEIGHT, weight="bold" if share >= 0.2 else "normal")
     return ax.figure
+
+
+def seq2seq_parts():
+    """The model of the lesson as a plan: an RNN on either side, and between them the scores, all that is exchanged."""
+    ax = canvas(6.8, 3.5)
+    parts = {}
+    for name, x, y, words, width, color in (
+        ("zh", 1.0, 0.7, "embedding", 1.3, GRAY), ("en", 5.6, 0.7, "embedding", 1.3, GRAY),
+        ("encoder", 1.0, 1.35, "GRU encoder", 1.5, GRAY), ("decoder", 5.6, 1.35, "GRU decoder", 1.5, GRAY),
+        ("H", 1.0, 2.05, "$H$: states $h^1 ... h^n$", 1.9, KEY), ("S", 5.6, 2.05, "$S$: state $s^t$", 1.5, QUERY),
+        ("scores", 3.35, 2.05, "scores($S$, $H$)", 1.5, WEIGHT),
+        ("weights", 3.35, 2.62, "softmax: weights", 1.5, WEIGHT),
+        ("context", 3.35, 3.2, "weights @ $H$: context $c^t$", 2.15, VALUE),
+        ("out", 5.6, 3.2, "out: the next word", 1.7, GRAY),
+    ):  # fmt: skip
+        parts[name] = box(ax, x, y, words, width, 0.34, color, 0.4 if name == "scores" else 0.12, size=10)
+    for x, words in ((1.0, "source words"), (5.6, "words so far")):
+        text(ax, x, 0.16, words, 10, weight="bold")
+        arrow(ax, (x, 0.28), (x, 0.53))
+    for one, other in (("zh", "encoder"), ("en", "decoder"), ("encoder", "H"), ("decoder", "S")):
+        arrow(ax, parts[one].top, parts[other].bottom)
+    arrow(ax, parts["encoder"].right, parts["decoder"].left, 0.5, KEY)
+    text(ax, 3.3, 1.17, "the last state: where the decoder starts", 9.5, KEY)
+    arrow(ax, parts["H"].right, parts["scores"].left, 0.2, KEY)
+    arrow(ax, parts["S"].left, parts["scores"].right, 0.2, QUERY)
+    arrow(ax, parts["scores"].top, parts["weights"].bottom, 0.2, WEIGHT)
+    arrow(ax, parts["weights"].top, parts["context"].bottom, 0.2, WEIGHT)
+    arrow(ax, (parts["H"].x, parts["H"].top[1]), (parts["context"].left[0], 3.2), 0.2, VALUE)
+    arrow(ax, parts["context"].right, parts["out"].left, 0.2, VALUE)
+    arrow(ax, parts["S"].top, parts["out"].bottom, 0.2, QUERY)
+    return ax.figure
