@@ -36,10 +36,8 @@ class DecoderOnly(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        self.src_embedding, self.tgt_embedding = (
-            embedding(config.src_vocab, config),
-            embedding(config.tgt_vocab, config),
-        )
+        self.src_embedding = embedding(config.src_vocab, config)
+        self.tgt_embedding = embedding(config.tgt_vocab, config)
         self.stack = Stack(config)
 
     def decoder_output(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
