@@ -34,8 +34,9 @@ train: $(READY) ## train the translator that ships: all stages of the recipe (AR
 train-rnn: $(READY) ## train the RNN with attention on the same data
 	@$(PY) -m utils.training --model rnn --out data/checkpoints/zh-en-rnn $(ARGS)
 
-results: $(READY) ## score the shipped checkpoint; renew evaluation.json, the results in both READMEs and the picture
+results: $(READY) ## score the shipped checkpoint; renew evaluation.json, limits.json, the results in both READMEs and the picture
 	@$(PY) -m utils.evaluation --save
+	@$(PY) -m utils.limits --save
 	@$(PY) tools/results.py
 	@$(PY) tools/overview.py
 

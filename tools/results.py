@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 import utils
+from utils import limits
 from utils.config import CHECKPOINT, ROOT
 
 EXPERIMENT = ROOT / "data" / "experiments" / "same_minutes.json"
@@ -136,6 +137,8 @@ def results() -> dict[tuple[str, str], str]:
         (SPEED_PAGE, "speed"): speed(SPEED_PAGE),
         ("README.md", "results"): short + "\n" + compounds,
         ("data/README.md", "results"): run + HEAD + shipped + "".join(others) + "\n" + how + machine + "\n" + answers,
+        ("data/README.md", "limits"): limits.table(json.loads((CHECKPOINT / "limits.json").read_text(encoding="utf-8")))
+        + "\n",
         ("CONTRIBUTING.md", "core"): core(),
         ("CONTRIBUTING.md", "files"): tree(),
     }
