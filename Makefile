@@ -15,7 +15,7 @@ help: ## list the commands
 setup: $(READY) ## make .venv, install the lock, fetch the corpus (the commands below do it by themselves)
 
 lab: $(READY) ## open your own copies of the lessons in JupyterLab
-	@$(PY) tools/lab.py
+	@$(if $(filter zh,$(LANGUAGE)),TRANSFORMER_COURSE_LANGUAGE=zh )$(PY) tools/lab.py
 
 test: $(READY) $(SITE) ## run every test: lint, the package, all lessons and solutions
 	@$(PY) tools/check.py
@@ -28,6 +28,7 @@ lint: $(READY) ## check the code's style
 
 run: $(READY) ## run the lessons' text twins again and store their outputs (LESSON=02 for one)
 	@$(PY) tools/run_lessons.py $(LESSON)
+	@$(PY) -m tools.weave
 
 train: $(READY) ## train the translator that ships: all stages of the recipe (ARGS="--jobs 2" for two at a time)
 	@$(PY) -m utils.recipe $(ARGS)

@@ -3,8 +3,8 @@
     python -m tools.messages             add to each catalogue what it lacks, and drop what nobody says any more
     python -m tools.messages --status    only tell how many sentences of each catalogue have no translation yet
 
-A catalogue is utils/checks/locale/LANGUAGE.po, as gettext has it; any editor for .po files opens it (an empty file begins
-a language). A sentence that has changed in English is new: its old translation is lost, and git has it.
+A catalogue is utils/checks/locale/LANGUAGE.po, as gettext has it; any editor for .po files opens it, and an empty file
+begins a language. A sentence that has changed in English is new: its old translation is lost, and git has it.
 """
 
 import argparse

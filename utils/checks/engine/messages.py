@@ -4,16 +4,12 @@ TRANSFORMER_COURSE_LANGUAGE=zh takes the sentences of utils/checks/locale/zh.po;
 file complete. What has no translation stays English.
 """
 
-import os
 from functools import cache
 from pathlib import Path
 
+from utils.language import language
+
 LOCALE = Path(__file__).parents[1] / "locale"
-
-
-def language() -> str:
-    """The language that the learner reads, as two letters: "en" if nothing is said."""
-    return os.environ.get("TRANSFORMER_COURSE_LANGUAGE") or "en"
 
 
 def say(text: str, **values) -> str:
