@@ -51,6 +51,17 @@ def test_the_compounds_come_out_as_the_file_says(translator):
     assert sum(found[zh] != said[zh] for zh in said) <= 2, "other processors may turn one or two, no more"
 
 
+def test_the_stages_of_the_recipe_are_told():
+    trained = {"stage": "there", "command": "python -m a", "minutes": 56.2, "step": 6000, "pairs": 74048}
+    trained |= {"dev_nll": 2.003, "dev_bleu": 25.73}
+    made = {"stage": "from-there", "command": "python -m b", "minutes": 5.7, "sentences": 48395, "pairs": 30743}
+    made |= {"dropped": {"empty": 0, "held out": 32, "in train": 17620}, "sha256": "12"}
+    text = runpy.run_path(str(ROOT / "tools" / "results.py"))["stages"]([trained, made])
+    assert "| there | `python -m a` | 56 | 6,000 updates on 74,048 pairs; dev: 2.00 nats a token, BLEU 25.7 (" in text
+    assert "| 6 | 30,743 pairs of 48,395 sentences; dropped: 32 held out, 17,620 in train |" in text
+    assert "Together 62 minutes" in text
+
+
 @pytest.mark.slow
 def test_the_limits_are_those_of_the_shipped_weights(translator):
     """On every fifth of the sentences with a number: numbers come and go, kind by kind, as the file says."""
