@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tools import build_site, modules
+from tools import build_site, glossary, modules
 from utils.config import ROOT
 
 pytest.importorskip("sphinx", reason="Sphinx is not installed: `make site` installs it")
@@ -173,6 +173,15 @@ def test_without_solutions_nothing_leads_to_them(tmp_path):
     assert not (tmp_path / "notebooks" / "solutions").exists()
     for path in [*tmp_path.rglob("*.md"), *tmp_path.rglob("*.ipynb")]:
         assert not re.search(r"\]\([^)]*solutions/", path.read_text(encoding="utf-8")), path
+
+
+def test_the_glossary_has_every_term_and_one_translation_for_each():
+    found = glossary.terms(ROOT)
+    assert {term.lesson[:2] for term in found} == {f"{n:02}" for n in range(1, 9)} and len(found) > 50
+    chinese = {}
+    for term in found:
+        assert chinese.setdefault(term.english, term.chinese) == term.chinese, term
+    assert glossary.page(ROOT).count("\n| ") == len(found) + 2
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "utils").glob("*.py")), ids=lambda path: path.stem)

@@ -18,7 +18,7 @@ from html import escape
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
-from tools import colab, modules, pack_explorer
+from tools import colab, glossary, modules, pack_explorer
 from tools.handout import LINK
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,7 +114,7 @@ def write_sources(folder: Path, solutions: bool, url: str = "") -> None:
     if not solutions:
         found = [path for path in found if "solutions" not in path]
     files = [path.relative_to(ROOT).as_posix() for pattern in FILES for path in sorted(ROOT.glob(pattern))]
-    generated = modules.pages(ROOT)
+    generated = modules.pages(ROOT) | {"notebooks/glossary.md": glossary.page(ROOT)}
     sources = {*found, *files, *generated}
     for path in files:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
