@@ -66,7 +66,7 @@ class DecoderOnly(nn.Module):
         """Logits for the token after each position of tgt. Pad both on the right; masks are made inside."""
         return self.project(self.decoder_output(src, tgt))
 
-    # ---- the seam to decoding, as lesson 08 has it ----
+    # ---- the seam to decoding, as lesson 08b has it ----
 
     def encode(self, src: Int[Tensor, "B S"], src_mask: Bool[Tensor, "B 1 1 S"]) -> DecoderOnlyState:
         """The state before the first target token: the source has been read into the caches (prefill)."""
