@@ -49,7 +49,8 @@ class LastState(nn.Module):
 
     def forward(self, S, H, mask):
         last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))  # (B, n)
-        return torch.zeros(S.shape[:2] + H.shape[1:2]).masked_fill(~last[:, None], -torch.inf)
+        shape = S.shape[:2] + H.shape[1:2]
+        return torch.zeros(shape).masked_fill(~last[:, None], -torch.inf)
 
 
 class Average(nn.Module):
@@ -71,7 +72,8 @@ class Additive(nn.Module):
         self.v = nn.Linear(d, 1, bias=False)
 
     def forward(self, S, H, mask):
-        return self.v(torch.tanh(self.W(S)[:, :, None] + self.U(H)[:, None])).squeeze(-1)
+        inner = self.W(S)[:, :, None] + self.U(H)[:, None]  # (B, T, n, d)
+        return self.v(torch.tanh(inner)).squeeze(-1)
 
 
 class DotProduct(nn.Module):

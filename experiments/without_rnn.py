@@ -47,8 +47,10 @@ class WithoutRNN(Seq2Seq):
 
     def encode(self, src):
         n, mask, (W_q, W_k, W_v, W_1, W_2) = src.shape[1], src != PAD, self.encoder
-        a = self.chinese(src) + self.places * sinusoidal(n, self.chinese.embedding_dim)  # (B, n, d)
-        heard = mask[:, None] & (torch.eye(n, dtype=torch.bool) | (self.hears == "all"))  # (B, n, n)
+        places = sinusoidal(n, self.chinese.embedding_dim)  # (n, d)
+        a = self.chinese(src) + self.places * places  # (B, n, d)
+        itself = torch.eye(n, dtype=torch.bool)
+        heard = mask[:, None] & (itself | (self.hears == "all"))  # (B, n, n)
         b = a + attention(W_q(a), W_k(a), W_v(a), heard)[0]
         H = b + W_2(torch.relu(W_1(b)))
         return H, mask, H[torch.arange(len(src)), mask.sum(1) - 1][None]
