@@ -2,7 +2,7 @@
 
 Four seq2seq models share everything but the scores from which a softmax makes their attention: the last state only
 (no attention), all states alike, additive, dot product. About as many parameters, the same sentences, the same steps;
-a fifth without attention is twice as wide, and the first is trained twice as long, too. Writes
+a fifth without attention is twice as wide, and the first is trained twice and four times as long, too. Writes
 data/experiments/bottleneck.json: a row for each model, seed and number of steps.
 
 python -m experiments.bottleneck
@@ -97,7 +97,7 @@ MODELS = {
 }
 
 
-LONGER = (2,)  # times as many steps, for "one vector"
+LONGER = (2, 4)  # times as many steps, for "one vector"
 
 
 class Seq2Seq(nn.Module):
