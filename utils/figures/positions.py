@@ -1,10 +1,13 @@
 """Lesson 05: positions are added (the lecture's figures 11 and 12), and the clock hands that they are made of."""
 
+import itertools
 from collections.abc import Sequence
+
+import numpy as np
 
 from .drawing import arrow, canvas, node, text, vector
 from .matrices import CELL, matrix
-from .style import GRAY, KEY, ORANGE, PALE, QUERY, VALUE, YELLOW, as_array
+from .style import BLUE, GRAY, KEY, ORANGE, PALE, PURPLE, QUERY, VALUE, YELLOW, as_array
 
 
 def positions_added(words: Sequence[str], a, e, q, k, v):
@@ -40,13 +43,17 @@ def one_hot_appended(W_I, W_P, x, p):
     d_x, n, height = len(x), len(p), CELL[1] * (len(x) + len(p))
     word, place = int(as_array(x).argmax()), int(as_array(p).argmax())
     low, high, number = 0.15 + height / 2, 0.55 + 1.5 * height, place + 1
-    ax = canvas(6.8, 0.7 + 2 * height)
+    ax = canvas(6.8, 1.0 + 2 * height)
 
     def named(shape, name, color):
         text(ax, shape.x, shape.bottom[1] - 0.15, f"${name}^{number}$", 12, color)
 
     left = matrix(ax, 2.2, high, W_I, GRAY, "W^I", strong=word)
     right = matrix(ax, left.right[0] + CELL[0] * n / 2, high, W_P, YELLOW, "W^P", strong=place)
+    above = left.top[1] + 0.1
+    ends = (left.left[0] + 0.02, above - 0.06), (right.right[0] - 0.02, above - 0.06)
+    ax.plot(*zip(ends[0], (ends[0][0], above), (ends[1][0], above), ends[1], strict=True), color=GRAY, lw=1)
+    text(ax, (ends[0][0] + ends[1][0]) / 2, above + 0.16, "$W = [W^I \\; W^P]$", 12)
     for letter, one_hot, color, dy in (("x", x, GRAY, n), ("p", p, YELLOW, -d_x)):  # x above, p below it
         part = vector(ax, right.right[0] + 0.5, high + CELL[1] * dy / 2, one_hot, color)
         text(ax, part.x + 0.45, part.y, f"${letter}^{number}$", 12, color)
@@ -70,19 +77,23 @@ def clock_faces(e, positions: Sequence[int], periods: Sequence[str]):
 
     e (n_positions, d) in the interleaved layout: the tip of hand i stands at (x, y) = (e[2i], e[2i+1]), so it points up
     at position 0 and turns clockwise. `periods` says for each hand how long one turn takes. Colors run from -1 (orange)
-    over 0 (white) to 1 (purple), the sine e[2i] above the cosine e[2i+1].
+    over 0 (white) to 1 (purple), the sine e[2i] above the cosine e[2i+1]. Dots stand where positions are left out.
     """
     from matplotlib import colormaps
     from matplotlib.patches import Circle, Rectangle
 
-    e, step, pitch = as_array(e), 5.4 / len(positions), 0.98
+    gaps = [0.24 * int(after - before > 1) for before, after in itertools.pairwise(positions)]
+    e, step, pitch = as_array(e), (5.4 - sum(gaps)) / len(positions), 0.98
     radius = min(0.3, 0.45 * step)
     n_pairs = e.shape[1] // 2
     ax = canvas(6.8, pitch * n_pairs + 0.45)
     text(ax, 0.05, pitch * n_pairs + 0.25, "position", 10, GRAY, ha="left")
     for column, p in enumerate(positions):
-        x = 1.35 + (column + 0.5) * step
+        x = 1.35 + (column + 0.5) * step + sum(gaps[:column])
         text(ax, x, pitch * n_pairs + 0.25, str(p), 11)
+        if column and gaps[column - 1]:
+            for y in [pitch * n_pairs + 0.25, *(pitch * (n_pairs - i - 1) + 0.38 + radius for i in range(n_pairs))]:
+                text(ax, x - step / 2 - 0.12, y, "...", 11, GRAY)
         for i in range(n_pairs):
             low = pitch * (n_pairs - i - 1) + 0.08
             y = low + 0.3 + radius
@@ -98,3 +109,66 @@ def clock_faces(e, positions: Sequence[int], periods: Sequence[str]):
         text(ax, 1.3, low + 0.195, "sine", 8, GRAY, ha="right")
         text(ax, 1.3, low + 0.065, "cosine", 8, GRAY, ha="right")
     return ax.figure
+
+
+def turned_pair(q, k, place: int, distance: int, speed: float = 1.0):
+    """Rotary in one plane: q turned for its place, k for its place `distance` farther on; the angle between them stays.
+
+    q and k (2,) are drawn pale as they were, and full as turned by place * speed, counter-clockwise.
+    """
+    import matplotlib.pyplot as plt
+
+    fig = plt.figure(figsize=(6.8, 3.3), layout="none")
+    ax = fig.add_axes((0.26, 0.03, 0.48, 0.9))
+    reach = 1.3 * max(np.hypot(*as_array(q)), np.hypot(*as_array(k)))
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    ax.axis("off")
+    for line in (ax.axhline, ax.axvline):
+        line(0, color=PALE, lw=0.8, zorder=0)
+    angles = []
+    for words, at, color, name in ((q, place, QUERY, "q"), (k, place + distance, KEY, "k")):
+        x, angle = as_array(words), at * speed
+        turned = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ x
+        ax.plot(*zip((0, 0), x, strict=True), ":", color=color, lw=1.4)
+        arrow(ax, (0, 0), turned, 0.45, color)
+        angles.append(np.arctan2(turned[1], turned[0]))
+        text(ax, *(1.14 * turned), f"${name}$, place {at}", 10, color)
+        text(ax, *(1.1 * x), f"${name}$", 10, color)
+    start, between = angles[0], np.remainder(angles[1] - angles[0] + np.pi, 2 * np.pi) - np.pi
+    arc = start + np.linspace(0, between, 40)
+    ax.plot(0.4 * np.cos(arc), 0.4 * np.sin(arc), color="black", lw=1.5)
+    return fig
+
+
+def one_hand(speed: float, distance: int, seen: int, hand: int = 0, longest: int = 64):
+    """What one hand says of a distance: left on a clock, right its sine for all distances.
+
+    The hand turns by `speed` (radians) for each place that the key stands after the query, to the left of 0 before it.
+    `seen`: the longest distance of the training, whose angles are shaded.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Circle, Wedge
+
+    fig = plt.figure(figsize=(6.8, 2.9), layout="none")
+    clock, wave = fig.add_axes((0.02, 0.1, 0.34, 0.74)), fig.add_axes((0.46, 0.2, 0.52, 0.64))
+    clock.set(xlim=(-1.75, 1.75), ylim=(-1.4, 1.4), aspect="equal", title=f"hand {hand}")
+    clock.axis("off")
+    clock.add_patch(Circle((0, 0), 1, fc="white", ec=GRAY, lw=1.2))
+    far = min(np.degrees(seen * speed), 180)
+    clock.add_patch(Wedge((0, 0), 1, 90 - far, 90 + far, fc=PALE, ec="none", alpha=0.6, zorder=1))
+    clock.axvline(0, color=GRAY, lw=0.8, linestyle=":")
+    angle, after = distance * speed, np.sin(distance * speed) > 0
+    arrow(clock, (0, 0), (0.97 * np.sin(angle), 0.97 * np.cos(angle)), 0.5, PURPLE)
+    for words, x, side in (("before", -1.42, False), ("after", 1.38, True)):
+        chosen = distance != 0 and side == after
+        text(clock, x, 0, words, 10.5, PURPLE if chosen else GRAY, weight="bold" if chosen else "normal")
+    text(clock, 0, 1.2, "same place", 9, GRAY)
+    places = np.linspace(-longest, longest, 40 * longest // 8 + 1)
+    wave.axvspan(-seen, seen, color=PALE, alpha=0.5, lw=0)
+    wave.axhline(0, color=GRAY, lw=0.8, linestyle=":")
+    wave.plot(places, np.sin(places * speed), color=BLUE, lw=1.2)
+    wave.plot(distance, np.sin(angle), "o", color=PURPLE, ms=8, zorder=4)
+    wave.set(ylim=(-1.15, 1.15), xticks=range(-longest, longest + 1, longest // 4), yticks=(-1, 0, 1))
+    wave.set(xlabel="distance: key after (+) or before (-) the query", title=f"its sine at distance {distance}")
+    wave.tick_params(labelsize=9)
+    return fig
