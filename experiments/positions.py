@@ -17,8 +17,8 @@ from torch import nn
 from tqdm import tqdm
 
 from experiments import record
+from utils import positional
 from utils.attention import causal_mask, merge_heads, split_heads
-from utils.positional import alibi, sinusoidal
 
 BASES = {"rotary": 1e4, "rotary, base 100": 1e2, "rotary, base 10^8": 1e8}
 SCHEMES = ("none", "mask alone", "sinusoidal", "learned", *BASES, "ALiBi", "ALiBi, signed")
@@ -63,7 +63,7 @@ class Layer(nn.Module):
         if self.scheme.startswith("ALiBi"):
             slopes = 4.0 ** -torch.arange(1, self.n_heads + 1)  # 1/4, 1/16, 1/64, 1/256
             right = slopes.flip(0) if "signed" in self.scheme else slopes
-            scores = scores + alibi(x.shape[1], slopes, right)
+            scores = scores + positional.alibi(x.shape[1], slopes, right)
         if self.scheme == "mask alone":
             scores = scores.masked_fill(~causal_mask(x.shape[1]), -torch.inf)
         x = x + self.out_proj(merge_heads(scores.softmax(-1) @ v))
@@ -83,7 +83,7 @@ class Encoder(nn.Module):
     def forward(self, words):
         x = self.embedding(words)  # (B, n, d)
         if self.scheme == "sinusoidal":
-            x = x + sinusoidal(*x.shape[1:])
+            x = x + positional.sinusoidal(*x.shape[1:])
         if self.scheme == "learned":
             x = x + self.positions.weight[: x.shape[1]]
         return self.read(self.layers(x)).squeeze(-1)

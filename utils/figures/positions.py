@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .drawing import arrow, canvas, node, text, vector
+from .drawing import arrow, box, canvas, node, text, vector
 from .matrices import CELL, matrix
-from .style import BLUE, GRAY, KEY, ORANGE, PALE, PURPLE, QUERY, VALUE, YELLOW, as_array
+from .style import BLUE, GRAY, KEY, LOOKS, ORANGE, PALE, PURPLE, QUERY, VALUE, YELLOW, as_array
 
 
 def positions_added(words: Sequence[str], a, e, q, k, v):
@@ -111,6 +111,33 @@ def clock_faces(e, positions: Sequence[int], periods: Sequence[str]):
     return ax.figure
 
 
+def position_matrix(W_P, base: float = 10000.0):
+    """W^P, (d, n) in the interleaved layout, as a heat map that says how to read it: turns, half turns, slow hands."""
+    import matplotlib.pyplot as plt
+
+    W_P = as_array(W_P)
+    d = len(W_P)
+    fig, ax = plt.subplots(figsize=(6.8, 4.2))
+    label = dict(va="center", fontsize=9, bbox=dict(fc="white", ec="none", pad=1.5))
+    image = ax.imshow(W_P, cmap="PuOr", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+    ax.spines[:].set_visible(False)
+    ax.set(xlabel="position (column of $W^P$)", ylabel="dimension (row of $W^P$)", yticks=[*range(0, d, 16), d - 1])
+    for row in (0, 8, 16):
+        turn, y = 2 * np.pi * base ** (row / d), row - 1.2
+        for color, width in (("white", 5), ("black", 2)):  # a rim, to be seen on any ground
+            line = dict(arrowstyle="<->", color=color, lw=width, shrinkA=0, shrinkB=0)
+            ax.annotate("", (0, y), (turn, y), annotation_clip=False, arrowprops=line)
+        ax.text(turn + 1, y, f"one turn: {turn:.0f} positions", **label)
+    hands = np.arange(12)
+    half = np.pi * base ** (2 * hands / d)
+    ax.plot(half, 2 * hands + 0.5, "o:", color="black", markeredgecolor="white", markersize=5)
+    ax.text(half[-1] + 2, 22.5, "half a turn", **label)
+    ax.text(50, 43, "slow hands: sine rows stay near 0 (white),", ha="center", **label)
+    ax.text(50, 46.5, "cosine rows near 1 (purple)", ha="center", **label)
+    fig.colorbar(image, ax=ax, shrink=0.7, ticks=[-1, 0, 1])
+    return fig
+
+
 def turned_pair(q, k, place: int, distance: int, speed: float = 1.0):
     """Rotary in one plane: q turned for its place, k for its place `distance` farther on; the angle between them stays.
 
@@ -151,15 +178,15 @@ def one_hand(speed: float, distance: int, seen: int, hand: int = 0, longest: int
 
     fig = plt.figure(figsize=(6.8, 2.9), layout="none")
     clock, wave = fig.add_axes((0.02, 0.1, 0.34, 0.74)), fig.add_axes((0.46, 0.2, 0.52, 0.64))
-    clock.set(xlim=(-1.75, 1.75), ylim=(-1.4, 1.4), aspect="equal", title=f"hand {hand}")
+    clock.set(xlim=(-2.1, 2.1), ylim=(-1.4, 1.4), aspect="equal", title=f"hand {hand}")
     clock.axis("off")
     clock.add_patch(Circle((0, 0), 1, fc="white", ec=GRAY, lw=1.2))
     far = min(np.degrees(seen * speed), 180)
     clock.add_patch(Wedge((0, 0), 1, 90 - far, 90 + far, fc=PALE, ec="none", alpha=0.6, zorder=1))
-    clock.axvline(0, color=GRAY, lw=0.8, linestyle=":")
+    clock.plot((0, 0), (-1, 1), ":", color=GRAY, lw=0.8)
     angle, after = distance * speed, np.sin(distance * speed) > 0
     arrow(clock, (0, 0), (0.97 * np.sin(angle), 0.97 * np.cos(angle)), 0.5, PURPLE)
-    for words, x, side in (("before", -1.42, False), ("after", 1.38, True)):
+    for words, x, side in (("before", -1.62, False), ("after", 1.45, True)):
         chosen = distance != 0 and side == after
         text(clock, x, 0, words, 10.5, PURPLE if chosen else GRAY, weight="bold" if chosen else "normal")
     text(clock, 0, 1.2, "same place", 9, GRAY)
@@ -171,4 +198,37 @@ def one_hand(speed: float, distance: int, seen: int, hand: int = 0, longest: int
     wave.set(ylim=(-1.15, 1.15), xticks=range(-longest, longest + 1, longest // 4), yticks=(-1, 0, 1))
     wave.set(xlabel="distance: key after (+) or before (-) the query", title=f"its sine at distance {distance}")
     wave.tick_params(labelsize=9)
+    return fig
+
+
+def who_comes_first(words: Sequence[str], asks: str = "我", about: str = "你"):
+    """The question of the lesson: does `asks` stand before `about`? A sentence (n words), and below it its reverse."""
+    ax, step = canvas(6.8, 1.9), 0.62
+    for y, row, name in ((1.45, list(words), "sentence"), (0.5, list(words)[::-1], "reverse")):
+        text(ax, 0.05, y, name, 10, GRAY, ha="left")
+        at = {word: 1.3 + step * place for place, word in enumerate(row)}
+        for word, x in at.items():
+            color = {asks: QUERY, about: KEY}.get(word, GRAY)
+            box(ax, x, y, word, 0.46, 0.42, color, 0.15 if color != GRAY else 0.05, 13)
+        first = row.index(asks) < row.index(about)
+        arrow(ax, (at[asks], y + 0.24), (at[about], y + 0.24), 0.3, QUERY)
+        text(ax, 1.35 + step * len(row), y, f"{asks} before {about}?  {'yes' if first else 'no'}", 11, ha="left")
+    return ax.figure
+
+
+def other_paces(curves: dict):
+    """Right answers by distance, a panel for each hand: curves {(hand, factor of its speed): percent at 1, 2, ...}."""
+    import matplotlib.pyplot as plt
+
+    hands = sorted({hand for hand, _ in curves})
+    fig, axes = plt.subplots(2, len(hands) // 2, figsize=(6.8, 4.4), sharex=True, sharey=True)
+    for hand, ax in zip(hands, axes.flat, strict=True):
+        mine = sorted((factor, curve) for (other, factor), curve in curves.items() if other == hand)
+        for (factor, curve), look in zip(mine, (LOOKS[2], LOOKS[0], LOOKS[1]), strict=True):
+            ax.plot(range(1, len(curve) + 1), curve, **look | {"marker": ""}, lw=1.8, label=f"speed x {factor:g}")
+        ax.axhline(50, color=GRAY, linestyle=":", lw=1)
+        ax.set(title=f"hand {hand} changed", ylim=(-4, 104), xticks=range(0, len(curve) + 2, 16))
+    axes.flat[0].legend(loc="lower left", fontsize=9)
+    fig.supxlabel("distance between 我 and 你", fontsize=11)
+    fig.supylabel("right answers (%)", fontsize=11)
     return fig
