@@ -841,6 +841,11 @@ def test_where_no_tensor_goes_in_any_floating_dtype_may_come_out():
         assert result.passed is good and ("wrong dtype" in str(result)) != good
 
 
+def test_a_wrong_shape_among_several_results_is_told_with_its_number():
+    said = str(checks.EXERCISES["lesson05.split_projection"](lambda W, d_x: (W[:, :d_x], W[:, d_x - 1 :])))
+    assert "result 2 of 2: wrong shape: (2, 3) is wanted, and yours is (2, 4)" in said
+
+
 def test_a_dtype_or_a_layout_in_memory_is_told_without_the_numbers():
     check = checks.EXERCISES["lesson04.merge_heads"]
     said = str(check(lambda X: check.oracle(X).float()))
