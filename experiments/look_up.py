@@ -20,14 +20,14 @@ from experiments import record
 ADAM, SGD = (0.01, 0.03, 0.1, 0.3, 1.0), (3.0, 10.0, 30.0, 100.0, 300.0)
 
 
-def learn_to_look_up(scale, lr, seed, start=1.0, clip=None, steps=120, d=256):
+def learn_to_look_up(scale, lr, seed, start=1.0, plain=False, clip=None, steps=120):
     """Shares of right answers: of 1,000 questions to choose by, of 1,000 others.
 
-    Adam, or plain steps along a gradient that is never longer than `clip`.
+    Adam, or plain steps along the gradient, which is cut to the length `clip`, if given.
     """
     torch.manual_seed(seed)
-    Q, K = ((start * torch.randn(32, d)).requires_grad_() for _ in range(2))
-    optimizer = torch.optim.SGD([Q, K], lr) if clip else torch.optim.Adam([Q, K], lr)
+    Q, K = ((start * torch.randn(32, 256)).requires_grad_() for _ in range(2))
+    optimizer = (torch.optim.SGD if plain else torch.optim.Adam)([Q, K], lr)
 
     def play(batch):
         shown = torch.rand(batch, 32).argsort(dim=1)[:, :8]  # (batch, 8), all different
@@ -51,8 +51,10 @@ VARIANTS = {  # name: (rates, options)
     "no scaling, 16 times smaller scores at the start": (ADAM, dict(scale=1, start=0.25)),
     "divided by √d, 16 times larger scores at the start": (ADAM, dict(scale=1 / 16, start=4.0)),
     "no scaling, ten times the steps": (ADAM, dict(scale=1, steps=1200)),
-    "divided by √d, short steps": (SGD, dict(scale=1 / 16, clip=0.1)),
-    "no scaling, short steps": (SGD, dict(scale=1, clip=0.1)),
+    "divided by √d, plain steps": (SGD, dict(scale=1 / 16, plain=True)),
+    "no scaling, plain steps": (SGD, dict(scale=1, plain=True)),
+    "divided by √d, plain steps, cut": (SGD, dict(scale=1 / 16, plain=True, clip=0.1)),
+    "no scaling, plain steps, cut": (SGD, dict(scale=1, plain=True, clip=0.1)),
 }
 
 
