@@ -3,12 +3,13 @@
 Eight of 32 words hold a random number each, and one of the eight is asked for: which number does it hold? Queries and
 keys of length 256 are learned from the squared error alone. Each variant is trained at five learning rates from three
 seeds; the best rate of each is chosen on 1,000 questions and reported on 1,000 others. Guessing is right once in eight.
-Writes data/experiments/look_up.json.
+Writes data/experiments/look_up.json; what stands there already is kept (delete it to run all again).
 
 python -m experiments.look_up
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from experiments import record
+from utils.config import ROOT
 
 ADAM, SGD = (0.01, 0.03, 0.1, 0.3, 1.0), (3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -65,14 +67,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="default: data/experiments/look_up.json")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    rows = []
+    out, rows = args.out or ROOT / "data/experiments/look_up.json", []
+    before = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"steps": None}
+    kept = before["runs"] if before["steps"] == args.steps else []
+    known = {(row["name"], row["lr"], row["seed"]): row for row in kept}
     for name, (rates, options) in tqdm(VARIANTS.items()):
         steps = args.steps * options.get("steps", 120) // 120
         for lr in rates:
             for seed in args.seeds:
-                chosen_by, reported = learn_to_look_up(lr=lr, seed=seed, **options | {"steps": steps})
-                rows.append({"name": name, "lr": lr, "seed": seed, "dev": chosen_by, "test": reported})
-    record("look_up", argv, rows, args.out, steps=args.steps, seeds=args.seeds)
+                row = known.get((name, lr, seed))
+                if row is None:
+                    chosen_by, reported = learn_to_look_up(lr=lr, seed=seed, **options | {"steps": steps})
+                    row = {"name": name, "lr": lr, "seed": seed, "dev": chosen_by, "test": reported}
+                rows.append(row)
+    record("look_up", argv, rows, out, steps=args.steps, seeds=args.seeds)
 
 
 if __name__ == "__main__":

@@ -184,6 +184,10 @@ def test_look_up(tmp_path):
         (n, lr) for n, (rates, _) in look_up.VARIANTS.items() for lr in rates
     ]
     assert all(0 <= row["dev"] <= 1 and 0 <= row["test"] <= 1 for row in rows)
+    again, kept = rows[0], rows[1]
+    out.write_text(json.dumps({"steps": 3, "runs": [again | {"lr": 7.0}, kept | {"test": 0.5}, *rows[2:]]}))
+    look_up.main(["--seeds", "0", "--steps", "3", "--out", str(out)])
+    assert json.loads(out.read_text(encoding="utf-8"))["runs"] == [again, kept | {"test": 0.5}, *rows[2:]]
 
 
 @pytest.mark.parametrize("scale, start", [(1 / 16, 1.0), (1, 0.25)])

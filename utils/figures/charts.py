@@ -48,7 +48,7 @@ def softmax_rows(rows: dict, labels: Sequence[str], title: str = "d = {}"):
             if row == 0:
                 ax.set_title(title.format(key))
             if column == 0:
-                ax.set_ylabel(f"weight\n({label})", fontsize=10)
+                ax.set_ylabel(f"weight\n({label})" if label else "weight", fontsize=10)
     fig.supxlabel("key", fontsize=11)
     return fig
 
