@@ -104,9 +104,10 @@ def attention_diagram(words: Sequence[str], a, q, k, v, scores=None, weights=Non
     result = vector(ax, middles[asking], 7.0, output, GREEN, cell=(0.56, 0.27), fill=0.3)
     text(ax, middles[asking] - 0.5, 7.0, f"$b^{me}$", 13)
     added = node(ax, result.x, 6.42, "+", 0.13)
-    for i, summand in enumerate(summands):
-        arrow(ax, summand.top, added.bottom if i == asking else added.right, weights[i], VALUE)
     arrow(ax, added.top, result.bottom, 0.4, VALUE)
+    for i, summand in enumerate(summands):
+        side = added.bottom if i == asking else added.left if i < asking else added.right
+        arrow(ax, summand.top, side, weights[i], VALUE)
     return ax.figure
 
 
