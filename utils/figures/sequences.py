@@ -218,8 +218,9 @@ def bills(lengths: Sequence[int], panels: dict[str, dict[str, Sequence]]):
     import matplotlib.pyplot as plt
 
     fig, axes = plt.subplots(1, len(panels), figsize=(6.8, 3.9))
+    looks = [LOOKS[i] for i in (0, 1, 5, 3, 4, 2)]  # the last, self-attention, in green
     for ax, (title, costs) in zip(axes, panels.items(), strict=True):
-        for (layer, line), look in zip(costs.items(), LOOKS, strict=False):
+        for (layer, line), look in zip(costs.items(), looks, strict=False):
             hollow = {"mfc": "none", "ms": 10} if "two" in layer else {"ms": 5}
             ax.plot(lengths, line, **look | hollow, label=layer)
         ax.set(xscale="log", yscale="log", title=title, xlabel="words n")
@@ -255,9 +256,8 @@ def near_and_far(right: dict[tuple, Sequence], lines: dict[str, float]):
     fig, axes = plt.subplots(1, len(labels), figsize=(6.8, 2.8), sharey=True)
     for ax, many in zip(axes, labels, strict=True):
         for place, layer in enumerate(layers):
-            bars = ax.bar(
-                [place - 0.2, place + 0.2], 100 * np.array(right[layer, many]), 0.36, color=LOOKS[place]["color"]
-            )
+            two = 100 * np.array(right[layer, many])
+            bars = ax.bar([place - 0.2, place + 0.2], two, width=0.36, color=(GRAY, GREEN)[place % 2])
             ax.bar_label(bars, ["near", "far"])
         ax.set(title=f"{many} label" + "s" * (many > 1), xticks=range(len(layers)), xticklabels=layers)
         ax.set(xlim=(-0.9, len(layers) - 0.5), ylim=(0, 115), yticks=(0, 25, 50, 75, 100))

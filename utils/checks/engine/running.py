@@ -4,10 +4,12 @@ import _thread
 import ctypes
 import inspect
 import linecache
+import re
 import sys
 import threading
 import time
 import traceback
+import warnings
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -19,6 +21,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from utils.checks.engine.messages import say
+
+# What PyTorch warns of in a learner's function it would place here, where `Watch` hands the call on.
+warnings.filterwarnings("ignore", category=UserWarning, module=re.escape(__name__))
 
 WALL = 20.0  # seconds on the wall, for what sleeps or waits; without a clock per thread, for everything
 CLOCK_PER_THREAD = hasattr(time, "pthread_getcpuclockid")

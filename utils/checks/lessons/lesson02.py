@@ -114,7 +114,7 @@ the logarithm of it: = z - z.logsumexp(0)
     That is the log-softmax: the shares themselves are asked for.
 powers of 2: exp -> exp2
     The base is e: torch.exp.
-e is rounded: = (z - z.max()).exp() -> = 2.718 ** (z - z.max())
+e is rounded: (z - z.max()).exp() -> 2.718 ** (z - z.max())
     e has more digits than 2.718, and shares show it: torch.exp has them all.
 scores are cut at a limit: (z - z.max()) -> z.clamp(max=80)
     Scores above the limit become alike. Subtract the largest score from all: their differences stay.
@@ -288,6 +288,11 @@ the mask is not used: .masked_fill(~may_attend, -INFINITY) ->
 the mask comes after the softmax:
   | .masked_fill(~may_attend, -INFINITY) -> && allowed.softmax(0) -> (allowed.softmax(0) * may_attend)
     The hidden words have taken their share of the total, so the rest no longer adds up to one. Hide scores instead.
+hidden after the softmax, and divided again:
+  | .masked_fill(~may_attend, -INFINITY) ->
+  && allowed.softmax(0) -> (lambda shares: shares / shares.sum())(allowed.softmax(0) * may_attend)
+    Where nobody may be heard, or a hidden score is the largest by far, every share that counts is 0, and so is their
+    sum: 0 / 0. Hide scores first, then take the softmax; nobody to hear means zeros.
 hidden scores are 0: -INFINITY -> 0.0
   | -INFINITY -> 0.0 && if not may_attend.any() -> if False
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
@@ -325,8 +330,6 @@ hidden after the softmax, and divided again:
   && .clamp(min=1) ->
   | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
   && e.sum().clamp(min=1) -> (e.sum() + 1e-9)
-    A hidden score may be the largest by far. A softmax over all scores subtracts it, and then every share that counts
-    is 0, and so is their sum. Hide scores first, then take the softmax.
 powers that are infinite, or all 0: scores - peak -> scores
     Subtract the largest score that may be heard first: no power is above 1 then, and one is 1.
 """)
