@@ -92,13 +92,14 @@ def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | Non
     left, right = fig.add_axes((0.05, 0.09, 0.43, 0.8)), fig.add_axes((0.55, 0.09, 0.43, 0.8))
     around = [[-reach, -reach], [reach, reach]] if reach else [*keys, q, (0, 0)]
     for ax, points, room, title in (
-        (left, around, 0.6 if reach else 0.95, "the query among the keys"),
+        (left, around, 0.6 if reach else 1.2, "the query among the keys"),
         (right, values, 0.75, "b among the values"),
     ):
         low, high = np.min(points, axis=0), np.max(points, axis=0)
         middle, size = (low + high) / 2, room * max(high - low)
         ax.set(xlim=middle[0] + size * np.array([-1, 1]), ylim=middle[1] + size * np.array([-1, 1]), title=title)
         ax.tick_params(labelsize=8, color=PALE, labelcolor=GRAY)
+        ax.locator_params(integer=True, nbins=9)
         for line in (ax.axhline, ax.axvline):
             line(0, color=PALE, lw=0.8, zorder=0)
     if q.any():
@@ -114,7 +115,7 @@ def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | Non
         turn = np.sign(q[0] * key[1] - q[1] * key[0]) or 1.0  # the name stands on the side away from q
         away = 8 * turn * np.array([-key[1], key[0]]) / max(np.hypot(*key), 1e-9)
         away = away if key.any() else (0, -16) if abs(q[0]) >= abs(q[1]) else (-10, 0)
-        said = f"{words[i]} {round(scores[i], 1) + 0.0:.1f}" if open_ else f"{words[i]}, hidden"
+        said = f"{words[i]} {round(scores[i], 1) + 0.0:.1f}" if open_ else words[i]
         _name(left, key, said, color, tuple(np.round(away, 1)))
     arrow(left, (0, 0), q, 0.45, QUERY)
     _name(left, q, "q", QUERY, (6 if q[0] >= 0 else -6, 6 if q[1] >= 0 else -6))
@@ -151,7 +152,7 @@ def turn_the_query(keys, values, words: Sequence[str], degrees, lengths, start, 
         return length * np.array([np.cos(np.radians(direction)), np.sin(np.radians(direction))])
 
     def draw(direction, length):
-        return query_in_the_plane(query(direction, length), keys, values, words, reach=max(lengths))
+        return query_in_the_plane(query(direction, length), keys, values, words, reach=float(max(lengths)))
 
     def say(direction, length):
         _, shares = _scores_and_weights(query(direction, length), keys, np.full(len(keys), True))
