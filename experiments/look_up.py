@@ -25,7 +25,7 @@ ADAM, SGD = (0.01, 0.03, 0.1, 0.3, 1.0), (3.0, 10.0, 30.0, 100.0, 300.0)
 def learn_to_look_up(scale, lr, seed, start=1.0, plain=False, clip=None, steps=120):
     """Shares of right answers: of 1,000 questions to choose by, of 1,000 others.
 
-    Adam, or plain steps along the gradient, which is cut to the length `clip`, if given.
+    Adam, or plain steps along the gradient, cut to the length `clip` if one is given.
     """
     torch.manual_seed(seed)
     Q, K = ((start * torch.randn(32, 256)).requires_grad_() for _ in range(2))
