@@ -51,7 +51,9 @@ TWO_SLIPS = 0.3  # the same, to look for two mistakes at once
 SDPA = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward", "_native_multi_head_attention"})
 # So is the course's own package, whichever of its modules.
 COURSE = frozenset(
-    f"utils.{module.name}." for module in iter_modules(utils.__path__) if module.name not in ("checks", "figures", "language")
+    f"utils.{module.name}."
+    for module in iter_modules(utils.__path__)
+    if module.name not in ("checks", "figures", "language")
 )
 
 
