@@ -96,7 +96,7 @@ def query_in_the_plane(q, keys, values, words: Sequence[str], reach: float | Non
         (right, values, 0.75, "b among the values"),
     ):
         low, high = np.min(points, axis=0), np.max(points, axis=0)
-        middle, size = (low + high) / 2, room * max(high - low)
+        middle, size = (low + high) / 2, room * max(*(high - low), 0.5)
         ax.set(xlim=middle[0] + size * np.array([-1, 1]), ylim=middle[1] + size * np.array([-1, 1]), title=title)
         ax.tick_params(labelsize=8, color=PALE, labelcolor=GRAY)
         ax.locator_params(integer=True, nbins=9)
