@@ -112,11 +112,13 @@ def test_online_softmax_keeps_what_one_pass_would_give(layer):
 
 
 def test_roofline_has_its_corner_where_bytes_and_operations_take_as_long():
-    fig = figures.roofline({"loop": (0.3, 2e7), "matrices": (8, 5e10)}, {"here": (8e10, 1.6e10), "there": (9e14, 3e12)})
+    marks = {"loop": [(0.3, 2e7), (0.3, 1e7)], "matrices": [(8, 5e10)]}
+    fig = figures.roofline(marks, {"here": (8e10, 1.6e10), "there": (9e14, 3e12)})
     roof, other, *points = fig.axes[0].lines
     x, y = roof.get_data()
     np.testing.assert_allclose(y, np.minimum(80, 16 * x))
-    np.testing.assert_allclose([point.get_xydata()[0] for point in points], [(0.3, 0.02), (8, 50)])
+    np.testing.assert_allclose([point.get_xydata()[0] for point in points], [(0.3, 0.02), (0.3, 0.01), (8, 50)])
+    assert [point.get_markerfacecolor() == "none" for point in points] == [False, True, False]
     assert {point.get_marker() for point in points} == {"o", "s"} and other.get_linestyle() == "--"
     assert [word.get_text() for word in fig.legends[0].get_texts()] == ["loop", "matrices"]
     assert words_on(fig) == ["here", "there"]
