@@ -107,6 +107,9 @@ def test_online_softmax_keeps_what_one_pass_would_give(layer):
         said = words_on(fig)
         assert f"$m$ = {seen.max():.2f}" in said and f"$l$ = {e.sum():.2f}" in said
         assert f"$o/l$ = ({', '.join(f'{x:.2f}' for x in o / e.sum())})" in said
+        grown = read > 1 and seen[-1] > seen[:-1].max()
+        shrunk = f"were multiplied by {torch.exp(seen[:-1].max() - seen[-1]):.2f}" if grown else ""
+        assert ("a new peak" in "".join(said)) is bool(grown) and shrunk in "".join(said)
         assert [len(ax.patches) for ax in fig.axes] == [read, read]
         np.testing.assert_allclose([bar.get_height() for bar in fig.axes[1].patches], e, rtol=1e-5)
 

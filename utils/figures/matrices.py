@@ -203,8 +203,8 @@ def online_softmax(scores, values, words: Sequence[str], read: int):
     axes[1].set_xticklabels([word if i < read else f"({word})" for i, word in enumerate(words)])
     o, b = (f"({', '.join(f'{x:.2f}' for x in kept)})" for kept in (mixed, mixed / total))
     for ax, y, line in (
-        (axes[0], 0.75, f"$m$ = {m:.2f}"), (axes[0], 0.35, shrunk), (axes[1], 0.9, f"$l$ = {total:.2f}"), (axes[1], 0.55, f"$o$ = {o}"),
-        (axes[1], 0.2, f"$o/l$ = {b}"),
+        (axes[0], 0.75, f"$m$ = {m:.2f}"), (axes[0], 0.35, shrunk), (axes[1], 0.9, f"$l$ = {total:.2f}"),
+        (axes[1], 0.55, f"$o$ = {o}"), (axes[1], 0.2, f"$o/l$ = {b}"),
     ):  # fmt: skip
         ax.text(n - 0.3, y, line, transform=ax.get_xaxis_transform(), fontsize=11, va="center")
     return fig

@@ -335,7 +335,7 @@ def _(draw):
     rules = [(lambda spent: spent.largest < 101, grows), (lambda spent: spent.calls > 50, skips)]
     rules.append((lambda spent: spent.held < 101, holds))
     twice = "It reads each key more than once. That is exact, too; but where keys come by once, or reading is what "
-    twice += "costs, the peak has to be found on the way: see \"Merge two blocks\"."
+    twice += 'costs, the peak has to be found on the way: see "Merge two blocks".'
     remarks = [(lambda spent: spent.read[1] <= 1.5 * 101 * 3, twice)]
     return (draw.normal(3), draw.normal(101, 3), draw.normal(101, 2), 2), rules, remarks
 
