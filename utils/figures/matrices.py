@@ -39,7 +39,7 @@ def equation(ax, y, parts: Sequence) -> None:
     x = (ax.get_xlim()[1] - sum(widths)) / 2
     for part, width in zip(parts, widths, strict=True):
         if isinstance(part, str):
-            text(ax, x + width / 2, y, part, 13)
+            text(ax, x + width / 2, y, part, 20 if part == "·" else 13)
         else:
             matrix(ax, x + width / 2, y, **part)
         x += width
