@@ -4,6 +4,7 @@ import _thread
 import ctypes
 import inspect
 import linecache
+import re
 import sys
 import threading
 import time
@@ -21,6 +22,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from utils.checks.engine.messages import say
+
+# What PyTorch warns of in a learner's function it would place here, where `Watch` hands the call on.
+warnings.filterwarnings("ignore", category=UserWarning, module=re.escape(__name__))
 
 WALL = 20.0  # seconds on the wall, for what sleeps or waits; without a clock per thread, for everything
 CLOCK_PER_THREAD = hasattr(time, "pthread_getcpuclockid")
@@ -168,8 +172,6 @@ def call(
     A thread that cannot be ended is left behind: it sleeps, or waits for the C function that it called.
     """
     worker = Worker(function, arguments, forbidden, ledger)
-    # PyTorch's word on `x.T` of three dimensions, with a path of this file; the check has a better one.
-    warnings.filterwarnings("ignore", message="The use of `x.T`")
     try:
         worker.thread.start()
     except RuntimeError as error:
