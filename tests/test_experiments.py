@@ -197,9 +197,10 @@ def test_look_up_untrained_guesses(scale, start):
 
 def test_two_heads(tmp_path):
     out = tmp_path / "result.json"
-    two_heads.main(["--seeds", "0", "1", "--steps", "5", "--out", str(out)])
+    two_heads.main(["--seeds", "0", "1", "--many", "3", "--steps", "5", "--out", str(out)])
     rows = json.loads(out.read_text(encoding="utf-8"))["runs"]
-    assert [(row["name"], row["seed"]) for row in rows] == [(n, seed) for n in two_heads.VARIANTS for seed in (0, 1)]
+    seeds = {name: range(3 if name in two_heads.OFTEN else 2) for name in two_heads.VARIANTS}
+    assert [(row["name"], row["seed"]) for row in rows] == [(name, seed) for name in seeds for seed in seeds[name]]
     assert all(math.isfinite(row["error"]) for row in rows)
     parameters = {row["name"]: row["parameters"] for row in rows}
     assert parameters["1 head"] == parameters["2 heads"] == parameters["4 heads"]
