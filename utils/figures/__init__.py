@@ -22,7 +22,16 @@ from .matrices import (
 )
 from .model_map import pre_and_post_norm, you_are_here
 from .page import explore, show, spot
-from .positions import clock_faces, one_hot_appended, positions_added
+from .positions import (
+    clock_faces,
+    one_hand,
+    one_hot_appended,
+    other_paces,
+    position_matrix,
+    positions_added,
+    turned_pair,
+    who_comes_first,
+)
 from .seq2seq import attention_stages, encoder_decoder, gif
 from .sequences import asked_back, bills, cones, filter_steps, near_and_far, recurrence, waiting
 from .style import (
