@@ -200,6 +200,10 @@ def test_look_up(tmp_path):
         (n, lr) for n, (rates, _) in look_up.VARIANTS.items() for lr in rates
     ]
     assert all(0 <= row["dev"] <= 1 and 0 <= row["test"] <= 1 for row in rows)
+    again, kept = rows[0], rows[1]
+    out.write_text(json.dumps({"steps": 3, "runs": [again | {"lr": 7.0}, kept | {"test": 0.5}, *rows[2:]]}))
+    look_up.main(["--seeds", "0", "--steps", "3", "--out", str(out)])
+    assert json.loads(out.read_text(encoding="utf-8"))["runs"] == [again, kept | {"test": 0.5}, *rows[2:]]
 
 
 @pytest.mark.parametrize("scale, start", [(1 / 16, 1.0), (1, 0.25)])
@@ -209,9 +213,10 @@ def test_look_up_untrained_guesses(scale, start):
 
 def test_two_heads(tmp_path):
     out = tmp_path / "result.json"
-    two_heads.main(["--seeds", "0", "1", "--steps", "5", "--out", str(out)])
+    two_heads.main(["--seeds", "0", "1", "--many", "3", "--steps", "5", "--out", str(out)])
     rows = json.loads(out.read_text(encoding="utf-8"))["runs"]
-    assert [(row["name"], row["seed"]) for row in rows] == [(n, seed) for n in two_heads.VARIANTS for seed in (0, 1)]
+    seeds = {name: range(3 if name in two_heads.OFTEN else 2) for name in two_heads.VARIANTS}
+    assert [(row["name"], row["seed"]) for row in rows] == [(name, seed) for name in seeds for seed in seeds[name]]
     assert all(math.isfinite(row["error"]) for row in rows)
     parameters = {row["name"]: row["parameters"] for row in rows}
     assert parameters["1 head"] == parameters["2 heads"] == parameters["4 heads"]

@@ -6,9 +6,9 @@ pictures of one lesson. matplotlib and seaborn load when a function needs them.
 """
 
 from .attention import attention_diagram, attention_flow, picked
-from .charts import heatmap, label_lines, softmax_rows
+from .charts import heatmap, heatmaps, label_lines, softmax_rows
 from .drawing import Shape, arrow, box, canvas, columns, node, text, vector
-from .explorers import attention_explorer, attention_of_one, query_in_the_plane
+from .explorers import attention_explorer, attention_of_one, hide_words, query_in_the_plane, turn_the_query
 from .heads import intervals, multi_head_diagram, splits, subtraction_plane, two_averages
 from .matrices import (
     attention_in_parallel,
@@ -33,7 +33,7 @@ from .positions import (
     who_comes_first,
 )
 from .seq2seq import attention_stages, encoder_decoder, gif
-from .sequences import cones, filter_steps, recurrence, waiting
+from .sequences import asked_back, bills, cones, filter_steps, near_and_far, recurrence, waiting
 from .style import (
     BLUE,
     GRAY,
