@@ -1,8 +1,8 @@
-"""Does adding need the feed-forward networks? Each digit plus its neighbor, modulo 10, with and without them (lesson 07).
+"""Does adding need the feed-forward networks? A digit plus its neighbor, modulo 10, with and without them (lesson 07).
 
 The task: of a number of six Chinese digits, say in English words, from the last place on, each digit plus the one after
-it (the last plus the first), modulo 10. A row holds the training curve (means of ten steps) and the share of right words
-under teacher forcing. Writes data/experiments/sums.json.
+it (the last plus the first), modulo 10. A row holds the training curve (means of ten steps) and the share of right
+words under teacher forcing. Writes data/experiments/sums.json.
 
 python -m experiments.sums
 """
