@@ -114,7 +114,8 @@ def right_words(model, batch=200, shuffled=False):
     said = tgt[:, :1]
     for _ in range(src.shape[1]):
         said = torch.cat([said, model(src, said)[:, -1:].argmax(-1)], dim=1)
-    return [(words == tgt[:, 1:]).float().mean().item() for words in (forced, said[:, 1:])]
+    both = (forced, said[:, 1:])
+    return [(words == tgt[:, 1:]).float().mean().item() for words in both]
 
 
 def small(n_layers, norm_first=True):
