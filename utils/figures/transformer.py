@@ -56,7 +56,7 @@ def norm_axes(layer_normed, batch_normed, labels: Sequence[str], first: int, row
         table = np.insert(as_array(values), first, np.nan, axis=0)
         colors = ax.imshow(table, cmap="PuOr", vmin=-2.5, vmax=2.5, aspect="auto")
         ax.add_patch(Rectangle(corner, width, height, fill=False, ec="black", lw=2.5, clip_on=False))
-        ax.set_title(title, fontsize=10.5)
+        ax.set_title(title, fontsize=9.5)
         ax.set_xlabel("feature")
         ax.set_xticks(range(d), range(1, d + 1), fontsize=9)
         ax.set_yticks(places, [as_word(word) for word in labels], fontsize=9)
