@@ -20,10 +20,8 @@ MOVED: tuple[str, ...] = (
     "02_self_attention",
     "03_matrix_parallelization",
     "04_multi_head",
-MOVED: tuple[str, ...] = (
     "05_positional_encoding",
     "07_transformer",
-)
 )
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels
