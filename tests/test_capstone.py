@@ -156,6 +156,9 @@ EINSUM = """    scores = torch.einsum("...td,...sd->...ts", q, k) * q.size(-1) *
 RIGHT = {
     "as it is": [],
     "post-norm": POST_NORM,
+    "norm first around the attention, last around the feed-forward network": [
+        ("        return x + self.feed_forward(self.norm2(x))", "        return self.norm2(x + self.feed_forward(x))")
+    ],
     "einsum, the weights returned too": [(ATTENTION, EINSUM), ("heads = attention(", "heads, _ = attention(")],
     "one matrix for all": [(HEADS, ONE_MATRIX)],
     "head by head, a tuple": [

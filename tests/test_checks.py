@@ -829,7 +829,7 @@ def test_a_forbidden_call_that_is_wrong_as_well_is_diagnosed():
         criterion = torch.nn.CrossEntropyLoss(label_smoothing=eps, ignore_index=pad_id)
         return criterion(logits.reshape(-1, logits.shape[-1]), target.reshape(-1))
 
-    result = str(checks.EXERCISES["lesson07.label_smoothed_loss"](by_pytorch))
+    result = str(checks.EXERCISES["lesson08.label_smoothed_loss"](by_pytorch))
     assert "calls cross_entropy(label_smoothing)" in result and "This looks like: eps / V everywhere" in result
     assert "a fine way to test your own" not in result
 

@@ -16,6 +16,7 @@ from experiments import (
     recipe,
     same_minutes,
     scaling,
+    sums,
     two_heads,
     vocabulary,
 )
@@ -353,6 +354,19 @@ def test_ablations(tmp_path):
     assert [run["name"] for run in runs] == [*ablations.PARTS, *ablations.SHUFFLED, *ablations.DEEP]
     assert all(len(run["curve"]) == (1 if run["name"] in ablations.DEEP else 2) for run in runs)
     assert all(0 <= run["alone"] <= 1 and math.isfinite(run["curve"][0]) for run in runs)
+
+
+@pytest.mark.slow
+def test_sums(tmp_path):
+    src, tgt = sums.sums(20)
+    digits, added = src - 4, tgt[:, 1:].flip(1) - 4
+    assert torch.equal(added[:, 0], (digits[:, 0] + digits[:, 1]) % 10)
+    assert torch.equal(added[:, 5], (digits[:, 5] + digits[:, 0]) % 10) and (tgt[:, 0] == 1).all()
+    out = tmp_path / "result.json"
+    sums.main(["--steps", "12", "--seeds", "0", "--out", str(out)])
+    runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [run["removed"] for run in runs] == ["nothing", "feed-forward"]
+    assert all(len(run["curve"]) == 2 and 0 <= run["right"] <= 1 for run in runs)
 
 
 def test_vocabulary(small_corpus, tmp_path):

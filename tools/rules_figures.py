@@ -21,6 +21,7 @@ MOVED: tuple[str, ...] = (
     "03_matrix_parallelization",
     "04_multi_head",
     "05_positional_encoding",
+    "07_transformer",
 )
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels

@@ -52,5 +52,5 @@ from .style import (
     number,
     use_style,
 )
-from .transformer import architecture, norm_axes, seq2seq_overview
+from .transformer import decoder_step, norm_axes, seq2seq_overview
 from .translation import alignments, beam_tree, padding, shared_sides
