@@ -23,6 +23,7 @@ from .matrices import (
 from .model_map import pre_and_post_norm, you_are_here
 from .page import explore, show, spot
 from .positions import clock_faces, one_hot_appended, positions_added
+from .search import decoding_step, growing_cache, shared_ngrams
 from .seq2seq import attention_stages, encoder_decoder, gif
 from .sequences import cones, filter_steps, recurrence, waiting
 from .style import (
