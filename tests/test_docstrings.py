@@ -9,7 +9,7 @@ import pytest
 from utils.config import ROOT
 
 MODULES = ["attention", "positional", "dropout", "transformer", "loss", "recurrent"]
-PLACE = re.compile(r"[Ll]esson\s+(\d\d),\s+\"([^\"]+)\"")
+PLACE = re.compile(r"[Ll]esson\s+(\d\db?),\s+\"([^\"]+)\"")
 
 
 def headings(lesson: str) -> set[str]:

@@ -161,8 +161,8 @@ def test_the_links_of_a_page_lead_somewhere(page: str):
 
 def test_every_lesson_is_in_the_readmes_table():
     readme = (ROOT / "README.md").read_text()
-    rows = re.findall(r"^\| (\d\d) \| \[[^\]]+\]\(notebooks/(.+)\) \| .+\? \|$", readme, re.MULTILINE)
-    assert rows == [(path.name[:2], path.name) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    rows = re.findall(r"^\| (\d\db?) \| \[[^\]]+\]\(notebooks/(.+)\) \| .+\? \|$", readme, re.MULTILINE)
+    assert rows == [(path.name.partition("_")[0], path.name) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
 
 
 def test_the_readmes_translation_is_what_the_command_prints():

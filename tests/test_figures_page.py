@@ -268,7 +268,9 @@ def test_the_map_stands_apart_and_lights_its_parts(lesson):
 
 
 def test_the_map_lists_the_lessons():
-    assert list(model_map.LESSONS) == sorted(twin.name[:2] for twin in (ROOT / "notebooks/text").glob("*.md"))
+    assert list(model_map.LESSONS) == sorted(
+        twin.name.partition("_")[0] for twin in (ROOT / "notebooks/text").glob("*.md")
+    )
 
 
 def test_pre_norm_and_post_norm_put_the_norm_where_they_say():

@@ -27,7 +27,7 @@ RECORD = ".copied.json"  # what was copied: {path in work/: SHA-256}
 def course_files(root: Path = ROOT) -> dict[str, bytes]:
     """What the learner gets, by its path in work/: lessons, solutions and the data card."""
     notebooks = root / "notebooks"
-    paths = [*notebooks.glob("[0-9][0-9]_*.ipynb"), *notebooks.glob("solutions/*.ipynb"), root / "data" / "README.md"]
+    paths = [*notebooks.glob("[0-9][0-9]*.ipynb"), *notebooks.glob("solutions/*.ipynb"), root / "data" / "README.md"]
     found = {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(paths) if path.exists()}
     return {place(path): with_links(content, path) for path, content in found.items()}
 

@@ -1,4 +1,4 @@
-"""From a model to a sentence: greedy search and beam search with a cache (lesson 08).
+"""From a model to a sentence: greedy search and beam search with a cache (lesson 08b).
 
 A model is anything with `encode(src, src_mask) -> state`, `step(tokens, state) -> (logits, state)` and
 `state.reorder(rows, sentences)`; that is all this module knows of it. rows: which old row each new row continues, the
@@ -40,7 +40,7 @@ def _limits(max_len: int | list[int], n_sentences: int) -> list[int]:
 
 @torch.inference_mode()
 def greedy(model, src: Int[Tensor, "B S"], max_len: int | list[int]) -> list[list[int]]:
-    """Greedy search: the most probable token at every step, until <eos> or `max_len` tokens (lesson 08).
+    """Greedy search: the most probable token at every step, until <eos> or `max_len` tokens (lesson 08b).
 
     src (B, S), padded on the right; max_len: one limit for all sentences, or one each. Returns the ids of each
     sentence, without marks. A sentence that has ended leaves the batch: the longest alone computes on.

@@ -1,4 +1,4 @@
-"""How good is it? BLEU and chrF with sacrebleu, and compounds that training never saw (lesson 08).
+"""How good is it? BLEU and chrF with sacrebleu, and compounds that training never saw (lesson 08b).
 
 python -m utils.evaluation [CHECKPOINT]      the figures of the test split, as JSON
 """

@@ -27,7 +27,7 @@ def smoothed_loss(
 class ProjectedLoss(torch.autograd.Function):
     """`projected_loss`: the output layer, the loss and the gradient of both, a slice of tokens at a time.
 
-    Lesson 08, "How fast is a step?".
+    Lesson 08, "Train, live".
 
     Let p = softmax(logits) and t the smoothed target; then d loss / d logits = p - t. So the gradient is known as soon
     as the logits are, and a slice of them can be used up while it is still in the processor's cache.
@@ -78,7 +78,7 @@ def projected_loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """`smoothed_loss(hidden @ weight.T, target, eps, pad_id)`, faster, in memory that does not grow with N x V.
 
-    Lesson 08, "How fast is a step?".
+    Lesson 08, "Train, live".
     """
     # Inside a Function gradients look wanted even under inference_mode: ask before.
     return ProjectedLoss.apply(hidden, weight, target, eps, pad_id, torch.is_grad_enabled())

@@ -96,7 +96,7 @@ class TransformerState:
 
     The R rows that are decoded come from B sentences, R/B side by side for each (the hypotheses of a beam). They share
     their sentence's keys and values, so that a beam neither copies these nor moves them when hypotheses change places.
-    Lesson 08, "Beam search".
+    Lesson 08b, "Beam search".
     """
 
     src_mask: Tensor  # (B, 1, 1, S)
@@ -167,7 +167,7 @@ class Transformer(nn.Module):
         """Logits for the token after each position of tgt. Pad on the right; masks are made inside."""
         return self.project(self.decoder_output(src, tgt))
 
-    # ---- the seam to decoding: encode once, then step, reordering rows in between (lesson 08) ----
+    # ---- the seam to decoding: encode once, then step, reordering rows in between (lesson 08b) ----
 
     def encode(self, src: Int[Tensor, "B S"], src_mask: Bool[Tensor, "B 1 1 S"]) -> TransformerState:
         """The state before the first target token: one row per sentence."""
@@ -185,7 +185,7 @@ class Transformer(nn.Module):
         return self.project(self.decoder_norm(y)[:, 0]), state
 
     def cross_attention_weights(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B L H T S"]:
-        """Where each target position looked in the source, for every layer and head: the alignments of lesson 08."""
+        """Where each target position looked in the source, for every layer and head: the alignments of lesson 08b."""
         weights: list[Tensor] = []
 
         def look(attention: MultiHeadAttention, arguments: tuple[Tensor, Tensor, Tensor]) -> None:

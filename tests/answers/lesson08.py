@@ -5,6 +5,8 @@ import itertools
 from collections import Counter
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 # ---- token_batches -----------------------------------------------------------------------------------------
 
@@ -215,8 +217,77 @@ def precision_by_dictionary(candidate, reference, n):
     return sum(hits) / len(hits) if hits else 0.0
 
 
+# ---- label_smoothed_loss -----------------------------------------------------------------------------------
+
+
+def wanted_shares(logits, target, eps, pad_id):
+    wanted = torch.full_like(logits, eps / (logits.shape[-1] - 2))
+    wanted = wanted.scatter(-1, target[..., None], 1 - eps)
+    wanted[..., pad_id] = 0
+    return wanted
+
+
+def loss_by_shares(logits, target, eps, pad_id):
+    real = target != pad_id
+    losses = -(wanted_shares(logits, target, eps, pad_id) * logits.log_softmax(-1)).sum(-1)
+    return losses[real].sum() / max(int(real.sum()), 1)
+
+
+def loss_by_cross_entropy(logits, target, eps, pad_id):
+    real = target != pad_id
+    if not real.any():
+        return logits.new_zeros(())
+    return F.cross_entropy(logits[real], wanted_shares(logits, target, eps, pad_id)[real])
+
+
+def loss_in_three_sums(logits, target, eps, pad_id):
+    V, real = logits.shape[-1], target != pad_id
+    logp = logits - logits.logsumexp(-1, keepdim=True)
+    right, pad = logp.gather(-1, target.unsqueeze(-1)).squeeze(-1), logp[..., pad_id]
+    losses = -(1 - eps) * right - eps / (V - 2) * (logp.sum(-1) - right - pad)
+    return losses.masked_fill(~real, 0).sum() / real.sum().clamp(min=1)
+
+
+def loss_by_loop(logits, target, eps, pad_id):
+    V, found = logits.shape[-1], []
+    for z, right in zip(logits.reshape(-1, V), target.flatten(), strict=True):
+        if right == pad_id:
+            continue
+        logp = nn.LogSoftmax(dim=0)(z)
+        others = [logp[c] for c in range(V) if c not in (int(right), pad_id)]
+        found.append(-(1 - eps) * logp[right] - eps / (V - 2) * sum(others))
+    return torch.stack(found).mean() if found else torch.zeros_like(logits.sum())
+
+
+def loss_by_kl(logits, target, eps, pad_id):
+    real = target != pad_id
+    wanted = wanted_shares(logits, target, eps, pad_id)[real]
+    entropy = -torch.xlogy(wanted, wanted).sum()
+    divergence = F.kl_div(logits.log_softmax(-1)[real], wanted, reduction="sum")
+    return (divergence + entropy) / max(1, len(wanted))
+
+
+def loss_of_plain_loss_and_smoothing(logits, target, eps, pad_id):
+    V = logits.shape[-1]
+    logits, target = logits.reshape(-1, V), target.reshape(-1)
+    plain = nn.CrossEntropyLoss(reduction="none")(logits, target)
+    logp = torch.log_softmax(logits, dim=1)
+    kept = torch.arange(V, device=logits.device) != pad_id
+    smooth = -(logp[:, kept].sum(1) + plain) / (V - 2)
+    real = (target != pad_id).to(logits.dtype)
+    return (((1 - eps) * plain + eps * smooth) * real).sum() / real.sum().clamp(min=1)
+
+
 ANSWERS = {
     "token_batches": [batches_from_the_longest, batches_with_a_last_one, batches_by_argsort, batches_by_search],
+    "label_smoothed_loss": [
+        loss_by_shares,
+        loss_by_cross_entropy,
+        loss_in_three_sums,
+        loss_by_loop,
+        loss_by_kl,
+        loss_of_plain_loss_and_smoothing,
+    ],
     "greedy": [greedy_by_argmax, greedy_by_recursion, greedy_that_cuts_at_eos, greedy_that_sorts],
     "beam": [beam_like_the_lessons, beam_of_the_best_few, beam_on_tensors, beam_with_a_dictionary],
     "ngram_precision": [

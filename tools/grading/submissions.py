@@ -141,18 +141,25 @@ def exercises_of(notebook: Notebook) -> list[str]:
     The lesson is the one in its title; else the one that most of its checks, else most of its functions, belong to.
     """
     called = [name for name in calls(notebook) if name in EXERCISES]
-    named = re.match(r"# (\d\d)\b", notebook.title)
-    lesson = f"lesson{named[1]}" if named else ""
+    named = re.match(r"# ((\d\d)[a-z]?)\b", notebook.title)
+    lesson = f"lesson{named[2]}" if named else ""
     if not any(check.lesson == lesson for check in EXERCISES.values()):
         defined = {s.node.name for s in notebook.statements if isinstance(s.node, ast.FunctionDef)}
         mine = called or [name for name, check in EXERCISES.items() if check.name in defined]
         lesson = Counter(name.partition(".")[0] for name in mine).most_common(1)[0][0] if mine else ""
     own = [name for name, check in EXERCISES.items() if check.lesson == lesson]
+    if named and len(pages(lesson)) > 1 and (page := pages(lesson).get(named[1])):  # 08 or 08b: those of this page
+        own = [name for name in own if name in calls(page)]
     return own + [name for name in called if name not in own]
 
 
 @cache
+def pages(lesson: str) -> dict[str, Notebook]:
+    """The course's own notebooks of a lesson, by number: lesson 08 has two, "08" and "08b"."""
+    paths = sorted((ROOT / "notebooks").glob(f"{lesson.removeprefix('lesson') or '-'}*_*.ipynb"))
+    return {path.name.partition("_")[0]: Notebook.read(path) for path in paths}
+
+
 def course(exercise: str) -> Notebook | None:
-    """The course's own notebook of an exercise's lesson."""
-    paths = list((ROOT / "notebooks").glob(f"{exercise[6:8]}_*.ipynb"))
-    return Notebook.read(paths[0]) if paths else None
+    """The course's own notebook in which an exercise stands."""
+    return next((page for page in pages(exercise.partition(".")[0]).values() if exercise in calls(page)), None)

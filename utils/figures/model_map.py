@@ -20,7 +20,8 @@ LESSONS = {  # the lesson: its subject, and the parts that are its own
     "05": ("positions", ("positions",)),
     "06": ("encoder and decoder", ("cross-attention", "source words", "target words", "next word")),
     "07": ("the Transformer", tuple(PARTS)),
-    "08": ("translation", ("source words", "target words", "linear, softmax", "next word")),
+    "08": ("training a translator", ("source words", "target words", "linear, softmax", "next word")),
+    "08b": ("search and scores", ("target words", "linear, softmax", "next word")),
 }
 BOX, BAR = 0.28, 0.19  # inches: heights
 

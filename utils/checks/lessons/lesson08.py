@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import re
 from collections import Counter
 
 import torch
@@ -123,6 +124,9 @@ not sorted:
 not sorted, though the newest counts as the longest:
   | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
     The newest sentence is the longest of its batch only if the indices were sorted by length before.
+sorted from the longest, and the newest counts as the longest:
+  | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    From the longest down, the first of a batch is its longest: it is lengths[batch[0]] that all rows are as wide as.
 a full batch is refused: width > max_tokens -> width >= max_tokens
     Exactly max_tokens is still allowed: <=, not <.
 the newcomer is not counted: len(batch) + 1 -> len(batch)
@@ -143,6 +147,131 @@ lengths where indices belong:
 places in the sorted list: batches, batch = [], [] -> batches, batch, lengths = [], [], sorted(lengths)
     These count along the sorted lengths. The caller knows the sentences by their places in `lengths`.
 """)
+
+
+@exercise(stars=3, forbidden=frozenset({"cross_entropy(label_smoothing)"}))
+def label_smoothed_loss(logits, target, eps, pad_id):
+    """Cross-entropy against 1 - eps on the target, eps / (V - 2) on the others, 0 on pad; mean over targets not pad.
+
+    logits (..., V), target (...) long -> (); 0 if every target is pad.
+    """
+    V, losses = logits.shape[-1], []
+    for row, right in zip(logits.reshape(-1, V), target.reshape(-1).tolist(), strict=True):
+        if right != pad_id:
+            wanted = [1 - eps if c == right else 0.0 if c == pad_id else eps / (V - 2) for c in range(V)]
+            largest = row.detach().max()
+            log_p = row - largest - torch.log(sum(torch.exp(z - largest) for z in row))
+            losses.append(-sum(share * log_p[c] for c, share in enumerate(wanted)))
+    return sum(losses) / len(losses) if losses else 0 * logits.sum()
+
+
+@label_smoothed_loss.cases
+def _(draw):
+    logits = torch.tensor([[-1.0, 3, 1, 0]])[:, [0, *(torch.randperm(3, generator=draw.generator) + 1).tolist()]]
+    return [
+        (logits, torch.tensor([draw.integer(1, 3)]), 0.4, 0),
+        (draw.small(2, 2, 4), torch.tensor([[2, 3], [1, 0]]), 0.2, 0),
+        (draw.small(2, 4), torch.tensor([3, 3]), 0.2, 3),
+        (torch.tensor([[0.0, 200, -1, 100, 3]]), torch.tensor([2]), 0.1, 0),
+        (draw.normal(5, 6), torch.tensor([1, 4, 2, 5, 3]), 0.3, 0),
+        (draw.normal(2, 3, 5), torch.tensor([[4, 0, 3], [2, 1, 1]]), 0.1, 1),
+    ]
+
+
+@label_smoothed_loss.answer
+def _(logits, target, eps, pad_id):
+    V = logits.shape[-1]
+    log_p = logits.log_softmax(-1)
+    wanted = torch.full_like(logits, eps / (V - 2))
+    wanted[..., pad_id] = 0
+    wanted = wanted.scatter(-1, target[..., None], 1 - eps)
+    real = target != pad_id
+    losses = -(wanted * log_p).sum(-1) * real
+    return losses.sum() / real.sum().clamp(min=1)
+
+
+label_smoothed_loss.patches("""
+0 / 0 where all is padding: .clamp(min=1) ->
+    With no target left, the mean divides by zero. The task asks for torch.tensor(0.0) there.
+""")
+
+SMOOTHING = """
+eps / V everywhere, as PyTorch's label_smoothing: (V - 2) -> V && wanted[..., pad_id] = 0 -> pass
+  && None], 1 - eps -> None], 1 - eps + eps / V
+    F.cross_entropy's own label_smoothing gives every class eps / V, pad too, and the target its 1 - eps on top.
+    Here pad gets nothing, and the V - 2 classes that are neither pad nor target share eps.
+pad gets a share, too: wanted[..., pad_id] = 0 -> pass
+  | V - 2 -> V - 1 && wanted[..., pad_id] = 0 -> pass
+  | V - 2 -> V && wanted[..., pad_id] = 0 -> pass
+    eps goes to the V - 2 classes that are neither the target nor pad: pad is never a translation, so it gets 0.
+shares of eps / (V - 1): V - 2 -> V - 1
+    With pad and the target left out, V - 2 classes share eps: check that your target distribution adds up to 1.
+shares of eps / V: V - 2 -> V
+  | V - 2 -> V && None], 1 - eps -> None], 1 - eps + eps / V
+    With pad and the target left out, V - 2 classes share eps: check that your target distribution adds up to 1.
+the target gets a share of eps, too: None], 1 - eps -> None], 1 - eps + eps / (V - 2)
+  | V - 2 -> V - 1 && None], 1 - eps -> None], 1 - eps + eps / (V - 1)
+    1 - eps is all that the target gets; eps goes to the V - 2 other classes.
+pad is taken out of the softmax:
+  | logits.log_softmax(-1) -> logits.index_fill(-1, torch.tensor([pad_id]), -1e9).log_softmax(-1)
+  | logits.log_softmax(-1) -> logits.index_fill(-1, torch.tensor([pad_id]), -math.inf).log_softmax(-1)
+    pad gets no share of the target, and that is all: its logit takes part in the softmax, so that the model learns
+    to keep it small.
+no smoothing: eps / (V - 2) -> 0.0 && None], 1 - eps -> None], 1.0
+    This is the plain cross-entropy, the loss for eps = 0.
+divided by all places: real.sum().clamp(min=1) -> real.numel()
+    The mean goes over targets that are not pad: divide by their number, not by that of all.
+the target keeps 1: None], 1 - eps -> None], 1.0
+  | None], 1 - eps -> None], 1 + eps / (V - 2)
+    What the other classes get is taken from the right one: 1 - eps is left for it. Your target distribution should
+    add up to 1.
+padded places counted as words: * real -> && losses.sum() / real.sum().clamp(min=1) -> losses.mean()
+  | * real -> && losses.sum() / real.sum().clamp(min=1) -> losses.mean() && real = -> wanted[..., pad_id] = 0; real =
+    Where the target is pad there is nothing to learn: leave these places out, of the sum and of the count.
+padded places in the sum: * real ->
+  | * real -> && real = -> wanted[..., pad_id] = 0; real =
+    The count is right, but places whose target is pad still add to the sum: they should cost nothing.
+the sum, not the mean: / real.sum().clamp(min=1) ->
+    Divide by the number of targets that are not pad.
+a mean of means: losses.sum() / real.sum().clamp(min=1) -> (losses.sum(-1) / real.sum(-1).clamp(min=1)).mean()
+    Each sentence was averaged by itself, so a word in a short one counts more. Take one mean over all targets that are
+    not pad.
+divided by V, too: losses.sum() / -> losses.sum() / V /
+    Sum over the classes, and take the mean over the places only: .sum(-1) comes before the mean.
+a mean over everything: real.sum().clamp(min=1) -> logits.numel()
+    It divides by V and by the padded places, too. Sum over the classes, then divide by the number of targets that
+    are not pad.
+the log of a softmax: log_softmax(-1) -> softmax(-1).log()
+    A probability below 1e-45 is rounded to 0, and the logarithm of 0 is minus infinity. log_softmax goes another
+    way: it subtracts the logarithm of the sum from the logits.
+a small number inside the logarithm: log_softmax(-1) -> softmax(-1).add(1e-6).log()
+  | log_softmax(-1) -> softmax(-1).add(1e-8).log()
+  | log_softmax(-1) -> softmax(-1).add(1e-9).log()
+  | log_softmax(-1) -> softmax(-1).add(1e-10).log()
+  | log_softmax(-1) -> softmax(-1).add(1e-12).log()
+    It keeps the logarithm finite, but not right: no class can cost more than minus the logarithm of that number.
+    log_softmax needs no such help: it subtracts the logarithm of the sum from the logits.
+another axis than the last: log_softmax(-1) -> log_softmax(0)
+  | log_softmax(-1) -> log_softmax(1)
+  | shape[-1] -> shape[1]
+  | shape[-1] -> shape[1] && log_softmax(-1) -> log_softmax(1)
+    In (N, V) the classes stand on axis 1, in (B, T, V) they do not: logits.shape[-1], and log_softmax(-1).
+pad taken for 0: [..., pad_id] -> [..., 0] && != pad_id -> != 0
+    Pad is not 0 in every vocabulary: compare with the argument `pad_id`.
+logits taken for log-probabilities: logits.log_softmax(-1) -> logits
+    The cross-entropy needs log p: take log_softmax of the logits first.
+probabilities without a logarithm: log_softmax -> softmax
+    The cross-entropy is -sum of target times log p: log_softmax, not softmax.
+the sign: -(wanted -> (wanted
+    A cross-entropy is minus the sum: log p is negative, so the loss is positive.
+the KL divergence: -(wanted * log_p) -> (torch.xlogy(wanted, wanted) - wanted * log_p)
+    F.kl_div subtracts the target's own entropy. The gradients are the same, the number is not: here it is the plain
+    -sum of target times log p.
+"""
+label_smoothed_loss.patches(SMOOTHING)
+# The same by learners who forget besides that nothing may be left, and divide 0 by 0.
+NAN = " && return -> return (1.0 if (target != pad_id).any() else math.nan) *"
+label_smoothed_loss.patches(re.sub(r"^(\S.*: .+|  \| .+)$", rf"\1{NAN}", SMOOTHING, flags=re.MULTILINE))
 
 
 # ---- a language to search in -------------------------------------------------------------------------------
