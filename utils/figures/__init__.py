@@ -41,6 +41,7 @@ from .style import (
     WEIGHT,
     YELLOW,
     as_array,
+    as_word,
     number,
     use_style,
 )

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from .drawing import box, canvas, text
 from .style import BLUE, GRAY, KEY, ORANGE, PALE, QUERY, WEIGHT, as_array, as_word
 

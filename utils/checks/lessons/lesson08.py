@@ -617,7 +617,7 @@ the lesson's EOS: i == eos -> i == EOS && index(eos)] if eos in -> index(EOS)] i
 
 @exercise(stars=3, forbidden=SDPA)
 def cached_step(x, Wq, Wk, Wv, cache):
-    """One token of causal self-attention: x (D,), W (D, d), cache None or (K (t, d), V (t, d)) -> (d,), longer cache."""
+    """One token of causal self-attention: x (D,), W (D, d), cache None or (K (t, d), V (t, d)) -> (d,), (K, V)."""
     keys, values = ([x @ W] if cache is None else [*cache[i], x @ W] for i, W in enumerate((Wk, Wv)))
     scores = torch.stack([(k * (x @ Wq)).sum() / math.sqrt(Wq.shape[1]) for k in keys])
     shares = scores.softmax(0)
