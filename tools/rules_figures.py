@@ -20,6 +20,7 @@ MOVED: tuple[str, ...] = (
     "02_self_attention",
     "03_matrix_parallelization",
     "04_multi_head",
+    "05_positional_encoding",
     "08b_search_and_scores",
 )
 
