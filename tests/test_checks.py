@@ -17,7 +17,7 @@ from helpers.forked import join, noting, start
 from utils import checks
 from utils.checks.engine import COURSE, Check, difference, exercise, patches, record, running
 from utils.checks.engine import check as engine
-from utils.checks.engine.cases import Draw
+from utils.checks.engine.cases import Draw, each_tensor
 from utils.checks.engine.result import Result
 from utils.checks.engine.running import Allowance, Ledger, Raised, TimeUp, call
 
@@ -151,8 +151,7 @@ def test_what_is_changed_detached_or_called_is_told(name: str):
         return out
 
     def detaches(*arguments):
-        out = check.oracle(*arguments)
-        return tuple(x.detach() for x in out) if isinstance(out, tuple) else out.detach()
+        return each_tensor(check.oracle(*arguments), torch.Tensor.detach)
 
     case = check.draw_cases(Draw(0))[0]
     changed = next((x for x in case if isinstance(x, torch.Tensor | list)), None)
