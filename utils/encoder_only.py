@@ -56,6 +56,12 @@ class EncoderOnly(nn.Module):
         """Logits of the two classes, read from the vector of [CLS]."""
         return self.classifier(self.stack.dropout(torch.tanh(self.pooler(self.encoder_output(ids)[:, 0]))))
 
+    def attention_weights(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B L H T T"]:
+        """Where each position looked, for every layer and head."""
+        with self.stack.watched() as weights:
+            self.encoder_output(ids)
+        return torch.stack(weights, dim=1)
+
 
 # ---- what it reads ----
 
