@@ -1,8 +1,8 @@
 """Which value stood beside this key? A fixed state against a growing cache, by the number of pairs (lesson 10).
 
-A text is n pairs of a key and its value, then up to 8 of the keys again, each to be answered with its value. Two layers of
-self-attention, or of a gated recurrence in its place, nothing else changed; and the recurrence twice as wide, since its
-state is. Beside them a guess among the values of the text. Trained on 1 to 32 pairs, all mixed; each rate is a row.
+A text is n pairs of a key and its value, then up to 8 of the keys again, each to be answered with its value. Two layers
+of self-attention, or of a gated recurrence in its place, nothing else changed; and the recurrence twice as wide, since
+its state is. Beside them a guess among the values of the text. Trained on 1 to 32 pairs, all mixed; each rate is a row.
 Writes data/experiments/associative_recall.json.
 
 python -m experiments.associative_recall

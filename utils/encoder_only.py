@@ -133,7 +133,6 @@ class TextBatches:
         self.order = EpochBatches(texts, [[label] for label in labels or []] or [[]] * len(texts), max_tokens, seed)
         n_words = np.array([sum(i >= len(SPECIALS) for i in text) for text in texts])
         self.n_each = n_asked(n_words) if labels is None else np.ones_like(n_words)
-        self.src = self.order.src
         self.indices, self.fingerprint = self.order.indices, self.order.fingerprint
 
     def n_targets(self, indices: np.ndarray | list[int]) -> int:
