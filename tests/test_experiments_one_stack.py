@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import real
 
 from experiments import associative_recall, language_model, one_sequence, pretraining, since_2017
 from utils import corpus, dictionary, paraphrases
@@ -21,7 +22,7 @@ FAMILIES = {"train": 12, "dev": 5, "test": 5}
 @pytest.fixture
 def small(monkeypatch):
     """A small corpus, its small English, and small models."""
-    whole = corpus.load()
+    whole = real.load()
     few = corpus.Corpus(whole.train[:600], whole.dev[:3], whole.test[:3])
     monkeypatch.setattr(corpus, "load", lambda: few)
     monkeypatch.setattr(dictionary, "glosses", lambda corpus_, limit: [])
