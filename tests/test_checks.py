@@ -706,6 +706,30 @@ def test_a_ledger_counts_operations_and_the_largest_tensor_but_no_views():
     assert (spent.calls, spent.largest) == (2, 10)
 
 
+def test_a_ledger_counts_views_bytes_and_what_is_read_of_its_inputs():
+    x, y = torch.zeros(50, 4), torch.zeros(4)
+    with Ledger([x, y]) as spent:
+        x[:5].mv(y)
+        x[:2] * 2
+    assert (spent.views, spent.read) == (2, [28, 4])
+    assert spent.bytes == 4 * (20 + 4 + 5) + 4 * (8 + 8)
+
+
+def test_a_second_reading_of_the_keys_is_remarked_on_and_passes():
+    for answer in answers("lesson03.online_attention"):
+        passed, text = checks.EXERCISES["lesson03.online_attention"].examine(answer, 0)
+        assert passed and ("more than once" in text) is (answer.__name__ == "online_in_two_rounds"), text
+
+
+def test_the_course_is_called_by_names_that_a_page_can_show():
+    def by_the_course(X, Wq, Wk, Wv, Wo, n_heads):
+        layer = importlib.import_module("utils.attention").MultiHeadAttention(X.shape[-1], n_heads)
+        return layer(X)
+
+    said = checks.EXERCISES["lesson04.multi_head_attention"].examine(by_the_course, 0)[1]
+    assert "your function calls utils.attention.MultiHeadAttention. Write" in said
+
+
 def test_a_ledger_counts_what_is_held_at_one_moment():
     x = torch.zeros(50, 4)
     with Ledger() as spent:

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 from utils import batching, decoding
 from utils.checks import lesson01, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08
 from utils.checks.engine import Draw
+from utils.positional import alibi
 from utils.tokenizer import BOS, EOS, PAD
 
 
@@ -85,6 +86,9 @@ def test_lesson05_is_complex_multiplication_and_a_matrix_exponential():
     W_I, W_P = lesson05.split_projection.oracle(W, 3)
     long = torch.cat([F.one_hot(words, 3), F.one_hot(torch.arange(2), 4)], dim=1).float()  # [x; p] of two words
     assert_close(F.linear(long, W), F.embedding(words, W_I.T) + F.embedding(torch.arange(2), W_P.T))
+
+    slopes = Draw(2).normal(3)
+    assert_close(lesson05.alibi.oracle(5, slopes), alibi(5, slopes, slopes))
 
 
 def test_lesson08_is_the_packages_search_and_sacrebleus_precision():
