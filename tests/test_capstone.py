@@ -738,7 +738,7 @@ def test_every_section_that_is_named_exists():
 
 def test_the_task_names_every_part_as_the_check_does():
     lesson = (TEXT / "08b_search_and_scores.md").read_text(encoding="utf-8")
-    task = re.search(r"^## Capstone: from an empty file\n(.*?)(?=^## )", lesson, re.DOTALL | re.MULTILINE)[1]
+    task = re.search(r"^### Capstone: from an empty file\n(.*?)(?=^## )", lesson, re.DOTALL | re.MULTILINE)[1]
     assert 'checks.capstone("my_transformer.py")' in task and task.count("<summary>Hint") >= 3
     for part in capstone.PARTS[:9]:
         signature = re.match(r"\w+\(.*?\)", part.task)[0]

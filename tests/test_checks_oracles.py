@@ -116,6 +116,19 @@ def test_lesson08_is_the_packages_search_and_sacrebleus_precision():
             assert abs(100 * lesson08.ngram_precision.oracle(ours, theirs, n) - theirs_is) < 1e-6
 
 
+def test_cached_steps_are_causal_attention_row_by_row():
+    draw = Draw(0)
+    X, matrices = draw.normal(6, 4), [draw.normal(4, 3) for _ in range(3)]
+    q, k, v = (X @ W for W in matrices)
+    rows, cache = [], None
+    for x in X:
+        row, cache = lesson08.cached_step.oracle(x, *matrices, cache)
+        rows.append(row)
+    wanted = F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True)[0]
+    assert_close(torch.stack(rows), wanted)
+    assert_close(cache, (k, v))
+
+
 def test_lesson06_is_two_linear_layers_with_a_tanh_between():
     s, H, W, U, v = (Draw(0).normal(*shape) for shape in ((3,), (6, 4), (5, 3), (5, 4), (5,)))
     first, second = nn.Linear(7, 5, bias=False), nn.Linear(5, 1, bias=False)

@@ -22,6 +22,7 @@ MOVED: tuple[str, ...] = (
     "04_multi_head",
     "05_positional_encoding",
     "07_transformer",
+    "08b_search_and_scores",
 )
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels

@@ -32,6 +32,7 @@ from .positions import (
     turned_pair,
     who_comes_first,
 )
+from .search import decoding_step, growing_cache, shared_ngrams
 from .seq2seq import attention_stages, encoder_decoder, gif
 from .sequences import asked_back, bills, cones, filter_steps, near_and_far, recurrence, waiting
 from .style import (
@@ -49,6 +50,7 @@ from .style import (
     WEIGHT,
     YELLOW,
     as_array,
+    as_word,
     number,
     use_style,
 )
