@@ -15,7 +15,13 @@ from nbformat import NotebookNode
 from tools.rules import CAPTION, code_cells, has_picture, markdown, minutes
 
 # Lessons, by name: when the last has moved, OF_A_LESSON takes these in.
-MOVED: tuple[str, ...] = ("01_sequence_models", "02_self_attention", "03_matrix_parallelization", "04_multi_head")
+MOVED: tuple[str, ...] = (
+    "01_sequence_models",
+    "02_self_attention",
+    "03_matrix_parallelization",
+    "04_multi_head",
+    "08_translation",
+)
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels
 MAX_STRETCH = 15  # cells without anything to look at
