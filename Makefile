@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
+SITE   := $(VENV)/.site-ready
 
-.PHONY: help setup lab test quick lint run train train-rnn results explorer experiments bench soak colab handout lock clean
+.PHONY: help setup lab test quick lint run train train-rnn results explorer site experiments bench soak colab handout lock clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -14,9 +15,9 @@ help: ## list the commands
 setup: $(READY) ## make .venv, install the lock, fetch the corpus (the commands below do it by themselves)
 
 lab: $(READY) ## open your own copies of the lessons in JupyterLab
-	@$(PY) tools/lab.py
+	@$(if $(filter zh,$(LANGUAGE)),TRANSFORMER_COURSE_LANGUAGE=zh )$(PY) tools/lab.py
 
-test: $(READY) ## run every test: lint, the package, all lessons and solutions
+test: $(READY) $(SITE) ## run every test: lint, the package, all lessons and solutions
 	@$(PY) tools/check.py
 
 quick: $(READY) ## lint, and the tests that are not slow: under two minutes
@@ -27,6 +28,7 @@ lint: $(READY) ## check the code's style
 
 run: $(READY) ## run the lessons' text twins again and store their outputs (LESSON=02 for one)
 	@$(PY) tools/run_lessons.py $(LESSON)
+	@$(PY) -m tools.weave
 
 train: $(READY) ## train the translator that ships: all stages of the recipe (ARGS="--jobs 2" for two at a time)
 	@$(PY) -m utils.recipe $(ARGS)
@@ -34,13 +36,17 @@ train: $(READY) ## train the translator that ships: all stages of the recipe (AR
 train-rnn: $(READY) ## train the RNN with attention on the same data
 	@$(PY) -m utils.training --model rnn --out data/checkpoints/zh-en-rnn $(ARGS)
 
-results: $(READY) ## score the shipped checkpoint; renew evaluation.json, the results in both READMEs and the picture
+results: $(READY) ## score the shipped checkpoint; renew evaluation.json, limits.json, the results in both READMEs and the picture
 	@$(PY) -m utils.evaluation --save
+	@$(PY) -m utils.limits --save
 	@$(PY) tools/results.py
 	@$(PY) tools/overview.py
 
 explorer: $(READY) ## pack the page that shows the translator from inside, into build/explorer/ (ARGS=--help)
 	@$(PY) tools/pack_explorer.py $(ARGS)
+
+site: $(READY) $(SITE) ## the course as a website, in build/site/ (ARGS=--no-solutions)
+	@$(PY) -m tools.build_site $(ARGS)
 
 experiments: $(READY) ## run the long experiments behind some figures (EXPERIMENT=name for one)
 	@$(PY) tools/run_experiments.py $(EXPERIMENT)
@@ -80,4 +86,9 @@ $(READY): requirements.txt pyproject.toml
 	  $(PY) -m pip install --disable-pip-version-check $$quiet -r requirements.txt
 	@$(PY) -m pip install --disable-pip-version-check --quiet --no-build-isolation --no-deps -e .
 	@$(PY) -m utils.corpus
+	@touch $@
+
+$(SITE): requirements-site.txt $(READY)
+	@if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
+	  $(PY) -m pip install --disable-pip-version-check $$quiet -r requirements-site.txt
 	@touch $@

@@ -17,11 +17,12 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from tools.lock import CUDA, MACHINES, PYTHONS, direct_names, pinned, read_lock, version
+from tools.lock import CUDA, MACHINES, PYTHONS, SITE_LOCK, direct_names, pinned, read_lock, version
 from utils import load_translator
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = read_lock()
+SITE = read_lock(SITE_LOCK)
 INSTALLED = {canonicalize_name(d.metadata["Name"]): d for d in importlib.metadata.distributions()}
 IN_THE_COURSE_ENVIRONMENT = Path(sys.prefix).resolve() == ROOT / ".venv"
 
@@ -34,13 +35,17 @@ def conda_pins() -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in (pin.split("==") for pin in listed[:-1])}
 
 
-def test_the_lock_pins_every_package_and_nothing_else():
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    for line in lines:
-        assert re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line), f"no plain pin: {line}"
-        assert pinned(line) == line, f"the same on every supported machine, or needed by none: {line}"
+def test_the_locks_pin_every_package_and_nothing_else():
+    for path, lock in ((ROOT / "requirements.txt", LOCK), (SITE_LOCK, SITE)):
+        lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+        for line in lines:
+            assert re.fullmatch(r"[\w.-]+==[\w.]+( ; .+)?", line), f"no plain pin: {line}"
+            assert pinned(line) == line, f"the same on every supported machine, or needed by none: {line}"
+        assert len(lock) == len(lines), "a package stands twice"
     assert version(LOCK["torch"]) == "2.13.0"
-    assert len(LOCK) == len(lines), "a package stands twice"
+    assert not LOCK.keys() & SITE.keys(), "the second lock holds what the first one lacks"
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["site"]
+    assert set(asked) <= SITE.keys()
     assert not [name for name in LOCK if CUDA.match(name)], "CUDA libraries are torch's own affair"
 
 
@@ -63,7 +68,7 @@ def test_the_supported_pythons_are_the_same_everywhere():
 def test_the_lock_is_complete(python: str, system: str):
     """Whatever a locked package needs, on each Python and system, is locked too, in a version that fits."""
     machine = MACHINES[python, system]
-    locked = {name: pin for name, pin in LOCK.items() if pin.marker is None or pin.marker.evaluate(machine)}
+    locked = {name: pin for name, pin in (SITE | LOCK).items() if pin.marker is None or pin.marker.evaluate(machine)}
     for package in locked.keys() & INSTALLED.keys():
         distribution = INSTALLED[package]
         asked = distribution.metadata["Requires-Python"] or ""
@@ -73,6 +78,7 @@ def test_the_lock_is_complete(python: str, system: str):
                 continue
             pin = locked.get(canonicalize_name(need.name))
             assert pin, f"{package} needs {need}, which the lock lacks"
+            assert package in SITE or canonicalize_name(need.name) in LOCK, "no lesson needs what only the site has"
             assert need.specifier.contains(version(pin), prereleases=True), f"{package} needs {need}, not {pin}"
 
 
@@ -116,6 +122,7 @@ def test_nothing_names_a_package_index():
     """Which index a machine installs from is its owner's affair."""
     for name in (
         "requirements.txt",
+        "requirements-site.txt",
         "environment.yml",
         "pyproject.toml",
         "Makefile",
@@ -123,6 +130,7 @@ def test_nothing_names_a_package_index():
         "binder/environment.yml",
         "binder/postBuild",
         ".github/workflows/ci.yml",
+        ".github/workflows/pages.yml",
     ):
         text = (ROOT / name).read_text()
         assert not re.search(r"--(extra-)?index-url|--find-links|https?://", text), name
@@ -131,7 +139,7 @@ def test_nothing_names_a_package_index():
 @pytest.mark.skipif(platform.system() == "Windows", reason="no make")
 def test_make_lists_its_commands_and_refuses_a_wrong_python(tmp_path):
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for command in ("lab", "test", "run", "train", "train-rnn", "experiments", "lint", "clean"):
+    for command in ("lab", "test", "run", "train", "train-rnn", "experiments", "lint", "site", "clean"):
         assert f"make {command} " in listed
 
     old = tmp_path / "python3"

@@ -149,7 +149,7 @@ def test_all_figures_and_the_table(little, monkeypatch, tmp_path):
     monkeypatch.setattr(L, "load_translator", lambda path: FromTable(known))
     monkeypatch.setattr(L, "limits", lambda *args: limits(*args, data=little, n=100))
     with redirect_stdout(io.StringIO()) as printed:
-        L.main(["--json", str(tmp_path / "limits.json")])
+        L.main([str(tmp_path), "--save"])
     figures = json.loads((tmp_path / "limits.json").read_text(encoding="utf-8"))
     shares = {kind: found["share"] for kind, found in figures["numbers"].items()}
     assert shares.pop("price") == 0 and set(shares.values()) == {1}

@@ -6,7 +6,7 @@ import runpy
 
 import pytest
 
-from utils import corpus, load_translator
+from utils import corpus, load_translator, numbers
 from utils.config import CHECKPOINT, ROOT
 from utils.evaluation import compounds, scores
 
@@ -51,7 +51,32 @@ def test_the_compounds_come_out_as_the_file_says(translator):
     assert sum(found[zh] != said[zh] for zh in said) <= 2, "other processors may turn one or two, no more"
 
 
+def test_the_stages_of_the_recipe_are_told():
+    trained = {"stage": "there", "command": "python -m a", "minutes": 56.2, "step": 6000, "pairs": 74048}
+    trained |= {"dev_nll": 2.003, "dev_bleu": 25.73}
+    made = {"stage": "from-there", "command": "python -m b", "minutes": 5.7, "sentences": 48395, "pairs": 30743}
+    made |= {"dropped": {"empty": 0, "held out": 32, "in train": 17620}, "sha256": "12"}
+    text = runpy.run_path(str(ROOT / "tools" / "results.py"))["stages"]([trained, made])
+    assert "| there | `python -m a` | 56 | 6,000 updates on 74,048 pairs; dev: 2.00 nats a token, BLEU 25.7 (" in text
+    assert "| 6 | 30,743 pairs of 48,395 sentences; dropped: 32 held out, 17,620 in train |" in text
+    assert "Together 62 minutes" in text
+
+
+@pytest.mark.slow
+def test_the_limits_are_those_of_the_shipped_weights(translator):
+    """On every fifth of the sentences with a number: numbers come and go, kind by kind, as the file says."""
+    stored = json.loads((CHECKPOINT / "limits.json").read_text(encoding="utf-8"))
+    data = corpus.load()
+    found = numbers.items(data.dev, data.train, 1000, 200)[::5]
+    right = [
+        numbers.keeps(en, item)
+        for item, en in zip(found, translator.translate([item.zh for item in found], 4), strict=True)
+    ]
+    assert abs(sum(right) / len(right) - stored["numbers_all"]["share"]) < 0.07
+
+
 def test_the_checkpoint_stays_small_and_holds_no_pickle():
     files = {path.name: path.stat().st_size for path in CHECKPOINT.iterdir() if path.name != "train_state.pt"}
-    assert set(files) == {"model.safetensors", "config.json", "tokenizer.json", "training.json", "evaluation.json"}
+    logs = {"training.json", "evaluation.json", "limits.json"}
+    assert set(files) == {"model.safetensors", "config.json", "tokenizer.json", *logs}
     assert sum(files.values()) < 20e6

@@ -28,8 +28,21 @@ def course_files(root: Path = ROOT) -> dict[str, bytes]:
     """What the learner gets, by its path in work/: lessons, solutions and the data card."""
     notebooks = root / "notebooks"
     paths = [*notebooks.glob("[0-9][0-9]*.ipynb"), *notebooks.glob("solutions/*.ipynb"), root / "data" / "README.md"]
+    paths += (notebooks / tongue()).rglob("*.ipynb") if tongue() else []
     found = {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(paths) if path.exists()}
     return {place(path): with_links(content, path) for path, content in found.items()}
+
+
+def tongue() -> str:
+    """The language that was asked for, where that is not English: the folder of its lessons."""
+    asked = os.environ.get("TRANSFORMER_COURSE_LANGUAGE", "")
+    return asked if asked != "en" else ""
+
+
+def first_lesson(files: Iterable[str]) -> str | None:
+    """The lesson to open: the first of the language that was asked for, else the first in English."""
+    lessons = sorted(name for name in files if name.endswith(".ipynb"))
+    return next((name for name in lessons if tongue() and name.startswith(f"{tongue()}/")), next(iter(lessons), None))
 
 
 def place(path: str) -> str:
@@ -158,8 +171,7 @@ def main() -> None:
 
     from jupyterlab.labapp import main as jupyterlab
 
-    first = next((name for name in sorted(files) if name.endswith(".ipynb")), None)
-    sys.argv = ["jupyter-lab", *lab_arguments(WORK, first)]
+    sys.argv = ["jupyter-lab", *lab_arguments(WORK, first_lesson(files))]
     jupyterlab()
 
 

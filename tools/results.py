@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 import utils
+from utils import limits
 from utils.config import CHECKPOINT, ROOT
 
 EXPERIMENT = ROOT / "data" / "experiments" / "same_minutes.json"
@@ -75,6 +76,20 @@ def beside_another(rates: dict[str, list[float]]) -> str:
     return f"Beside a second training on the same cores, each keeps {share:.2f} of its rate. "
 
 
+def stages(rows: list[dict]) -> str:
+    """What each stage of the recipe did, from the checkpoint's stages.json."""
+    text = "| stage | command | minutes | what it made |\n| --- | --- | ---: | --- |\n"
+    for row in rows:
+        if "sha256" in row:
+            made = f"{row['pairs']:,} pairs of {row['sentences']:,} sentences; "
+            made += "dropped: " + ", ".join(f"{n:,} {why}" for why, n in row["dropped"].items() if n)
+        else:
+            made = f"{row['step']:,} updates on {row['pairs']:,} pairs; dev: {row['dev_nll']:.2f} nats a token, "
+            made += f"BLEU {row['dev_bleu']:.1f} (greedy)"
+        text += f"| {row['stage']} | `{row['command']}` | {row['minutes']:.0f} | {made} |\n"
+    return text + f"\nTogether {sum(row['minutes'] for row in rows):.0f} minutes of one thread.\n\n"
+
+
 def first_sentence(path: Path) -> str:
     """What a module's docstring begins with."""
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
@@ -106,14 +121,17 @@ def results() -> dict[tuple[str, str], str]:
     test = json.loads((CHECKPOINT / "evaluation.json").read_text(encoding="utf-8"))
     experiment = json.loads(EXPERIMENT.read_text(encoding="utf-8"))
     n, last = len(test["compounds"]), log["history"][-1]
+    table = CHECKPOINT / "stages.json"  # of a model that the recipe made
+    made = json.loads(table.read_text(encoding="utf-8")) if table.exists() else []
+    minutes = sum(stage["minutes"] for stage in made) or last["minutes"]
 
-    shipped = row("**Transformer, shipped**", log | test, last["minutes"], n)
+    shipped = row("**Transformer, shipped**", log | test, minutes, n)
     others = [
         row(f"{run['name']} (seed {run['seed']})", run, run["minutes"], n)
         for run in sorted(experiment["runs"], key=lambda run: -run["bleu"])
     ]
     short = "| model | minutes of training | BLEU | chrF | compounds right |\n| --- | ---: | ---: | ---: | ---: |\n"
-    short += short_row("**Transformer, shipped**", log | test, last["minutes"], n)
+    short += short_row("**Transformer, shipped**", log | test, minutes, n)
     for run in sorted(experiment["runs"], key=lambda run: -run["bleu"]):
         short += short_row(SHORT_NAMES.get(run["name"], run["name"]), run, run["minutes"], n)
     how = f"On the 1,000 test sentences, first reference, beam {test['beam_size']}, sacrebleu "
@@ -126,6 +144,7 @@ def results() -> dict[tuple[str, str], str]:
     run += f"{last['minutes']:.0f} minutes of computing ({last['tokens'] / last['minutes'] / 60:,.0f} tokens/s) on "
     run += f"{experiment['machine']}. On dev: {last['dev_nll']:.3f} nats a token, "
     run += f"BLEU {last['dev_bleu']:.1f} with greedy search.\n\n"
+    run = stages(made) if made else run
     listed = "".join(
         f"| {zh} | {en.removesuffix(' (right)')} | {'yes' if en.endswith(' (right)') else 'no'} |\n"
         for zh, en in test["compounds"].items()
@@ -136,6 +155,8 @@ def results() -> dict[tuple[str, str], str]:
         (SPEED_PAGE, "speed"): speed(SPEED_PAGE),
         ("README.md", "results"): short + "\n" + compounds,
         ("data/README.md", "results"): run + HEAD + shipped + "".join(others) + "\n" + how + machine + "\n" + answers,
+        ("data/README.md", "limits"): limits.table(json.loads((CHECKPOINT / "limits.json").read_text(encoding="utf-8")))
+        + "\n",
         ("CONTRIBUTING.md", "core"): core(),
         ("CONTRIBUTING.md", "files"): tree(),
     }

@@ -6,9 +6,9 @@ __all__ = ["load_translator"]
 
 # The modules in an order to read them: each imports only from those before it. `figures` draws, `checks` examines and
 # `export` writes for other programs; nothing depends on them.
-READING_ORDER = "config files provenance runtime attention positional dropout transformer loss recurrent fetch text"
-READING_ORDER += " corpus dictionary numbers names augment tokenizer sequences batching pairs checkpoint decoding"
-READING_ORDER += " translate ensemble limits synthetic evaluation distributed trainer training recipe"
+READING_ORDER = "config language files provenance runtime attention positional dropout transformer loss recurrent"
+READING_ORDER += " fetch text corpus dictionary numbers names augment tokenizer sequences batching pairs checkpoint"
+READING_ORDER += " decoding translate ensemble limits synthetic evaluation distributed trainer training recipe"
 # The Transformer, its training and its search: to be read first, and in one sitting.
 CORE = "attention positional transformer loss batching decoding trainer"
 

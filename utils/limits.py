@@ -1,6 +1,6 @@
 """What the translator cannot do, in figures: numbers, names, loops, length, questions, negation, other Chinese.
 
-python -m utils.limits [CHECKPOINT]      a table; --json FILE writes the figures, too
+python -m utils.limits [CHECKPOINT]      a table; --save writes the figures into the checkpoint folder, too
 """
 
 import argparse
@@ -213,11 +213,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m utils.limits", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", nargs="?", type=Path, default=CHECKPOINT)
     parser.add_argument("--beam-size", type=int, default=4)
-    parser.add_argument("--json", type=Path, help="write the figures, and the translations that loop, to this file")
+    parser.add_argument("--save", action="store_true", help="write limits.json into the checkpoint folder, too")
     args = parser.parse_args(argv)
     figures = limits(load_translator(args.checkpoint), args.beam_size)
-    if args.json:
-        write_text_atomically(args.json, json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
+    if args.save:
+        write_text_atomically(args.checkpoint / "limits.json", json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
     print(table(figures))
 
 

@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from utils import language
+
 PIXELS = 100  # on the page, for an inch of the figure
 SCRIPTS = {name: (Path(__file__).parent / f"{name}.js").read_text(encoding="utf-8") for name in ("alt", "explore")}
 
@@ -26,6 +28,7 @@ def show(figure, *, caption: str, alt: str, number: str = "") -> None:
     finds, a sentence or two; alt: what is seen on it, for those who cannot see it. Write all three as plain strings
     into the cell, without formulas: the cell may be run again, and a second language takes their place.
     """
+    caption, alt = language.caption(caption), language.caption(alt, "alt")
     figure = figure.figure
     diagram = figure.get_layout_engine() is None  # a sheet of `canvas`: a drawing, too, and not cut at its edges
     picture = _png(figure) if diagram else _png(figure, bbox_inches="tight")
@@ -44,6 +47,7 @@ def explore(
     as the still that remains where no script runs. say(*values): a sentence below the figure. caption, alt and
     number as in `show`; `spot` makes a part of the figure choose a value.
     """
+    caption, alt = language.caption(caption), language.caption(alt, "alt")
     values = [list(found) for found in choices.values()]
     start = tuple(found[0] for found in values) if start is None else tuple(start)
     # What frames have in common is stored once: shapes of letters, and pieces of the drawing {piece: its number}.
@@ -85,9 +89,10 @@ def spot(ax, x, y, width, height, value: int, choice: int = 0) -> None:
     ax.add_artist(area)
 
 
-def caption_html(number: str, caption: str, alt: str, script: str = "", word="Figure", in_words="The picture in words"):
-    """The second output of a figure; another language gives its own `word` and `in_words`."""
-    name = f"<b>{word} {number}.</b> " if number else ""
+def caption_html(number: str, caption: str, alt: str, script: str = "") -> str:
+    """The second output of a figure, in the learner's language."""
+    name = f"<b>{language.word('Figure')} {number}.</b> " if number else ""
+    in_words = language.word("The picture in words")
     return (
         f'<div class="figure-caption" style="max-width: 680px; margin-bottom: 12px">{name}{html.escape(caption)}\n'
         f'<details style="font-size: 90%"><summary>{in_words}</summary>{html.escape(alt)}</details>\n{script}</div>'

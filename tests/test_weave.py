@@ -1,0 +1,157 @@
+"""The course in another language: woven from the English notebooks, complete, up to date, and like its English."""
+
+import json
+import re
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from tools import lab, weave
+from tools.run_lessons import NOTEBOOKS
+from utils import language
+from utils.figures.page import caption_html
+
+CODE = 'figures.show(fig, number="2.1", caption="The key < the query.", alt="Two arrows, one blue and one orange.")'
+CAPTION, ALT = "The key < the query.", "Two arrows, one blue and one orange."
+PROSE = "## Why?\n\nA score $a_1$ of `q`: see [lesson 03](03_matrix_parallelization.ipynb)."
+CHINESE = "## 为什么？\n\n`q` 的分数 $a_1$：见[第 03 课](03_matrix_parallelization.ipynb)。"
+PATH = NOTEBOOKS / "02_self_attention.ipynb"
+
+
+def key(kind: str, text: str) -> tuple[str, str]:
+    return kind, language.digest(text)
+
+
+@pytest.fixture
+def english():
+    page = caption_html("2.1", CAPTION, ALT, f"<script>{json.dumps({'alt': ALT})}</script>")
+    picture = new_output("display_data", {"image/png": "AAAA"}, metadata={"image/png": {"alt": ALT, "width": 9}})
+    outputs = [picture, new_output("display_data", {"text/html": page})]
+    result = new_output("execute_result", {"text/plain": "○ scores: not attempted yet. Fill it in & run <it>."})
+    cells = [new_markdown_cell(PROSE), new_code_cell(CODE, outputs=outputs), new_code_cell("check", outputs=[result])]
+    return new_notebook(cells=cells)
+
+
+@pytest.fixture
+def words():
+    return {key("en", PROSE): CHINESE, key("caption", CAPTION): "键 < 查询。", key("alt", ALT): "两支箭，一蓝一橙。"}
+
+
+def test_words_are_replaced_and_code_and_other_outputs_are_not(english, words):
+    made = weave.weave(english, words, PATH)
+    assert [cell.source for cell in made.cells[1:]] == [cell.source for cell in english.cells[1:]]
+    assert made.cells[0].source == CHINESE.replace("(03", "(../03")
+    picture, page = made.cells[1].outputs
+    assert picture.metadata["image/png"] == {"alt": "两支箭，一蓝一橙。", "width": 9}
+    assert picture.data == english.cells[1].outputs[0].data
+    said = page.data["text/html"]
+    assert "<b>图 2.1.</b> 键 &lt; 查询。" in said and '"alt": "两支箭，一蓝一橙。"' in said
+    assert not re.search("Two arrows|The key|The picture", said)
+    assert english.cells[0].source == PROSE, "the English notebook stays as it is"
+
+
+def test_a_check_speaks_the_language_in_stored_outputs(english, words, monkeypatch):
+    said = {"not attempted yet. Fill it in & run <it>.": "还没有做。请填写后运行。"}
+    monkeypatch.setattr(weave, "translations", lambda tongue: said)
+    made = weave.weave(english, words, PATH)
+    assert made.cells[2].outputs[0].data["text/plain"] == "○ scores: 还没有做。请填写后运行。"
+
+
+def test_links_stay_in_the_language_where_it_has_the_page(monkeypatch):
+    other = NOTEBOOKS / "03_matrix_parallelization.ipynb"
+    monkeypatch.setattr(weave, "catalogues", lambda tongue: {other: None})
+    text = "[a](03_matrix_parallelization.ipynb#x) [b](../data/README.md) [c](solutions/02.ipynb) "
+    text += "[d](https://e.org) [e](#f)"
+    assert weave.linked(text, PATH, "zh") == (
+        "[a](03_matrix_parallelization.ipynb#x) [b](../../data/README.md) [c](../solutions/02.ipynb) "
+        "[d](https://e.org) [e](#f)"
+    )
+
+
+def test_what_is_complete_has_no_problem(english, words):
+    assert list(weave.problems(english, words)) == []
+
+
+@pytest.mark.parametrize(
+    "kind, text, other, said",
+    [
+        ("en", PROSE, None, "lacks its en"),
+        ("alt", ALT, None, "lacks its alt"),
+        ("en", PROSE, CHINESE.replace("$a_1$", "$a_2$"), "formulas differ"),
+        ("en", PROSE, CHINESE.replace("## ", ""), "headings differ"),
+        ("en", PROSE, CHINESE.replace("(03", "(04"), "links differ"),
+        ("en", PROSE, CHINESE.replace("`q`", "q"), "code differ"),
+        ("en", PROSE, PROSE, "no Chinese"),
+        ("en", PROSE, CHINESE + "**注意：**它", "stay stars"),
+        ("caption", "an older caption", "旧的", "outdated"),
+    ],
+)
+def test_each_problem_is_named(english, words, kind, text, other, said):
+    words[key(kind, text)] = other
+    if other is None:
+        del words[key(kind, text)]
+    assert [said in line for line in weave.problems(english, words)] == [True]
+
+
+def test_a_changed_english_cell_says_where(english, words):
+    english.cells[0].source += " More."
+    lacking, outdated = weave.problems(english, words)
+    assert lacking.startswith("cell 0 lacks its en") and outdated.startswith("outdated")
+
+
+def test_a_scaffold_has_every_text_once_and_is_no_translation(english, words, tmp_path):
+    path = tmp_path / "02.md"
+    assert weave.scaffold(path, english) == 3 and weave.scaffold(path, english) == 3
+    path.unlink()
+    weave.scaffold(path, english)
+    assert language.read_catalogue(path) == {}
+    text = path.read_text(encoding="utf-8")
+    assert re.findall(r"^% .*", text, re.MULTILINE)[0] == "% ## Why?"
+    path.write_text(text.replace("% ## Why?", "% ## Why?\n## 为什么？"), encoding="utf-8")
+    assert language.read_catalogue(path) == {key("en", PROSE): "## 为什么？"}
+
+
+@pytest.mark.parametrize(
+    "text", ['没有\n+++ {"en": "1"}\n', '+++ {"fr": "1"}\na\n', '+++ {"en": "1"}\na\n\n+++ {"en": "1"}\nb\n']
+)
+def test_a_broken_catalogue_is_refused(tmp_path, text):
+    (tmp_path / "02.md").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="02.md"):
+        language.read_catalogue(tmp_path / "02.md")
+
+
+def test_figures_speak_the_language_when_a_cell_is_run(monkeypatch):
+    found = {key("caption", CAPTION): "键 < 查询。"}
+    monkeypatch.setattr(language, "captions", lambda tongue: found)
+    assert language.caption(CAPTION) == CAPTION
+    monkeypatch.setenv("TRANSFORMER_COURSE_LANGUAGE", "zh")
+    assert language.caption(CAPTION) == "键 < 查询。" and language.caption(ALT, "alt") == ALT
+
+
+# ---- the edition that is stored ----
+
+
+@pytest.mark.parametrize("notebook", weave.catalogues(), ids=lambda path: path.stem)
+def test_the_stored_lesson_is_the_woven_one_and_lacks_nothing(notebook):
+    english, words = nbformat.read(notebook, 4), language.read_catalogue(weave.catalogues()[notebook])
+    assert list(weave.problems(english, words)) == [], "see python -m tools.weave --status"
+    assert weave.woven(notebook).read_text(encoding="utf-8") == weave.stored(english, words, notebook)
+
+
+def test_no_lesson_stands_there_without_a_catalogue():
+    stored = {path for path in (NOTEBOOKS / "zh").rglob("*.ipynb")}
+    assert stored == {weave.woven(notebook) for notebook in weave.catalogues()}
+
+
+def test_the_lab_copies_the_edition_that_was_asked_for(tmp_path, monkeypatch):
+    for name in ("notebooks/01_a.ipynb", "notebooks/zh/01_a.ipynb", "notebooks/solutions/01_a.ipynb"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("[x](../data/README.md)")
+    assert set(lab.course_files(tmp_path)) == {"01_a.ipynb", "solutions/01_a.ipynb"}
+    monkeypatch.setenv("TRANSFORMER_COURSE_LANGUAGE", "zh")
+    found = lab.course_files(tmp_path)
+    assert set(found) == {"zh/01_a.ipynb", "01_a.ipynb", "solutions/01_a.ipynb"}
+    assert lab.first_lesson(found) == "zh/01_a.ipynb"
+    monkeypatch.setenv("TRANSFORMER_COURSE_LANGUAGE", "xx")
+    assert lab.first_lesson(lab.course_files(tmp_path)) == "01_a.ipynb", "no such edition: the English one"

@@ -1,0 +1,182 @@
+"""`make site`: the course as a website, in build/site/, from the lessons as they are stored; nothing is run.
+
+    python -m tools.build_site                     with the solutions and the explorer
+    python -m tools.build_site --no-solutions      without the solved exercises: links to them become plain text
+
+The sources keep the places that they have in the repository, so that links between pages stay as they are. Links to
+Python files lead to pages with their docstrings. Everything lies in the folder: no page asks another host.
+"""
+
+import argparse
+import json
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+from html import escape
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+
+from tools import colab, glossary, modules, pack_explorer
+from tools.handout import LINK
+
+ROOT = Path(__file__).resolve().parents[1]
+WEBSITE = Path(__file__).with_name("website")
+START = "index.md"  # what README.md becomes
+EXPLORED = ("06", "07", "08", "08b")  # the lessons that show the explorer
+PAGES = ("README.md", "CONTRIBUTING.md", "data/README.md", "benchmarks/README.md", "benchmarks/results/*.md")
+PAGES += ("notebooks/README.md", "notebooks/teachers.md", "notebooks/*.ipynb", "notebooks/solutions/*.ipynb")
+FILES = ("LICENSE", "LICENSE-TEXT", "notebooks/images/*")
+FONTS = "Main-Regular Main-Bold Main-Italic Math-Italic Math-BoldItalic AMS-Regular Size1-Regular Size2-Regular"
+FONTS += " Size3-Regular Size4-Regular Calligraphic-Regular Typewriter-Regular SansSerif-Regular Zero Vector-Regular"
+FRAME = """
+<details class="explorer"><summary>The explorer: type a Chinese sentence, and look inside the translator</summary>
+<iframe src="{up}explorer/index.html" title="The explorer: the translator in this page" loading="lazy"></iframe>
+<p><a href="{up}explorer/index.html">Open it in a page of its own</a></p>
+</details>
+"""
+RESULTS = """
+```{toctree}
+:hidden:
+:glob:
+
+results/*
+```
+"""
+
+
+# ---- what Markdown becomes ----
+
+
+def markup(text: str) -> str:
+    """A line of Markdown as HTML; formulas as MathJax finds them."""
+    from markdown_it import MarkdownIt
+
+    formulas: list[str] = []
+
+    def keep(found: re.Match) -> str:
+        formulas.append(rf'<span class="math notranslate nohighlight">\({escape(found[1], quote=False)}\)</span>')
+        return f"\0{len(formulas) - 1}\0"
+
+    html = MarkdownIt("commonmark").renderInline(re.sub(r"\$([^$]+)\$", keep, text))
+    return re.sub("[\0\ufffd](\\d+)[\0\ufffd]", lambda found: formulas[int(found[1])], html)
+
+
+def summaries(text: str) -> str:
+    """Markdown stays raw inside <summary>, as in all HTML: make it HTML."""
+    return re.sub(r"<summary>(.*?)</summary>", lambda found: f"<summary>{markup(found[1])}</summary>", text)
+
+
+def linked(text: str, path: str, sources: set[str], url: str = "") -> str:
+    """Markdown whose links lead to pages of the site; to the repository where the site has no page, or to nothing."""
+
+    def to(link: re.Match) -> str:
+        words, target, anchor = link[1], link[2], link[3] or ""
+        if "://" in target or target.startswith("mailto:"):
+            return link[0]
+        place = posixpath.normpath(PurePosixPath(path).parent / target)
+        if (page := modules.page(place)) in sources:
+            return f"[{words}]({posixpath.relpath(page, PurePosixPath(path).parent)})"
+        if place in sources:
+            return link[0] if place != "README.md" else link[0].replace("README.md", START)
+        return f"[{words}]({url}/blob/HEAD/{place}{anchor})" if url else words
+
+    return LINK.sub(to, text)
+
+
+def lesson(source: str, path: str, sources: set[str], url: str) -> str:
+    """A stored notebook as a page: links, summaries, alt texts, and the explorer where the translator is at work."""
+    notebook = json.loads(source)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = summaries(linked("".join(cell["source"]), path, sources, url))
+        elif alt := caption(cell):
+            cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+    if PurePosixPath(path).parent.name == "notebooks" and PurePosixPath(path).stem.split("_")[0] in EXPLORED:
+        notebook["cells"][0]["source"] += FRAME.format(up="../")
+    return json.dumps(notebook, ensure_ascii=False)
+
+
+def caption(cell: dict) -> str:
+    """What stands in words below the pictures of a cell."""
+    html = ["".join(output.get("data", {}).get("text/html", "")) for output in cell["outputs"]]
+    found = re.search(r"The picture in words</summary>(.*?)</details>", "\n".join(html), re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", "", found[1]).split()) if found else ""
+
+
+# ---- the sources ----
+
+
+def write_sources(folder: Path, solutions: bool, url: str = "") -> None:
+    """Every page as Sphinx reads it, in the places of the repository."""
+    found = [path.relative_to(ROOT).as_posix() for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
+    if not solutions:
+        found = [path for path in found if "solutions" not in path]
+    files = [path.relative_to(ROOT).as_posix() for pattern in FILES for path in sorted(ROOT.glob(pattern))]
+    generated = modules.pages(ROOT) | {"notebooks/glossary.md": glossary.page(ROOT)}
+    sources = {*found, *files, *generated}
+    for path in files:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / path, folder / path)
+    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in found} | generated
+    texts["README.md"] += (folder / "contents.md").read_text(encoding="utf-8")
+    texts["benchmarks/README.md"] += RESULTS
+    if not solutions:
+        texts["README.md"] = texts["README.md"].replace("notebooks/solutions/*\n", "")
+    for path, text in texts.items():
+        if path.endswith(".ipynb"):
+            text = lesson(text, path, sources, url)
+        else:
+            text = summaries(linked(modules.linked(text, path), path, sources, url))
+            text = text.removeprefix("#") if text.startswith("## ") else text  # a page begins with its title
+        place = folder / (START if path == "README.md" else path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+
+
+def write_mathjax(folder: Path) -> None:
+    """MathJax and the fonts that the lessons need, out of the package that carries all of it."""
+    package = metadata.distribution("sphinx-mathjax-offline")
+    for file in package.files:
+        name = file.as_posix().partition("static/mathjax/")[2]
+        if name == "tex-chtml.js" or (name.endswith(".woff") and file.stem.partition("_")[2] in FONTS.split()):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(package.locate_file(file), folder / name)
+    (folder / "README.txt").write_text((WEBSITE / "mathjax.txt").read_text(encoding="utf-8"), encoding="utf-8")
+
+
+def build(out: Path, solutions: bool = True, explorer: bool = True, url: str = "") -> None:
+    """The site in a folder, made anew. Raises SystemExit, one sentence, where Sphinx warns."""
+    sources = out.with_name(f"{out.name}-sources")
+    shutil.rmtree(sources, ignore_errors=True)
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(WEBSITE, sources, ignore=shutil.ignore_patterns("__pycache__"))
+    write_sources(sources, solutions, url)
+    write_mathjax(sources / "_static" / "mathjax")
+    extra = sources / "_extra" / "explorer"
+    extra.mkdir(parents=True)
+    if explorer:
+        pack_explorer.write(pack_explorer.load_translator(device="cpu"), extra, "../notebooks/{}.html")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "2", sources, out]
+    if subprocess.run(command, cwd=ROOT).returncode:
+        raise SystemExit("The site is not right: Sphinx has said above where.")
+    shutil.rmtree(out / ".doctrees", ignore_errors=True)
+    (out / ".nojekyll").touch()  # GitHub Pages leaves out folders such as _static otherwise
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.build_site", description="The course as a website.")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="a folder, which is made anew")
+    parser.add_argument("--no-solutions", action="store_true", help="leave the solved exercises out")
+    args = parser.parse_args(argv)
+    url = colab.repository() if colab.settings()["tool"]["course"]["repository"] else ""
+    build(args.out, not args.no_solutions, url=url)
+    files = [path for path in args.out.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    print(f"{args.out / 'index.html'}: {len(files)} files, {size / 1e6:.1f} MB. Open it in a browser.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

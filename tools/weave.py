@@ -1,0 +1,223 @@
+"""Weave the course in another language: the executed English notebooks, with their words from catalogues.
+
+    python -m tools.weave                write every lesson that has a catalogue, notebooks/LANGUAGE/NN_name.ipynb
+    python -m tools.weave --status       what is missing, outdated, or not like its English text
+    python -m tools.weave --scaffold 02  append what the catalogue of lesson 02 lacks, with the English as a note (%)
+
+The catalogue of notebooks/NN_name.ipynb is notebooks/text/LANGUAGE/NN_name.md (see utils.language). Code and outputs
+are the English ones; only the captions, alt texts and results of checks in outputs are replaced.
+"""
+
+import argparse
+import copy
+import html
+import json
+import posixpath
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from tools.rules_figures import captions, text_of
+from tools.run_lessons import NOTEBOOKS, replace
+from utils import language
+from utils.checks.engine.messages import translations
+
+# What a translation keeps of its English text: as many, and the same.
+KEPT = {
+    "formulas": r"\$\$?[^$]+\$\$?",
+    "code": r"`[^`]+`",
+    "links": r"\]\(([^)\s]+)\)",
+    "folds": r"</?(?:details|div|summary)\b",
+    "headings": r"^#+ ",
+    "rows": r"^\|",
+    "quotes": r"^> ",
+    "verdicts": "[✓✗]",
+    "stars": "★+",
+}
+HAN = re.compile("[\u3400-\u9fff]")
+
+
+def catalogues(tongue: str = "zh") -> dict[Path, Path]:
+    """The catalogue of each English notebook that has one."""
+    folder = language.CATALOGUES / tongue
+    found = {path: NOTEBOOKS / path.relative_to(folder).with_suffix(".ipynb") for path in sorted(folder.rglob("*.md"))}
+    return {notebook: path for path, notebook in found.items()}
+
+
+def woven(notebook: Path, tongue: str = "zh") -> Path:
+    """Where the lesson stands in another language."""
+    return NOTEBOOKS / tongue / notebook.relative_to(NOTEBOOKS)
+
+
+def pieces(notebook: NotebookNode) -> list[tuple[int, str, str]]:
+    """The texts to translate, in the order of the lesson: (cell, kind, English)."""
+    shown = {}
+    for index, words in captions(notebook):
+        shown.setdefault(index, []).extend((kind, text_of(words[kind])) for kind in ("caption", "alt"))
+    found = []
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            found.append((index, "en", cell.source))
+        found += [(index, kind, text) for kind, text in shown.get(index, ()) if text]
+    return found
+
+
+# ---- weaving ----
+
+
+def weave(notebook: NotebookNode, words: dict[tuple[str, str], str], path: Path, tongue: str = "zh") -> NotebookNode:
+    """A copy of the notebook at `path` with these words; what has none stays English."""
+    made = copy.deepcopy(notebook)
+    for index, kind, text in pieces(notebook):
+        other = words.get((kind, language.digest(text)), text)
+        if kind == "en":
+            made.cells[index].source = linked(other, path, tongue)
+        else:
+            for output in made.cells[index].get("outputs", ()):
+                replace_in(output, text, other)
+    for cell in made.cells:
+        for output in cell.get("outputs", ()):
+            result_in(output, tongue)
+    return made
+
+
+def linked(text: str, path: Path, tongue: str) -> str:
+    """Links that lead from the lesson's place in another language: to that language where it has the page."""
+    here = posixpath.dirname(path.relative_to(NOTEBOOKS.parent).as_posix())
+    there = posixpath.dirname(woven(path, tongue).relative_to(NOTEBOOKS.parent).as_posix())
+
+    def moved(link: re.Match) -> str:
+        target = posixpath.normpath(posixpath.join(here, link[1]))
+        other = NOTEBOOKS.parent / target
+        if other in catalogues(tongue):
+            target = woven(other, tongue).relative_to(NOTEBOOKS.parent).as_posix()
+        return "](" + posixpath.relpath(target, there)
+
+    return re.sub(r"\]\((?![a-z]+:|#)([^)#\s]+)", moved, text)
+
+
+def replace_in(output: NotebookNode, text: str, other: str) -> None:
+    """A caption or alt text in what a figure has left: in its HTML, in its data, and beside its picture."""
+    for about in output.get("metadata", {}).values():
+        if isinstance(about, dict) and about.get("alt") == text:
+            about["alt"] = other
+    page = output.get("data", {}).get("text/html")
+    if page and "figure-caption" in page:
+        page = page.replace(html.escape(text), html.escape(other)).replace(quoted(text), quoted(other))
+        page = re.sub("<b>Figure (?=[0-9])", f"<b>{language.WORDS['zh']['Figure']} ", page)
+        output.data["text/html"] = page.replace(
+            "<summary>The picture in words<", f"<summary>{language.WORDS['zh']['The picture in words']}<"
+        )
+
+
+def quoted(text: str) -> str:
+    """As the text stands in the data of a figure to play with."""
+    return json.dumps(text, ensure_ascii=False).replace("</", "<\\/")
+
+
+def result_in(output: NotebookNode, tongue: str) -> None:
+    """The result of a check, which the stored lessons show before anything is handed in."""
+    for kind, text in output.get("data", {}).items():
+        if kind in ("text/html", "text/plain") and re.search("[✓✗○] ", text):
+            for english, other in translations(tongue).items():
+                mark = html.escape if kind == "text/html" else str
+                if len(english) > 20 and mark(english) in text:
+                    text = text.replace(mark(english), mark(other))
+            output.data[kind] = text
+
+
+# ---- what is wrong ----
+
+
+def skeleton(text: str) -> dict[str, Counter]:
+    return {name: Counter(re.findall(pattern, text, re.MULTILINE)) for name, pattern in KEPT.items()}
+
+
+def problems(notebook: NotebookNode, words: dict[tuple[str, str], str]) -> Iterator[str]:
+    """What a catalogue lacks, what it has for English that is no more, and what is not like its English text."""
+    wanted = {(kind, language.digest(text)): (index, text) for index, kind, text in pieces(notebook)}
+    for (kind, key), (index, text) in wanted.items():
+        if (kind, key) not in words:
+            yield f"cell {index} lacks its {kind} {key}: {text[:60]!r}"
+            continue
+        other = words[kind, key]
+        ours, theirs = skeleton(text), skeleton(other)
+        for name in KEPT if kind == "en" else ():
+            if ours[name] != theirs[name]:
+                lost, more = dict(ours[name] - theirs[name]), dict(theirs[name] - ours[name])
+                yield f"cell {index}, {kind} {key}: {name} differ, only English {lost}, only translated {more}"
+        prose = re.sub(r"\$[^$]*\$|`[^`]*`|<[^>]*>", "", text)
+        if re.search("[a-z]{4}", prose) and not HAN.search(other):
+            yield f"cell {index}, {kind} {key}: no Chinese in it"
+        if left := raw_stars(other):
+            yield f"cell {index}, {kind} {key}: the stars of {left!r} stay stars, as Markdown reads them"
+    for kind, key in words.keys() - wanted.keys():
+        yield f"outdated, its English is no more: {kind} {key}: {words[kind, key][:60]!r}"
+
+
+def raw_stars(text: str) -> str:
+    """Emphasis that Markdown leaves as stars, as it does between a letter and full-width punctuation."""
+    from markdown_it import MarkdownIt
+
+    plain = re.sub(r"\$\$?[^$]+\$\$?", "x", text)
+    for token in MarkdownIt("commonmark").enable("table").parse(plain):
+        for part in token.children or ():
+            if part.type == "text" and re.search(r"\*\S|\S\*", part.content):
+                return part.content[:60]
+    return ""
+
+
+# ---- the command ----
+
+
+def scaffold(path: Path, notebook: NotebookNode) -> int:
+    """Append an entry for each text that the catalogue lacks, with the English as a note; how many."""
+    words = language.read_catalogue(path) if path.exists() else {}
+    known = set(words)
+    with path.open("a", encoding="utf-8") as file:
+        for _, kind, text in pieces(notebook):
+            key = (kind, language.digest(text))
+            if key not in known:
+                known.add(key)
+                note = "".join(f"% {line}\n" for line in text.splitlines())
+                file.write(f'\n+++ {{"{kind}": "{key[1]}"}}\n\n{note}')
+    return len(known) - len(words)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.weave", description=__doc__.splitlines()[0])
+    parser.add_argument("--status", action="store_true", help="only say what is to be done; fails if there is anything")
+    parser.add_argument("--scaffold", nargs="+", metavar="NN", help="begin or complete the catalogues of these lessons")
+    parser.add_argument("--language", default="zh")
+    args = parser.parse_args(argv)
+    if args.scaffold:
+        for notebook in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")) + sorted(NOTEBOOKS.glob("solutions/*.ipynb")):
+            if notebook.name.startswith(tuple(args.scaffold)):
+                path = language.CATALOGUES / args.language / notebook.relative_to(NOTEBOOKS).with_suffix(".md")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                print(f"{path.relative_to(NOTEBOOKS.parent)}: {scaffold(path, nbformat.read(notebook, 4))} new entries")
+        return 0
+    found = 0
+    for notebook, path in catalogues(args.language).items():
+        english, words = nbformat.read(notebook, 4), language.read_catalogue(path)
+        lines = list(problems(english, words))
+        found += len(lines)
+        for line in lines:
+            print(f"{path.relative_to(NOTEBOOKS.parent)}: {line}")
+        if not args.status:
+            replace(woven(notebook, args.language), stored(english, words, notebook, args.language))
+    return int(args.status and found > 0)
+
+
+def stored(english: NotebookNode, words: dict, path: Path, tongue: str = "zh") -> str:
+    """The text of a woven notebook's file."""
+    return nbformat.writes(weave(english, words, path, tongue)) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
