@@ -158,6 +158,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--gloss-updates", type=int, default=500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rates", type=float, nargs="+", default=RATES)
+    parser.add_argument("--cut-rate", type=float, default=1e-2, help="the Transformer's best of the first question")
+    parser.add_argument("--cuts", nargs="+", default=CUTS)
     parser.add_argument("--kinds", nargs="+", default=list(SIZES))
     parser.add_argument("--questions", nargs="+", default=["models", "cuts", "glosses"])
     parser.add_argument("--out", type=Path, default=ROOT / "data/experiments/short_sentences.json")
@@ -180,8 +182,8 @@ def main(argv: list[str] | None = None) -> None:
             for seed in args.seeds[1:]:
                 run("models", kind, seed, kind=kind, updates=args.updates, lr=best_rate(rows, kind))
     for seed in args.seeds:
-        for cut in CUTS if "cuts" in args.questions else ():
-            run("cuts", cut, seed, cut=cut, updates=args.updates, lr=3e-3)
+        for cut in args.cuts if "cuts" in args.questions else ():
+            run("cuts", cut, seed, cut=cut, updates=args.updates, lr=args.cut_rate)
         for name in GLOSSES if "glosses" in args.questions else ():
             run("glosses", name, seed, updates=args.gloss_updates, lr=3e-3)
 
