@@ -120,6 +120,10 @@ def test_short_sentences(small_corpus, tmp_path, monkeypatch):
         "1e-2",
         "--out",
         str(out),
+        "--questions",
+        "models",
+        "cuts",
+        "glosses",
     ]
     short_sentences.main(arguments)
     text = out.read_text(encoding="utf-8")
