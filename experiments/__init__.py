@@ -1,15 +1,21 @@
 """The long experiments behind some figures: each script writes its data/experiments/NAME.json through `record`."""
 
 import argparse
+import io
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-from utils import provenance, training
+import torch
+
+from utils import checkpoint, provenance, training
 from utils.config import ROOT
 from utils.corpus import TestItem
 from utils.evaluation import evaluate
-from utils.files import write_text_atomically
+from utils.files import write_files, write_text_atomically
+from utils.tokenizer import Tokenizer
+from utils.trainer import Trainer
 from utils.translate import Translator, load_translator
 
 
@@ -45,3 +51,41 @@ def train_and_score(options: list[str], folder: Path, test: list[TestItem]) -> t
     scores = evaluate(translator, test)
     kept = {key: log[key] for key in ("parameters", "pairs", "history")} | {"precision": log["training"]["precision"]}
     return kept | {key: scores[key] for key in ("bleu", "chrf", "bleu_multi")}, translator
+
+
+def rows_left(out: Path, keys: Iterable[tuple], names: tuple[str, ...]) -> tuple[list[dict], Iterator[tuple]]:
+    """The rows that a result has already, and of the keys those that have no row; `names` are the fields of a key."""
+    rows = json.loads(out.read_text(encoding="utf-8"))["runs"] if out.exists() else []
+    done = {tuple(row[name] for name in names) for row in rows}
+    return rows, (key for key in keys if key not in done)
+
+
+def train_kept(trainer: Trainer, tokenizer: Tokenizer, folder: Path, report: Callable[[Trainer], dict]) -> Trainer:
+    """Train to the end in `folder`, or go on there: what `python -m utils.training` does, for any model and loss.
+
+    The folder gets a checkpoint, its log, and the state to go on from; the trainer's model gets the averaged weights.
+    """
+    state = folder / "train_state.pt"
+    if state.exists():
+        trainer.load_state(torch.load(state, map_location="cpu", weights_only=True))
+
+    def save(trainer: Trainer) -> None:
+        buffer = io.BytesIO()
+        torch.save(trainer.state(), buffer)
+        log = {"training": asdict(trainer.config), "history": trainer.progress.history}
+        files = checkpoint.model_files(trainer.weights(), trainer.model.config, tokenizer, half=True)
+        files |= {"training.json": json.dumps(log, indent=1) + "\n"}
+        write_files(folder, {"train_state.pt": buffer.getvalue()} | files)
+
+    if trainer.fraction_done() < 1:
+        folder.mkdir(parents=True, exist_ok=True)
+        trainer.fit(report, save)
+    return averaged(trainer)
+
+
+def averaged(trainer: Trainer) -> Trainer:
+    """The same trainer, whose model now has the averaged weights."""
+    with torch.no_grad():
+        for name, p in trainer.model.named_parameters():
+            p.copy_(trainer.weights()[name])
+    return trainer

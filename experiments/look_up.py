@@ -3,12 +3,13 @@
 Eight of 32 words hold a random number each, and one of the eight is asked for: which number does it hold? Queries and
 keys of length 256 are learned from the squared error alone. Each variant is trained at five learning rates from three
 seeds; the best rate of each is chosen on 1,000 questions and reported on 1,000 others. Guessing is right once in eight.
-Writes data/experiments/look_up.json.
+Writes data/experiments/look_up.json; what stands there already is kept (delete it to run all again).
 
 python -m experiments.look_up
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
@@ -16,18 +17,19 @@ from torch import nn
 from tqdm import tqdm
 
 from experiments import record
+from utils.config import ROOT
 
 ADAM, SGD = (0.01, 0.03, 0.1, 0.3, 1.0), (3.0, 10.0, 30.0, 100.0, 300.0)
 
 
-def learn_to_look_up(scale, lr, seed, start=1.0, clip=None, steps=120, d=256):
+def learn_to_look_up(scale, lr, seed, start=1.0, plain=False, clip=None, steps=120):
     """Shares of right answers: of 1,000 questions to choose by, of 1,000 others.
 
-    Adam, or plain steps along a gradient that is never longer than `clip`.
+    Adam, or plain steps along the gradient, cut to the length `clip` if one is given.
     """
     torch.manual_seed(seed)
-    Q, K = ((start * torch.randn(32, d)).requires_grad_() for _ in range(2))
-    optimizer = torch.optim.SGD([Q, K], lr) if clip else torch.optim.Adam([Q, K], lr)
+    Q, K = ((start * torch.randn(32, 256)).requires_grad_() for _ in range(2))
+    optimizer = (torch.optim.SGD if plain else torch.optim.Adam)([Q, K], lr)
 
     def play(batch):
         shown = torch.rand(batch, 32).argsort(dim=1)[:, :8]  # (batch, 8), all different
@@ -51,8 +53,10 @@ VARIANTS = {  # name: (rates, options)
     "no scaling, 16 times smaller scores at the start": (ADAM, dict(scale=1, start=0.25)),
     "divided by √d, 16 times larger scores at the start": (ADAM, dict(scale=1 / 16, start=4.0)),
     "no scaling, ten times the steps": (ADAM, dict(scale=1, steps=1200)),
-    "divided by √d, short steps": (SGD, dict(scale=1 / 16, clip=0.1)),
-    "no scaling, short steps": (SGD, dict(scale=1, clip=0.1)),
+    "divided by √d, plain steps": (SGD, dict(scale=1 / 16, plain=True)),
+    "no scaling, plain steps": (SGD, dict(scale=1, plain=True)),
+    "divided by √d, plain steps, cut": (SGD, dict(scale=1 / 16, plain=True, clip=0.1)),
+    "no scaling, plain steps, cut": (SGD, dict(scale=1, plain=True, clip=0.1)),
 }
 
 
@@ -63,14 +67,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="default: data/experiments/look_up.json")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    rows = []
+    out, rows = args.out or ROOT / "data/experiments/look_up.json", []
+    before = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"steps": None}
+    kept = before["runs"] if before["steps"] == args.steps else []
+    known = {(row["name"], row["lr"], row["seed"]): row for row in kept}
     for name, (rates, options) in tqdm(VARIANTS.items()):
         steps = args.steps * options.get("steps", 120) // 120
         for lr in rates:
             for seed in args.seeds:
-                chosen_by, reported = learn_to_look_up(lr=lr, seed=seed, **options | {"steps": steps})
-                rows.append({"name": name, "lr": lr, "seed": seed, "dev": chosen_by, "test": reported})
-    record("look_up", argv, rows, args.out, steps=args.steps, seeds=args.seeds)
+                row = known.get((name, lr, seed))
+                if row is None:
+                    chosen_by, reported = learn_to_look_up(lr=lr, seed=seed, **options | {"steps": steps})
+                    row = {"name": name, "lr": lr, "seed": seed, "dev": chosen_by, "test": reported}
+                rows.append(row)
+    record("look_up", argv, rows, out, steps=args.steps, seeds=args.seeds)
 
 
 if __name__ == "__main__":

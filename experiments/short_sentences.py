@@ -2,7 +2,8 @@
 
 - models: RNN with attention and Transformer, each at four learning rates; the best on dev, three seeds.
 - cuts: Chinese as characters, as pieces (BPE), as words of a dictionary.
-- glosses (--questions glosses): none; 10,000 without a word of four characters; the 10,000 of the recipe. Compounds that none contains.
+- glosses (--questions glosses): none; 10,000 without a word of four characters; the 10,000 of the recipe. Asked are
+  compounds that none contains.
 
 Models of some 150,000 parameters on sentences of at most eight characters, float32, one thread: some ten seconds a
 run on a quiet machine. Rows are written after each run, and those that are there are not made again.

@@ -145,7 +145,12 @@ def test_the_help_tells_every_flag_with_its_meaning_and_its_default():
         for f in fields(record):
             if name := flag(f):
                 assert f"{name} " in text and " ".join(f.metadata["meaning"].split()) in text
-                assert f.default in (None, False) or f"(default: {f.default}" in text or "auto" in f.metadata
+                assert (
+                    f.default is None
+                    or isinstance(f.default, bool)
+                    or f"(default: {f.default}" in text
+                    or "auto" in f.metadata
+                )
 
 
 CASES = [(record, f) for record in RECORDS for f in fields(record)]

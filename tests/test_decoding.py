@@ -117,7 +117,7 @@ def test_a_beam_wide_enough_is_brute_force(seed, length_penalty):
     assert found == [by_brute_force(lambda w: model.script((7, 8, EOS), (BOS, *w)), 6, 3, length_penalty)]
 
 
-@pytest.mark.parametrize("kind", ["transformer", "rnn"])
+@pytest.mark.parametrize("kind", ["transformer", "rnn", "decoder-only"])
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_a_beam_wide_enough_is_brute_force_on_real_models(kind, length_penalty):
     """The logits of brute force come from `forward`, which has neither cache nor reordering."""
@@ -138,7 +138,7 @@ def test_beam_of_one_is_greedy(seed, length_penalty, max_len):
     assert beam(at_random(seed), src, max_len, beam_size=1, length_penalty=length_penalty) == want
 
 
-@pytest.mark.parametrize("kind", ["transformer", "rnn"])
+@pytest.mark.parametrize("kind", ["transformer", "rnn", "decoder-only"])
 @pytest.mark.parametrize("seed", range(3))
 def test_beam_of_one_is_greedy_on_real_models(kind, seed):
     model, src = tiny_model(kind, seed), random_ids([4, 2, 6], 13)
@@ -154,7 +154,7 @@ def test_batched_is_one_by_one(seed, beam_size, lengths):
         assert search(at_random(seed), src, 6) == [search(at_random(seed), row, 6)[0] for row in alone]
 
 
-@pytest.mark.parametrize("kind", ["transformer", "rnn"])
+@pytest.mark.parametrize("kind", ["transformer", "rnn", "decoder-only"])
 def test_batched_is_one_by_one_on_real_models(kind):
     model, lengths = tiny_model(kind), [4, 2, 6, 1]
     src = random_ids(lengths, 13)

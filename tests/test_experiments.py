@@ -17,10 +17,12 @@ from experiments import (
     same_minutes,
     scaling,
     short_sentences,
+    sums,
     two_heads,
     vocabulary,
 )
 from utils import corpus, dictionary
+from utils.positional import rotary
 
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 TINY = ["--d-model", "16", "--d-ff", "32", "--tgt-vocab", "300", "--batch-tokens", "400", "--n-layers", "1"]
@@ -155,15 +157,20 @@ def test_scaling(small_corpus, tmp_path):
     assert all(run["history"][-1]["step"] == 2 for run in runs)
 
 
-def test_positions(tmp_path):
+@pytest.mark.slow
+def test_positions(tmp_path, monkeypatch):
     out = tmp_path / "result.json"
+    monkeypatch.setattr(positions, "LENGTHS", (4, 16))
+    monkeypatch.setattr(positions, "all_pairs", lambda n, every=positions.all_pairs: every(20))
     positions.main(["--steps", "2", "--seeds", "0", "--questions", "100", "--out", str(out)])
     runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
     assert [run["scheme"] for run in runs] == list(positions.SCHEMES)
     for run in runs:
-        assert set(run["right"]) == {str(n) for n in positions.LENGTHS} and len(run["longest"]) == 3
+        assert set(run["right"]) == {"4", "16"} and len(run["by_distance"]) == 19 and len(run["by_blocks"]) == 5
         if run["scheme"] in ("none", "ALiBi"):  # blind to a reversal, trained or not
-            assert all(abs(share - 0.5) < 0.02 for share in run["right"].values())
+            assert set(run["right"].values()) == {50} == set(run["by_distance"])
+        paces = [(other["hand"], other["factor"]) for other in run.get("other_paces", [])]
+        assert paces == [(h, f) for h in range(4) for f in positions.PACES if run["scheme"] == "rotary"]
 
 
 def test_positions_asks_every_sentence_forwards_and_backwards():
@@ -171,10 +178,20 @@ def test_positions_asks_every_sentence_forwards_and_backwards():
     words, places = positions.sentences(50, 7)
     assert torch.equal(words.gather(1, places), torch.tensor([[0, 1]]).expand(50, 2))
     assert (words < 2).sum() == 100, "one 我 and one 你 in each"
-    right, asked = positions.ask(positions.Encoder("learned"), 7, batch=20)
-    assert right.shape == (40,) and torch.equal(asked[:20] + asked[20:], torch.full((20, 2), 6))
-    shares = positions.groups(torch.tensor([True, False, True]), torch.tensor([[0, 15], [14, 16], [0, 16]]))
-    assert shares == [1.0, 0.0, 1.0], "places seen, distance seen, neither"
+    words, places = positions.all_pairs(7)
+    right, asked = positions.ask(positions.Encoder("learned"), words, places)
+    assert sorted(map(tuple, asked.tolist())) == [(p, r) for p in range(7) for r in range(7) if p != r]
+    assert positions.by_distance(right, asked)[5] == 50 * (right[[5, 26]].sum().item()), "0 and 6, both ways"
+    always_first = asked[:, 0] < 4
+    assert positions.by_blocks(always_first, asked) == [[100, 100], [0, 0]]
+
+
+def test_positions_turns_as_rotary_does_and_one_hand_as_told():
+    x = torch.randn(2, 5, 8, dtype=torch.float64)
+    model = positions.Encoder("rotary")
+    torch.testing.assert_close(positions.turn(x, model.layers[0].speeds.double()), rotary(x), atol=1e-6, rtol=0)
+    positions.set_pace(model, 1, 0.5)
+    assert all(layer.speeds.tolist() == pytest.approx([1, 0.05, 0.01, 0.001]) for layer in model.layers)
 
 
 @pytest.mark.slow
@@ -226,6 +243,10 @@ def test_look_up(tmp_path):
         (n, lr) for n, (rates, _) in look_up.VARIANTS.items() for lr in rates
     ]
     assert all(0 <= row["dev"] <= 1 and 0 <= row["test"] <= 1 for row in rows)
+    again, kept = rows[0], rows[1]
+    out.write_text(json.dumps({"steps": 3, "runs": [again | {"lr": 7.0}, kept | {"test": 0.5}, *rows[2:]]}))
+    look_up.main(["--seeds", "0", "--steps", "3", "--out", str(out)])
+    assert json.loads(out.read_text(encoding="utf-8"))["runs"] == [again, kept | {"test": 0.5}, *rows[2:]]
 
 
 @pytest.mark.parametrize("scale, start", [(1 / 16, 1.0), (1, 0.25)])
@@ -235,9 +256,10 @@ def test_look_up_untrained_guesses(scale, start):
 
 def test_two_heads(tmp_path):
     out = tmp_path / "result.json"
-    two_heads.main(["--seeds", "0", "1", "--steps", "5", "--out", str(out)])
+    two_heads.main(["--seeds", "0", "1", "--many", "3", "--steps", "5", "--out", str(out)])
     rows = json.loads(out.read_text(encoding="utf-8"))["runs"]
-    assert [(row["name"], row["seed"]) for row in rows] == [(n, seed) for n in two_heads.VARIANTS for seed in (0, 1)]
+    seeds = {name: range(3 if name in two_heads.OFTEN else 2) for name in two_heads.VARIANTS}
+    assert [(row["name"], row["seed"]) for row in rows] == [(name, seed) for name in seeds for seed in seeds[name]]
     assert all(math.isfinite(row["error"]) for row in rows)
     parameters = {row["name"]: row["parameters"] for row in rows}
     assert parameters["1 head"] == parameters["2 heads"] == parameters["4 heads"]
@@ -374,6 +396,19 @@ def test_ablations(tmp_path):
     assert [run["name"] for run in runs] == [*ablations.PARTS, *ablations.SHUFFLED, *ablations.DEEP]
     assert all(len(run["curve"]) == (1 if run["name"] in ablations.DEEP else 2) for run in runs)
     assert all(0 <= run["alone"] <= 1 and math.isfinite(run["curve"][0]) for run in runs)
+
+
+@pytest.mark.slow
+def test_sums(tmp_path):
+    src, tgt = sums.sums(20)
+    digits, added = src - 4, tgt[:, 1:].flip(1) - 4
+    assert torch.equal(added[:, 0], (digits[:, 0] + digits[:, 1]) % 10)
+    assert torch.equal(added[:, 5], (digits[:, 5] + digits[:, 0]) % 10) and (tgt[:, 0] == 1).all()
+    out = tmp_path / "result.json"
+    sums.main(["--steps", "12", "--seeds", "0", "--out", str(out)])
+    runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [run["removed"] for run in runs] == ["nothing", "feed-forward"]
+    assert all(len(run["curve"]) == 2 and 0 <= run["right"] <= 1 for run in runs)
 
 
 def test_vocabulary(small_corpus, tmp_path):

@@ -68,6 +68,14 @@ def test_heatmap_shows_its_numbers():
     assert [t.get_text() for t in ax.get_yticklabels()] == ["x", "y"]
 
 
+def test_heatmaps_stand_side_by_side():
+    tables = {"one": torch.rand(2, 2), "other": torch.rand(2, 2)}
+    fig = figures.heatmaps(tables, ["x", "y"], ["a", "b"], "is asked", "asks")
+    assert [ax.get_title() for ax in fig.axes] == ["one", "other"]
+    assert [(ax.get_xlabel(), ax.get_ylabel()) for ax in fig.axes] == [("is asked", "asks"), ("is asked", "")]
+    assert words_on(fig) == [f"{x:.2f}" for table in tables.values() for x in table.flatten().tolist()]
+
+
 def test_softmax_rows_draws_every_distribution():
     rows = {d: (torch.rand(5).softmax(0), torch.rand(5).softmax(0)) for d in (4, 16, 64)}
     fig = figures.softmax_rows(rows, labels=("without", "with"))
@@ -211,7 +219,7 @@ STEPS = [
 def test_beam_tree_shows_every_hypothesis_with_its_score_per_token():
     words = words_on(figures.beam_tree(STEPS, str.upper))
     assert words == [
-        "<bos>", "THE\n-0.70", "A\n-0.90", "DOG\n-0.50", "<EOS>\n-0.70", "<EOS>\n-0.35", "✓",
+        "begin", "step 1", "THE\n-0.70", "A\n-0.90", "2", "DOG\n-0.50", "<EOS>\n-0.70", "3", "<EOS>\n-0.35", "✓",
     ]  # fmt: skip
 
 

@@ -114,6 +114,7 @@ def test_subtraction_plane_adds_heads_up_and_shades_equal_signs():
     assert np.allclose(flows, [[(0, 0), (1, 0)], [(1, 0), (1, -1)]])
     sums = [line.get_xydata()[0] for line in ax.lines if line.get_label() == "where the heads lead"]
     assert np.allclose(sums, [(1, -1)])
+    assert "income counts +1.0, costs count -1.0: error 0.00" in words_on(fig)
     assert "1 head" in [t.get_text() for t in ax.get_legend().get_texts()]
 
 

@@ -107,16 +107,21 @@ def test_online_softmax_keeps_what_one_pass_would_give(layer):
         said = words_on(fig)
         assert f"$m$ = {seen.max():.2f}" in said and f"$l$ = {e.sum():.2f}" in said
         assert f"$o/l$ = ({', '.join(f'{x:.2f}' for x in o / e.sum())})" in said
+        grown = read > 1 and seen[-1] > seen[:-1].max()
+        shrunk = f"were multiplied by {torch.exp(seen[:-1].max() - seen[-1]):.2f}" if grown else ""
+        assert ("a new peak" in "".join(said)) is bool(grown) and shrunk in "".join(said)
         assert [len(ax.patches) for ax in fig.axes] == [read, read]
         np.testing.assert_allclose([bar.get_height() for bar in fig.axes[1].patches], e, rtol=1e-5)
 
 
 def test_roofline_has_its_corner_where_bytes_and_operations_take_as_long():
-    fig = figures.roofline({"loop": (0.3, 2e7), "matrices": (8, 5e10)}, {"here": (8e10, 1.6e10), "there": (9e14, 3e12)})
+    marks = {"loop": [(0.3, 2e7), (0.3, 1e7)], "matrices": [(8, 5e10)]}
+    fig = figures.roofline(marks, {"here": (8e10, 1.6e10), "there": (9e14, 3e12)})
     roof, other, *points = fig.axes[0].lines
     x, y = roof.get_data()
     np.testing.assert_allclose(y, np.minimum(80, 16 * x))
-    np.testing.assert_allclose([point.get_xydata()[0] for point in points], [(0.3, 0.02), (8, 50)])
+    np.testing.assert_allclose([point.get_xydata()[0] for point in points], [(0.3, 0.02), (0.3, 0.01), (8, 50)])
+    assert [point.get_markerfacecolor() == "none" for point in points] == [False, True, False]
     assert {point.get_marker() for point in points} == {"o", "s"} and other.get_linestyle() == "--"
     assert [word.get_text() for word in fig.legends[0].get_texts()] == ["loop", "matrices"]
     assert words_on(fig) == ["here", "there"]

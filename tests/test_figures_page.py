@@ -19,7 +19,7 @@ from PIL import Image
 from utils import figures
 from utils.attention import attention
 from utils.config import ROOT
-from utils.figures import model_map, style
+from utils.figures import model_map, page, style
 from utils.figures.page import caption_html, svg
 
 SANITIZER = Path(__file__).parent / "nbval_sanitize.cfg"
@@ -342,3 +342,35 @@ def test_query_in_the_plane_hides_words(heard):
     (b,), (weights,) = attention(q[None], k, v, may_attend)
     assert said == [f"{w:.0%}" if may else "hidden" for w, may in zip(weights.tolist(), heard, strict=True)]
     np.testing.assert_allclose(next(t for t in fig.axes[1].texts if t.get_text() == "b").xy, b.numpy(), atol=1e-6)
+
+
+def test_a_shorter_key_stays_visible_on_a_longer_one():
+    fig = figures.query_in_the_plane([2.0, 1], [[0, 1], [0, 2], [0, 0]], [[1, 0], [0, 1], [2, 2]], "abc")
+    tips = [arrow._posA_posB[1][1] for arrow in fig.axes[0].patches if arrow._posA_posB[1][0] == 0]
+    assert tips == [2, 1], "the longest is drawn first"
+
+
+def explored(draw, *args, **options) -> dict:
+    """What a figure to play with has stored."""
+    shown = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(page, "_display", lambda picture, caption, alt, drawing=None: shown.append(caption))
+        draw(*args, **options, caption="A caption.", alt="What is seen.", number="2.1")
+    return json.loads(re.search(r'class="frames">(.*?)</script>', shown[0], re.DOTALL)[1])
+
+
+def test_turn_the_query_says_the_shares():
+    keys = torch.tensor([[1.0, 0], [0, 1]])
+    found = explored(figures.turn_the_query, keys, keys, "ab", degrees=[0, 45], lengths=[0, 2], start=[45, 2])
+    share = torch.tensor([2 / 2**0.5, 0.0]).softmax(0)
+    assert found["said"][0] == "Shares: a 50%, b 50%." == found["said"][3], "no length, or halfway between the keys"
+    assert found["said"][1] == f"Shares: a {share[0]:.0%}, b {share[1]:.0%}."
+    assert [choice["start"] for choice in found["choices"]] == [1, 1]
+
+
+def test_hide_words_says_the_shares_of_those_who_are_heard():
+    keys = torch.tensor([[1.0, 0], [1, 0]])
+    found = explored(figures.hide_words, torch.ones(2), keys, keys, ["cats", "milk"], hidden=["milk"])
+    assert found["said"][0] == "cats 50%, milk 50%." and found["said"][1] == "cats 100%."
+    assert found["said"][3].startswith("Nobody is heard")
+    assert [choice["start"] for choice in found["choices"]] == [0, 1], "milk is hidden at first"

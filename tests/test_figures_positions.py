@@ -7,6 +7,7 @@ from helpers.drawn import assert_words_stand_apart, lines_on, words_on
 from matplotlib import colormaps
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Circle, Rectangle
+from matplotlib.text import Text
 
 from utils import figures
 from utils.positional import sinusoidal
@@ -55,3 +56,51 @@ def test_clock_faces_point_where_the_pair_says():
     assert colors == [colormaps["PuOr"]((value + 1) / 2) for p in positions for value in e[p].tolist()]
     assert {"0", "2", "29", "hand 0: one turn\nfast"} <= set(words_on(figure))
     assert_words_stand_apart(figure)
+
+
+def test_clock_faces_leave_a_gap_where_positions_are_left_out():
+    figure = figures.clock_faces(sinusoidal(30, 4), [0, 1, 29], ["fast", "slow"])
+    assert words_on(figure).count("...") == 1 + 2  # in the head and in each of the two rows
+    assert_words_stand_apart(figure)
+
+
+def test_turned_pair_keeps_the_angle_when_both_move_on():
+    angles = []
+    for place in (0, 3):
+        figure = figures.turned_pair([1.0, 0.0], [0.0, 2.0], place, 1)
+        (q, k) = (np.array(line._posA_posB[1]) for line in lines_on(figure))
+        assert np.hypot(*q) == pytest.approx(1) and np.hypot(*k) == pytest.approx(2)
+        angles.append(np.remainder(np.arctan2(k[1], k[0]) - np.arctan2(q[1], q[0]), 2 * np.pi))
+    assert angles == pytest.approx([np.pi / 2 + 1] * 2)
+    assert {"$q$, place 3", "$k$, place 4"} <= set(words_on(figure))
+
+
+@pytest.mark.parametrize("distance, side", [(10, "after"), (-10, "before"), (40, "before")])
+def test_one_hand_says_the_side_on_which_it_stands(distance, side):
+    figure = figures.one_hand(0.1, distance, seen=15, hand=1)
+    bold = [text.get_text() for text in figure.findobj(Text) if text.get_weight() == "bold" and text.get_text()]
+    assert bold == [side]
+    (start, tip), *_ = (line._posA_posB for line in lines_on(figure, figures.PURPLE))
+    assert np.subtract(tip, start) == pytest.approx(0.97 * np.array([np.sin(distance / 10), np.cos(distance / 10)]))
+
+
+def test_who_comes_first_turns_the_answer_with_the_sentence():
+    figure = figures.who_comes_first(["我", "来", "你"])
+    assert [words.split()[-1] for words in words_on(figure) if "?" in words] == ["yes", "no"]
+    assert_words_stand_apart(figure)
+
+
+def test_position_matrix_joins_the_half_turns():
+    figure = figures.position_matrix(sinusoidal(100, 64).T)
+    (curve,) = (line for line in figure.axes[0].lines if len(line.get_xdata()) == 12)
+    omega = 10000.0 ** (-np.arange(12) / 32)
+    assert curve.get_xdata() * omega == pytest.approx(np.pi)
+    assert {"one turn: 6 positions", "one turn: 20 positions", "one turn: 63 positions"} <= set(words_on(figure))
+
+
+def test_other_paces_draws_a_panel_for_each_hand():
+    curves = {(hand, factor): np.full(63, 10 * hand + factor) for hand in range(4) for factor in (2.0, 0.5, 1.0)}
+    panels = figures.other_paces(curves).axes
+    for hand, ax in enumerate(panels):
+        drawn = [(line.get_label(), line.get_ydata()[0]) for line in ax.lines if len(line.get_ydata()) == 63]
+        assert drawn == [(f"speed x {factor:g}", 10 * hand + factor) for factor in (0.5, 1.0, 2.0)]

@@ -117,3 +117,44 @@ def test_waiting_shows_what_is_ready_what_is_computed_and_what_waits():
     assert connections(fig, figures.ORANGE) == 4 and connections(fig, figures.BLUE) == 2, "word and neighbor; word"
     assert connections(fig, figures.PALE) == 2 * (5 + 4) - 4 - 2
     assert_words_stand_apart(fig)
+
+
+# ---- two bills, and the game -------------------------------------------------------------------------------
+
+
+def test_bills_are_straight_where_costs_are_powers():
+    n = [16, 64, 256]
+    panels = {"chain": {"RNN": n, "two": [2 * x for x in n]}, "work": {"RNN": n, "two": [x * x for x in n]}}
+    fig = figures.bills(n, panels)
+    assert [ax.get_title() for ax in fig.axes] == ["chain", "work"]
+    for ax, costs in zip(fig.axes, panels.values(), strict=True):
+        assert ax.get_xscale() == ax.get_yscale() == "log"
+        assert [line.get_ydata().tolist() for line in ax.lines] == list(costs.values())
+        assert [line.get_label() for line in ax.lines] == list(costs)
+    assert len({line.get_marker() for line in fig.axes[0].lines}) == 2
+
+
+def test_asked_back_counts_the_distance():
+    sentence = "so Bob:green um Ann:red well Ann?".split()
+    fig = figures.asked_back(sentence, asked=3)
+    assert sorted(words_on(fig)) == sorted([*sentence, "distance 2"])
+    (arrow,) = [patch for patch in fig.axes[0].patches if hasattr(patch, "_posA_posB")]
+    places = {t.get_text(): t.get_position()[0] for t in fig.axes[0].texts}
+    assert arrow._posA_posB[1][0] == places["Ann:red"]
+    assert_words_stand_apart(fig)
+
+
+def test_near_and_far_draws_every_share():
+    right = {
+        ("mean", 1): (1.0, 0.9),
+        ("attention", 1): (0.8, 0.7),
+        ("mean", 4): (0.4, 0.3),
+        ("attention", 4): (0.6, 0.5),
+    }
+    fig = figures.near_and_far(right, {"guess": 0.125, "colors": 0.412})
+    assert [ax.get_title() for ax in fig.axes] == ["1 label", "4 labels"]
+    for ax, labels in zip(fig.axes, (1, 4), strict=True):
+        bars = [bar.get_height() for container in ax.containers for bar in container]
+        assert bars == pytest.approx([100 * x for layer in ("mean", "attention") for x in right[layer, labels]])
+        assert [line.get_ydata()[0] for line in ax.lines] == pytest.approx([12.5, 41.2])
+        assert {"near", "far", "guess", "colors"} <= {t.get_text() for t in ax.texts}

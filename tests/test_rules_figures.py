@@ -78,7 +78,7 @@ QUIZ = [new_markdown_cell("## Quiz\n\nChoose.")] + [
     )
     for i in (1, 2)
 ]
-PROSE = new_markdown_cell("prose")
+PROSE = new_markdown_cell("prose " * 20)
 EXERCISES = [
     new_markdown_cell("## Exercises\n\n### Exercise 1: easy ★ (5 minutes)"),
     new_markdown_cell("### Exercise 2: less so ★★ (15 minutes)"),
@@ -173,6 +173,14 @@ def test_the_minutes_of_core_deeper_parts_and_exercises():
     found = rules.minutes(book(TITLE, LONG, DEEPER, code, LONG, back, code, *EXERCISES, LONG))
     assert found["core"] == pytest.approx(42, abs=0.2) and found["deeper"] == pytest.approx(22, abs=0.1)
     assert found["exercises"] == 5 + 15, "told by their stars alone"
+
+
+def test_captions_are_read_as_prose_and_alt_texts_are_not_read():
+    lines = "\n".join(["x = 1"] * 13 + ["figures.show(", "    fig,"])  # 15 lines
+    words = f'    number="2.1",\n    caption="{"word " * 180}",\n    alt="{"what " * 90}"\n    "{"is seen " * 90}",\n'
+    found = rules.minutes(book(TITLE, new_code_cell(f"{lines}\n{words})")))
+    bare = rules.minutes(book(TITLE, new_code_cell(f"{lines}\n)")))
+    assert found["core"] - bare["core"] == pytest.approx(1), "180 words, a minute; and no line of code more"
 
 
 @pytest.mark.parametrize(("said", "right"), [(18, True), (20, True), (23, True), (16, False), (24, False)])

@@ -177,6 +177,12 @@ def test_cells_that_say_something_else_when_run_again_are_named(tmp_path, monkey
     assert "'1\\n'" in found[0] and "'2\\n'" in found[0] and "NameError" in found[-1]
 
 
+def test_all_lessons_are_run_again():
+    every = [path.stem for path in sorted((run_lessons.NOTEBOOKS).glob("*.ipynb"))]
+    assert [twin.stem for twin in run_again.lessons([])] == every and len(every) >= 8
+    assert [twin.stem for twin in run_again.lessons(["02"])] == ["02_self_attention"], "no solutions"
+
+
 # ---- make lab: the learner's copies --------------------------------------------------------------------------
 
 

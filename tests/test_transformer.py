@@ -1,6 +1,7 @@
-"""The Transformer is nn.Transformer; and what both models, Transformer and RNN, promise to everyone else."""
+"""The Transformer is nn.Transformer; and what all models that translate promise to everyone else."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -12,10 +13,19 @@ from torch import nn
 from torch.testing import assert_close
 
 from utils.attention import merge_heads, padding_mask
+from utils.checkpoint import build
 from utils.transformer import Transformer
 
-both_models = pytest.mark.parametrize("kind", ["transformer", "rnn"])
-MODELS = {kind: tiny_model(kind) for kind in ("transformer", "rnn")}
+# Everything that changed since 2017, at once.
+MODERN = {"norm": "rms", "activation": "swiglu", "positions": "rotary", "key_heads": 1, "bias": False, "qk_norm": True}
+MODELS = {
+    "transformer": tiny_model("transformer"),
+    "rnn": tiny_model("rnn"),
+    "decoder-only": tiny_model("decoder-only"),
+    "modern transformer": tiny_model("transformer", **MODERN),
+    "modern decoder-only": tiny_model("decoder-only", **MODERN, prefix=True),
+}
+all_models = pytest.mark.parametrize("kind", MODELS)
 
 
 # --------------------------------------------------------------------------------------- parity with PyTorch
@@ -82,7 +92,7 @@ def test_transformer_is_pytorchs(norm_first):
 # ----------------------------------------------------------------------------------- what both models promise
 
 
-@both_models
+@all_models
 @few
 @given(data=st.data())
 def test_future_tokens_change_nothing_before_them(kind, data):
@@ -96,7 +106,7 @@ def test_future_tokens_change_nothing_before_them(kind, data):
     assert (before[:, changed:] - after[:, changed:]).abs().amax(-1).min() > 1e-6
 
 
-@both_models
+@all_models
 @few
 @given(st.lists(st.tuples(st.integers(1, 7), st.integers(1, 6)), min_size=1, max_size=4), st.integers(0, 3))
 def test_batched_and_padded_is_one_by_one(kind, sizes, extra):
@@ -109,10 +119,21 @@ def test_batched_and_padded_is_one_by_one(kind, sizes, extra):
         assert_close(together[row, :t], alone[0])
 
 
-@both_models
 @pytest.mark.parametrize("norm_first", [True, False])
-def test_step_by_step_is_all_at_once(kind, norm_first):
-    model = tiny_model(kind, norm_first=norm_first)
+@pytest.mark.parametrize("key_heads", [4, 2, 1])
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
+@pytest.mark.parametrize("kind", ["transformer", "decoder-only"])
+def test_step_by_step_is_all_at_once_with_every_number_of_key_heads(kind, norm_first, key_heads, positions):
+    model = tiny_model(kind, norm_first=norm_first, n_heads=4, key_heads=key_heads, positions=positions)
+    step_by_step(model)
+
+
+@all_models
+def test_step_by_step_is_all_at_once(kind):
+    step_by_step(MODELS[kind])
+
+
+def step_by_step(model):
     src, tgt = random_ids([5, 3, 6], 13), random_ids([7, 7, 7], 11)
     state, steps = model.encode(src, padding_mask(src)), []
     for tokens in tgt.unbind(dim=1):
@@ -121,7 +142,7 @@ def test_step_by_step_is_all_at_once(kind, norm_first):
     assert_close(torch.stack(steps, dim=1), model(src, tgt))
 
 
-@both_models
+@all_models
 @few
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=5), st.integers(0, 4))
 def test_reordered_rows_take_everything_along(kind, index, when):
@@ -152,26 +173,29 @@ def test_hypotheses_of_a_sentence_share_its_memory():
     assert torch.equal(state.memory_kv[0][0], memory[1:])
 
 
-@both_models
+@all_models
 def test_cross_attention_weights_are_distributions_over_the_real_source(kind):
     src, tgt = random_ids([5, 3, 1], 13), random_ids([4, 6, 2], 11)
     weights = MODELS[kind].cross_attention_weights(src, tgt)
-    assert weights.shape == ((3, 2, 2, 6, 5) if kind == "transformer" else (3, 1, 1, 6, 5))
-    assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
+    assert weights.shape == ((3, 1, 1, 6, 5) if kind == "rnn" else (3, 2, 2, 6, 5))
+    if "decoder-only" in kind:  # the rest went to the target
+        assert (weights.sum(-1) < 1).all()
+    else:
+        assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
     padding = (src == 0)[:, None, None, None, :].expand_as(weights)
     assert (weights[padding] == 0).all() and (weights[~padding] > 0).all()
 
 
-@both_models
+@all_models
 def test_dropout_acts_in_training_alone(kind):
-    model = tiny_model(kind, dropout=0.5)
+    model = build(dataclasses.replace(MODELS[kind].config, dropout=0.5)).double().eval()
     src, tgt = random_ids([5, 3], 13), random_ids([4, 6], 11)
     assert torch.equal(model(src, tgt), model(src, tgt))
     model.train()
     assert not torch.equal(model(src, tgt), model(src, tgt))
 
 
-@both_models
+@all_models
 def test_bfloat16_stays_close(kind):
     model = copy.deepcopy(MODELS[kind]).float()
     src, tgt = random_ids([5, 3, 6], 13), random_ids([4, 6, 2], 11)

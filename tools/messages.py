@@ -57,7 +57,7 @@ def collected() -> list[str]:
         for mistake in check.mistakes:
             found |= {mistake.name: None, mistake.advice: None}
         if check.draw_cost:
-            found |= dict.fromkeys(sentence for _, sentence in check.draw_cost(Draw(0))[1])
+            found |= dict.fromkeys(sentence for rules in check.draw_cost(Draw(0))[1:] for _, sentence in rules)
     for part in PARTS:
         found |= {part.task: None}
     return [text for text in found if any(sign.isalpha() for sign in text)]

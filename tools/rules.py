@@ -4,6 +4,7 @@
 Cells are named by their position among all cells, from 0, as `make run` names them.
 """
 
+import ast
 import re
 
 from nbformat import NotebookNode
@@ -99,14 +100,16 @@ def minutes(notebook: NotebookNode) -> dict[str, float]:
     """What a lesson takes, by the formula above: its core, what is marked (deeper), and the exercises.
 
     A heading with "(deeper)" covers all up to the next heading of its level. The section "Exercises" counts by its
-    stars alone, which hold its reading, too.
+    stars alone, which hold its reading, too. The words of a figure are no code: its caption is read as prose, its alt
+    text stands for the picture and is not read.
     """
     found = {"core": 0.0, "deeper": 0.0, "exercises": 0.0}
     part, depth = "core", 0
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            lines = sum(bool(line.strip()) for line in cell.source.splitlines())
-            found[part] += lines * SECONDS_A_LINE / 60 if part != "exercises" else 0
+            if part != "exercises":
+                lines, caption = lines_and_captions(cell.source)
+                found[part] += lines * SECONDS_A_LINE / 60 + words_of(caption) / WORDS_A_MINUTE
             continue
         for line in re.sub(r"^```.*?^```", "", cell.source, flags=re.DOTALL | re.MULTILINE).splitlines():
             if heading := re.match(r"(#+) (.*)", line):
@@ -116,8 +119,26 @@ def minutes(notebook: NotebookNode) -> dict[str, float]:
                 if exercise := re.match(r"Exercise \d.*?(★+)", heading[2]):
                     found["exercises"] += STARS[exercise[1]]
             if part != "exercises":
-                found[part] += len(re.findall(r"[A-Za-z0-9$]\S*", line)) / WORDS_A_MINUTE
+                found[part] += words_of(line) / WORDS_A_MINUTE
     return found
+
+
+def words_of(text: str) -> int:
+    return len(re.findall(r"[A-Za-z0-9$]\S*", text))
+
+
+def lines_and_captions(source: str) -> tuple[int, str]:
+    """The lines of code of a cell, without those of a figure's number, caption and alt text; and its captions."""
+    words, captions = set(), []
+    for call in ast.walk(ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE))):
+        given = {keyword.arg: keyword.value for keyword in call.keywords} if isinstance(call, ast.Call) else {}
+        if {"caption", "alt"} <= set(given):
+            for name in ("number", "caption", "alt"):
+                if name in given:
+                    words |= set(range(given[name].lineno, given[name].end_lineno + 1))
+            captions.append(str(getattr(given["caption"], "value", "")))
+    lines = [line for number, line in enumerate(source.splitlines(), 1) if line.strip() and number not in words]
+    return len(lines), " ".join(captions)
 
 
 # ---- rules about what is stored ----------------------------------------------------------------------------

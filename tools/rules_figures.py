@@ -20,7 +20,10 @@ MOVED: tuple[str, ...] = (
     "02_self_attention",
     "03_matrix_parallelization",
     "04_multi_head",
+    "05_positional_encoding",
+    "07_transformer",
     "08_translation",
+    "08b_search_and_scores",
 )
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels

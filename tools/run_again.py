@@ -1,6 +1,6 @@
 """Run the cells of a lesson again after its last one: each must show what it showed the first time.
 
-    python -m tools.run_again          every lesson that has moved to `figures.show` (a part of `make soak`)
+    python -m tools.run_again          every lesson (a part of `make soak`)
     python -m tools.run_again 02 08    only these (the beginning of a name is enough)
 
 A learner goes back, changes a number and runs a cell again, when later cells have given names other values. So every
@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -20,8 +21,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from tools.rules import IGNORED, shown, tags, texts
-from tools.rules_figures import MOVED
-from tools.run_lessons import NOTEBOOKS, ROOT, as_in_the_tests, normalize, read_twin, twins
+from tools.run_lessons import NOTEBOOKS, ROOT, TEXT, as_in_the_tests, normalize, read_twin, twins
 
 SECONDS = 2.0  # a longer cell is not run again
 AS_AFTER_THE_LAST = """\
@@ -86,10 +86,15 @@ def differences(notebook: NotebookNode, folder=NOTEBOOKS) -> tuple[list[str], in
     return found, n
 
 
+def lessons(names: list[str]) -> list[Path]:
+    """The twins of the lessons whose names begin with one of `names` (without names: of all), no solutions."""
+    return [twin for twin in twins(names) if twin.parent == TEXT]
+
+
 def main(names: list[str]) -> int:
-    chosen, wrong = names or list(MOVED), 0
+    wrong = 0
     with as_in_the_tests():
-        for twin in twins(chosen) if chosen else ():
+        for twin in lessons(names):
             found, n = differences(read_twin(twin))
             print(f"{twin.stem}: {n} cells run again, {len(found)} not as before", *found, sep="\n  ", flush=True)
             wrong += len(found)

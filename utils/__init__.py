@@ -6,11 +6,12 @@ __all__ = ["load_translator"]
 
 # The modules in an order to read them: each imports only from those before it. `figures` draws, `checks` examines and
 # `export` writes for other programs; nothing depends on them.
-READING_ORDER = "config language files provenance runtime attention positional dropout transformer loss recurrent"
-READING_ORDER += " fetch text corpus dictionary numbers names augment tokenizer sequences batching pairs checkpoint"
-READING_ORDER += " decoding translate ensemble limits synthetic evaluation distributed trainer training recipe"
+READING_ORDER = "config language files provenance runtime norm positional attention dropout transformer stack loss"
+READING_ORDER += " recurrent scan fetch text corpus dictionary paraphrases bag_of_words numbers names augment tokenizer"
+READING_ORDER += " trigram sequences batching pairs decoder_only encoder_only checkpoint decoding translate ensemble"
+READING_ORDER += " limits synthetic evaluation distributed trainer training recipe"
 # The Transformer, its training and its search: to be read first, and in one sitting.
-CORE = "attention positional transformer loss batching decoding trainer"
+CORE = "positional attention transformer loss batching decoding trainer"
 
 # A thread of PyTorch's that waits for work spins for a moment before it sleeps. Where two programs share the cores, one
 # spins where the other could compute: with libgomp's own, long moment both nearly stop. PyTorch reads this when it is

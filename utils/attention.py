@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from utils.norm import RMSNorm
+from utils.positional import turned
+
 SMALL = 512  # weights of one head below which a CPU is quicker without the fused kernel
 
 
@@ -111,7 +114,7 @@ class KVCache:
 
     It grows by one position a step. A cache of fixed size, written in place, was measured on CPUs: greedy search 1.03
     times as fast, beam search 0.91 times, since reordering rows then copies the empty places, too.
-    Lesson 08b, "Greedy search, and what the cache saves".
+    Lesson 08b, "A cache in eleven lines".
     """
 
     def __init__(self):
@@ -137,34 +140,65 @@ class MultiHeadAttention(nn.Module):
     Lesson 04, "Smaller heads, same price"; with two inputs: lesson 07, "2. Attention with two inputs".
     The projections W^Q, W^K, W^V are one stacked matrix, `in_proj`, rows in this order: one large matrix product keeps
     a processor busier than three small ones. Attention weights get no dropout: it would send the CPU to its slow path.
+
+    What changed since 2017 (lesson 10): key_heads G < H, a divisor of H, gives each H/G heads one key and one value
+    head in common (grouped queries, arXiv 2305.13245); bias=False leaves out the biases; qk_norm brings every query and
+    key to one length before the scores, times a learned gain for each column (arXiv 2010.04245).
     """
 
-    def __init__(self, d_model: int, n_heads: int):
+    def __init__(
+        self, d_model: int, n_heads: int, key_heads: int | None = None, bias: bool = True, qk_norm: bool = False
+    ):
         super().__init__()
         if d_model % n_heads:
             raise ValueError(f"d_model = {d_model} cannot be split into n_heads = {n_heads} equal heads.")
-        self.n_heads = n_heads
-        self.in_proj = nn.Linear(d_model, 3 * d_model)
-        self.out_proj = nn.Linear(d_model, d_model)
+        self.n_heads, self.key_heads = n_heads, key_heads or n_heads
+        if n_heads % self.key_heads:
+            raise ValueError(f"n_heads = {n_heads} cannot share key_heads = {key_heads} equally.")
+        d_head = d_model // n_heads
+        self.widths = (d_model, self.key_heads * d_head, self.key_heads * d_head)  # rows of W^Q, W^K, W^V
+        self.in_proj = nn.Linear(d_model, sum(self.widths), bias=bias)
+        self.out_proj = nn.Linear(d_model, d_model, bias=bias)
         nn.init.xavier_uniform_(self.in_proj.weight)
-        nn.init.zeros_(self.in_proj.bias)
-        nn.init.zeros_(self.out_proj.bias)
+        if bias:
+            nn.init.zeros_(self.in_proj.bias)
+            nn.init.zeros_(self.out_proj.bias)
+        self.q_norm = RMSNorm(d_head) if qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(d_head) if qk_norm else nn.Identity()
+
+    def projected(self, x: Tensor, rows: slice) -> Tensor:
+        """x times these rows of the stacked matrix."""
+        bias = self.in_proj.bias
+        return F.linear(x, self.in_proj.weight[rows], None if bias is None else bias[rows])
 
     def queries(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B H T Dh"]:
         """W^Q x, split into heads."""
-        d = x.shape[-1]
-        return split_heads(F.linear(x, self.in_proj.weight[:d], self.in_proj.bias[:d]), self.n_heads)
+        return self.q_norm(split_heads(self.projected(x, slice(0, self.widths[0])), self.n_heads))
 
     def keys_values(self, memory: Float[Tensor, "B T D"]) -> tuple[Tensor, Tensor]:
-        """What `memory` offers to any query: keys and values, (B, H, T, D_head) each. Computed once, asked often."""
-        d = memory.shape[-1]
-        k, v = F.linear(memory, self.in_proj.weight[d:], self.in_proj.bias[d:]).chunk(2, dim=-1)
-        return split_heads(k, self.n_heads), split_heads(v, self.n_heads)
+        """What `memory` offers to any query: keys and values, (B, G, T, D_head) each. Computed once, asked often."""
+        k, v = self.projected(memory, slice(self.widths[0], None)).chunk(2, dim=-1)
+        return self.k_norm(split_heads(k, self.key_heads)), split_heads(v, self.key_heads)
 
     def queries_keys_values(self, x: Float[Tensor, "B T D"]) -> tuple[Tensor, Tensor, Tensor]:
-        """All three of a sequence that asks itself, (B, H, T, D_head) each: one matrix product instead of two."""
-        q, k, v = self.in_proj(x).chunk(3, dim=-1)
-        return split_heads(q, self.n_heads), split_heads(k, self.n_heads), split_heads(v, self.n_heads)
+        """All three of a sequence that asks itself, split into heads: one matrix product instead of two."""
+        q, k, v = self.in_proj(x).split(self.widths, dim=-1)
+        return (
+            self.q_norm(split_heads(q, self.n_heads)),
+            self.k_norm(split_heads(k, self.key_heads)),
+            split_heads(v, self.key_heads),
+        )
+
+    def joined(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = False) -> Tensor:
+        """What the heads found, side by side: (B, H, T_q, D_head) queries, (B, G, T_k, D_head) keys -> (B, T_q, D)."""
+        if self.key_heads == self.n_heads:
+            return merge_heads(fast_attention(q, k, v, mask, causal))
+        if not causal and (mask is None or mask.shape[-2] == 1):
+            # All queries may ask the same keys: heads that share keys are more queries to them, and no key is copied.
+            more = q.reshape(len(q), self.key_heads, -1, q.shape[-1])  # (B, G, H/G T_q, D_head)
+            return merge_heads(fast_attention(more, k, v, mask).view_as(q))
+        k, v = (x.repeat_interleave(self.n_heads // self.key_heads, dim=1) for x in (k, v))
+        return merge_heads(fast_attention(q, k, v, mask, causal))
 
     def forward(
         self,
@@ -173,24 +207,35 @@ class MultiHeadAttention(nn.Module):
         mask: Bool[Tensor, "..."] | None = None,
         causal: bool = False,
         cache: KVCache | None = None,
+        hands: Float[Tensor, "*places Tq Dh"] | None = None,
     ) -> Float[Tensor, "R Tq D"]:
         """Each position of x asks every position of `memory` (of x itself, if there is none).
 
         `memory` may also be its `keys_values`, computed before; each of its B rows then serves R/B rows of x, side by
-        side. With a `cache`, x goes on where the cache ends, and asks all that is in it.
+        side. With a `cache`, x goes on where the cache ends, and asks all that is in it. `hands`: what turns x's own
+        queries and keys, see `utils.positional.turned` (rotary positions).
         """
         if memory is None:
             q, k, v = self.queries_keys_values(x)
+            if hands is not None:
+                q, k = turned(q, hands), turned(k, hands)
             if cache is not None:
                 k, v = cache.append(k, v)
         else:
             k, v = memory if isinstance(memory, tuple) else self.keys_values(memory)
             q = self.queries(x.reshape(len(k), -1, x.shape[-1]))  # rows of one sentence are more queries to its keys
-        return self.out_proj(merge_heads(fast_attention(q, k, v, mask, causal))).reshape(x.shape)
+        return self.out_proj(self.joined(q, k, v, mask, causal)).reshape(x.shape)
 
     def weights(
-        self, x: Float[Tensor, "B Tq D"], memory: Float[Tensor, "B Tk D"], mask: Tensor | None = None
+        self,
+        x: Float[Tensor, "B Tq D"],
+        memory: Float[Tensor, "B Tk D"] | None = None,
+        mask: Tensor | None = None,
+        hands: Tensor | None = None,
     ) -> Float[Tensor, "B H Tq Tk"]:
         """The attention weights that `forward` does not show."""
-        k, v = self.keys_values(memory)
-        return attention(self.queries(x), k, v, mask)[1]
+        q, (k, _) = self.queries(x), self.keys_values(x if memory is None else memory)
+        if hands is not None:
+            q, k = turned(q, hands), turned(k, hands)
+        k = k.repeat_interleave(self.n_heads // self.key_heads, dim=1)
+        return attention(q, k, k, mask)[1]

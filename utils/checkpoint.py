@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from utils.config import ModelConfig, from_json, to_json
+from utils.decoder_only import DecoderOnly
+from utils.encoder_only import EncoderOnly
 from utils.files import write_files
 from utils.recurrent import RNNSeq2Seq
 from utils.tokenizer import Tokenizer
 from utils.transformer import Transformer
 
-MODELS = {"transformer": Transformer, "rnn": RNNSeq2Seq}
+MODELS = {"transformer": Transformer, "rnn": RNNSeq2Seq, "decoder-only": DecoderOnly, "encoder-only": EncoderOnly}
 
 
 class CheckpointError(RuntimeError):

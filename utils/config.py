@@ -16,6 +16,9 @@ from typing import Any, get_args
 ROOT = Path(__file__).resolve().parents[1]  # the repository: data/ and notebooks/ lie here
 CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"  # the translator that ships
 
+KINDS = ("transformer", "rnn", "decoder-only", "encoder-only")
+ACTIVATIONS = ("relu", "gelu", "swiglu")
+POSITIONS = ("sinusoidal", "rotary", "none")
 MINUTES = 70.0  # of the recipe of the translator that ships
 
 LIMITS = {
@@ -30,9 +33,11 @@ def setting(default: Any, meaning: str, **rules) -> Any:
     """A field of a record: its default (MISSING for none), what it means, and what else is known of it.
 
     least, above, most, below, choices: the values it may have. flag: its name on the command line where that is not
-    --its-name; None for no flag. rnn: its default for an RNN. auto: what decides it on the command line unless a value
-    is given. free: a run may be resumed with another value, since what is learned does not depend on it.
-    tatoeba: it has no meaning for somebody's own pairs.
+    --its-name; None for no flag; where it turns off what is on, `meaning` is the flag's. rnn: its
+    default for an RNN. auto: what decides it on the command line unless a value is given. free: a run may be resumed
+    with another value, since what is learned does not depend on it. tatoeba: it has no meaning for somebody's own
+    pairs. block: what the layers of a Transformer are made of, and no RNN; a record of an earlier version, which lacks
+    it, means the default.
     """
     return field(default=default, metadata={"meaning": meaning} | rules)
 
@@ -88,32 +93,71 @@ class Record:
 
 @dataclass(frozen=True)
 class ModelConfig(Record):
-    """Sizes of a translation model (lesson 07; of an RNN, lesson 06)."""
+    """Sizes of a model, and what its layers are made of (lesson 07; an RNN: lesson 06; one stack: lesson 09).
+
+    A model of one stack has the same table for what it reads and writes, `tgt_vocab`; only a decoder that translates
+    reads the source vocabulary, too.
+    """
 
     src_vocab: int = setting(MISSING, "tokens of the source vocabulary", least=3, flag=None)
     tgt_vocab: int = setting(MISSING, "tokens of the target vocabulary", least=3, flag=None)
-    kind: str = setting("transformer", "kind of model", choices=("transformer", "rnn"), flag="--model")
+    kind: str = setting("transformer", "kind of model", choices=KINDS, flag="--model")
     d_model: int = setting(256, "width of the embeddings and of the residual stream", least=1)
     n_heads: int = setting(4, "attention heads, which share the width equally", least=1)
     n_layers: int = setting(3, "layers of the encoder, and of a Transformer's decoder", least=1, rnn=1)
     d_ff: int = setting(1024, "inner width of the feed-forward layers; of an RNN, of its states", least=1, rnn=512)
     dropout: float = setting(0.2, "share of activations dropped in training", least=0, below=1)
     norm_first: bool = setting(
-        True, "layer norm before each sublayer, not after the addition as in the paper", flag=None
+        True, "norm after each addition, as in the paper (before each sublayer)", flag="--post-norm"
     )
     pad_id: int = setting(0, "id of <pad>", least=0, flag=None)
     decoder_layers: int | None = setting(
         None, "layers of a Transformer's decoder, where it has another number of them", least=1
     )
+    norm: str = setting(
+        "layer", "layer norm, or RMSNorm, which takes no mean away", choices=("layer", "rms"), block=True
+    )
+    activation: str = setting(
+        "relu", "inside the feed-forward layers; swiglu has a second matrix", choices=ACTIVATIONS, block=True
+    )
+    positions: str = setting("sinusoidal", "how a model knows who stands where", choices=POSITIONS, block=True)
+    key_heads: int | None = setting(
+        None,
+        "heads of keys and values, which share the attention heads equally (as many as these)",
+        least=1,
+        block=True,
+    )
+    bias: bool = setting(True, "layers and norms without biases", flag="--no-bias", block=True)
+    qk_norm: bool = setting(False, "queries and keys brought to one length before the scores", block=True)
+    prefix: bool = setting(False, "in a decoder-only model source tokens ask the whole source", block=True)
 
     def __post_init__(self):
         super().__post_init__()
         if self.pad_id >= min(self.src_vocab, self.tgt_vocab):
             raise ValueError(f"pad_id is {self.pad_id}; it must be a token of both vocabularies.")
-        if self.kind == "transformer" and self.d_model % self.n_heads:
+        if self.kind == "rnn":
+            given = [flag(f) for f in fields(self) if f.metadata.get("block") and getattr(self, f.name) != f.default]
+            if given:
+                raise ValueError(f"{', '.join(given)}: not for an RNN, which has no such layers.")
+            return
+        if self.d_model % self.n_heads:
             raise ValueError(f"d_model = {self.d_model} cannot be split into n_heads = {self.n_heads} equal heads.")
-        if self.kind == "transformer" and self.d_model % 2:
+        if self.d_model % 2:
             raise ValueError(f"d_model = {self.d_model} must be even: positions come as sine/cosine pairs.")
+        if self.positions == "rotary" and self.d_model // self.n_heads % 2:
+            raise ValueError(
+                f"Heads of {self.d_model // self.n_heads} columns cannot be turned pair by pair: rotary positions need "
+                "an even d_model / n_heads."
+            )
+        if self.key_heads and self.n_heads % self.key_heads:
+            raise ValueError(f"n_heads = {self.n_heads} cannot share key_heads = {self.key_heads} equally.")
+        if self.prefix and self.kind != "decoder-only":
+            raise ValueError("prefix is for a decoder-only model: an encoder's source tokens ask one another anyway.")
+
+    def layer(self) -> dict[str, Any]:
+        """The arguments of a layer: each is a field of the same name."""
+        names = "d_model n_heads d_ff dropout norm_first norm activation key_heads bias qk_norm"
+        return {name: getattr(self, name) for name in names.split()}
 
 
 @dataclass(frozen=True)
@@ -205,7 +249,7 @@ def add_flags(parser: argparse.ArgumentParser, record: type[Record]) -> None:
             continue
         options = {"dest": f.name, "help": known["meaning"]}
         if value_type(f) is bool:
-            parser.add_argument(name, **options, action="store_const", const=True)
+            parser.add_argument(name, **options, action="store_const", const=not f.default)
             continue
         choices = known.get("choices")
         if "auto" in known:
@@ -244,8 +288,9 @@ def from_json(record: type[Record], text: str) -> Any:
     names = {f.name for f in fields(record)}
     if unknown := sorted(set(values) - names):
         raise ValueError(f"{record.__name__} has no field {unknown[0]!r}.")
-    # A setting that a checkpoint of an earlier version does not have is off where None means that.
-    if missing := sorted(f.name for f in fields(record) if f.name not in values and f.default is not None):
+    # What a checkpoint of an earlier version does not have is off where None means that; of a block, as it was then.
+    later = {f.name for f in fields(record) if f.default is None or f.metadata.get("block")}
+    if missing := sorted(names - set(values) - later):
         raise ValueError(f"{record.__name__}: the field {missing[0]!r} is missing.")
     return record(**values)
 

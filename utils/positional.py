@@ -40,8 +40,16 @@ def rotary(x: Float[Tensor, "*batch n d"]) -> Float[Tensor, "*batch n d"]:
     Source: RoFormer, arXiv 2104.09864, section 3.2; the pairs are neighbors, as there. Lesson 05, "Rotary: turn the
     queries and keys instead".
     """
-    e = sinusoidal(x.shape[-2], x.shape[-1]).to(x)  # (n, d)
-    sin, cos, first, second = e[:, 0::2], e[:, 1::2], x[..., 0::2], x[..., 1::2]
+    return turned(x, sinusoidal(x.shape[-2], x.shape[-1]).to(x))
+
+
+def turned(x: Float[Tensor, "*batch n d"], hands: Float[Tensor, "*places n d"]) -> Float[Tensor, "*batch n d"]:
+    """`rotary` at places of your own: row p of x is turned by the angles whose sines and cosines are row p of `hands`.
+
+    hands: rows of `sinusoidal`, broadcastable to x. Lesson 05, "Rotary: turn the queries and keys instead".
+    """
+    hands = hands.to(x.dtype)
+    sin, cos, first, second = hands[..., 0::2], hands[..., 1::2], x[..., 0::2], x[..., 1::2]
     return torch.stack([cos * first - sin * second, sin * first + cos * second], dim=-1).flatten(-2)
 
 

@@ -61,10 +61,10 @@ class LossModule(nn.Module):
     The loss is what is compiled, not the model: so the model stays as it is for whoever checks and saves it.
     """
 
-    def __init__(self, model: nn.Module, config: TrainConfig):
+    def __init__(self, model: nn.Module, config: TrainConfig, loss: Callable = batch_loss):
         super().__init__()
         self.model, self.config = model, config
-        self.loss = torch.compile(batch_loss, dynamic=True) if config.compile else batch_loss
+        self.loss = torch.compile(loss, dynamic=True) if config.compile else loss
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         c = self.config
@@ -82,10 +82,20 @@ class Trainer:
     depends on (seed, epoch) alone, and dropout on (seed, step, rank). The batches are the same for any number of
     processes, which share each of them.
 
+    data: EpochBatches, or anything with its `indices`, `batch`, `n_targets` and `fingerprint`; loss: of a model and a
+    batch, as `batch_loss`: sums over the batch's targets. Nothing else is known of what is learned.
+
     Raises ValueError when the processes hold other pairs or another recipe.
     """
 
-    def __init__(self, model: nn.Module, config: TrainConfig, data: EpochBatches, device: torch.device):
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainConfig,
+        data: EpochBatches,
+        device: torch.device,
+        loss: Callable = batch_loss,
+    ):
         self.model, self.config, self.data, self.device = model.to(device), config, data, device
         self.fingerprint = data.fingerprint()
         if not all_equal((self.fingerprint, config, model.config)):
@@ -93,7 +103,7 @@ class Trainer:
                 "The processes of this run differ in their pairs or in their settings: give each the same files and "
                 "the same command (and, where machines differ, the same --precision)."
             )
-        self.loss = data_parallel(LossModule(model, config))
+        self.loss = data_parallel(LossModule(model, config, loss))
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
         )

@@ -239,6 +239,8 @@ def prepare(args: argparse.Namespace) -> Run:
     model_config = replace(model_config, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
     data = EpochBatches(encoded.src, encoded.tgt, config.batch_tokens, config.seed)
     model = checkpoint.build(model_config)
+    if not hasattr(model, "step"):
+        raise TrainingError(f"--model {model_config.kind} does not write: it cannot learn to translate.")
     if start is not None:
         model.load_state_dict(start.state_dict())
     trainer = Trainer(model, config, data, device)

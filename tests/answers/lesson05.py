@@ -129,6 +129,24 @@ def rotary_in_place_on_a_copy(x):
     return out
 
 
+# ---- alibi -------------------------------------------------------------------------------------------------
+
+
+def alibi_by_outer(n, slopes):
+    far = torch.arange(n, dtype=slopes.dtype, device=slopes.device)
+    return -torch.einsum("h,ij->hij", slopes, torch.cdist(far[:, None], far[:, None], p=1))
+
+
+def alibi_by_rows(n, slopes):
+    rows = [-m * (torch.arange(n) - i).abs() for m in slopes for i in range(n)]
+    return torch.stack(rows).view(len(slopes), n, n)
+
+
+def alibi_by_triangles(n, slopes):
+    step = torch.ones(n, n).tril(-1).cumsum(0).tril(-1).to(slopes)
+    return (step + step.T) * -slopes.view(-1, 1, 1)
+
+
 ANSWERS = {
     "sinusoidal": [table_by_stacking, table_by_slices, table_by_numpy_in_double, table_by_complex_numbers],
     "split_projection": [
@@ -145,4 +163,5 @@ ANSWERS = {
         rotary_by_quarter_turns,
         rotary_in_place_on_a_copy,
     ],
+    "alibi": [alibi_by_outer, alibi_by_rows, alibi_by_triangles],
 }

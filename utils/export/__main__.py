@@ -9,12 +9,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
 from utils.batching import chunks
 from utils.checkpoint import CheckpointError
-from utils.config import CHECKPOINT, ROOT
+from utils.config import CHECKPOINT, ROOT, ModelConfig, flag
 from utils.export import ctranslate2, onnx
 from utils.files import write_files
 from utils.limits import cases
@@ -140,6 +141,9 @@ def export(target: str, out: Path, checkpoint: Path = CHECKPOINT) -> str:
     translator = load_translator(checkpoint, "cpu")
     if translator.model.config.kind != "transformer":
         raise ExportError(f"The model in {checkpoint} is no Transformer: only those are exported.")
+    for f in fields(ModelConfig):
+        if f.metadata.get("block") and getattr(translator.model.config, f.name) != f.default:
+            raise ExportError(f"The model in {checkpoint} was trained with {flag(f)}, which is not exported.")
     for package in NEEDED.get(target, []):
         try:
             import_module(package)

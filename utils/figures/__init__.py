@@ -6,9 +6,9 @@ pictures of one lesson. matplotlib and seaborn load when a function needs them.
 """
 
 from .attention import attention_diagram, attention_flow, picked
-from .charts import heatmap, label_lines, softmax_rows
+from .charts import heatmap, heatmaps, label_lines, softmax_rows
 from .drawing import Shape, arrow, box, canvas, columns, node, text, vector
-from .explorers import attention_explorer, attention_of_one, query_in_the_plane
+from .explorers import attention_explorer, attention_of_one, hide_words, query_in_the_plane, turn_the_query
 from .heads import intervals, multi_head_diagram, splits, subtraction_plane, two_averages
 from .matrices import (
     attention_in_parallel,
@@ -22,9 +22,19 @@ from .matrices import (
 )
 from .model_map import pre_and_post_norm, you_are_here
 from .page import explore, show, spot
-from .positions import clock_faces, one_hot_appended, positions_added
+from .positions import (
+    clock_faces,
+    one_hand,
+    one_hot_appended,
+    other_paces,
+    position_matrix,
+    positions_added,
+    turned_pair,
+    who_comes_first,
+)
+from .search import decoding_step, growing_cache, shared_ngrams
 from .seq2seq import attention_stages, encoder_decoder, gif
-from .sequences import cones, filter_steps, recurrence, waiting
+from .sequences import asked_back, bills, cones, filter_steps, near_and_far, recurrence, waiting
 from .style import (
     BLUE,
     GRAY,
@@ -40,8 +50,9 @@ from .style import (
     WEIGHT,
     YELLOW,
     as_array,
+    as_word,
     number,
     use_style,
 )
-from .transformer import architecture, norm_axes, seq2seq_overview
+from .transformer import decoder_step, norm_axes, seq2seq_overview
 from .translation import alignments, beam_tree, histograms, history, learning, padding, pieces, shared_sides, tuned

@@ -16,26 +16,33 @@ def picked(panels: Mapping, words: Sequence[str], questions: Mapping[str, Sequen
     """
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Patch
+    from matplotlib.patheffects import withStroke
 
-    fig, axes = plt.subplots(1, len(panels), figsize=(6.8, 2.2), sharex=True, sharey=True, layout="compressed")
+    fig, axes = plt.subplots(1, len(panels), figsize=(6.8, 2.5), sharex=True, sharey=True, layout="compressed")
+    tints, halo = ["#FFFFFF", "#FBDDC4", "#EFA96F"], [withStroke(linewidth=2.5, foreground="white")]
     for ax, (title, winners) in zip(axes, panels.items(), strict=True):
         winners = as_array(winners)
-        edges, tints = (-reach, reach, -reach, reach), ListedColormap(["#FFFFFF", "#FBDDC4", "#EFA96F"])
-        ax.imshow(winners, tints, origin="lower", extent=edges, vmin=0, vmax=2)
+        edges = (-reach, reach, -reach, reach)
+        ax.imshow(winners, ListedColormap(tints), origin="lower", extent=edges, vmin=0, vmax=2)
         line = np.linspace(-reach, reach, len(winners))
         for i, word in enumerate(words):
             mine = winners == i
             if mine.any():
                 if not mine.all():
                     ax.contour(line, line, 1.0 * mine, [0.5], colors=[GRAY], linewidths=0.8)
-                ax.text(*_inside(mine, line, questions.values()), word, ha="center", va="center", fontsize=10)
+                (x, y), room = _inside(mine, line, questions.values()), reach * (1 - 0.075 * len(word))
+                ax.text(np.clip(x, -room, room), y, word, ha="center", va="center", fontsize=10, path_effects=halo)
         for name, (x, y) in questions.items():
             ax.plot(x, y, "x", color=QUERY, mew=2)
-            ax.annotate(name, (x, y), (0, 5), textcoords="offset points", color=QUERY, fontsize=9, ha="center")
+            ax.annotate(name, (x, y), (0, 5), textcoords="offset points", color=QUERY, fontsize=9, ha="center",
+                        path_effects=halo)  # fmt: skip
         ax.set_title(title, fontsize=10)
         ax.tick_params(labelsize=8)
     axes[0].set_ylabel("query, entry 2", fontsize=9)
     fig.supxlabel("query, entry 1", fontsize=9)
+    names = [Patch(fc=tint, ec=GRAY, label=word) for tint, word in zip(tints, words, strict=False)]
+    fig.legend(handles=names, loc="outside upper center", ncols=len(names), fontsize=9)
     return fig
 
 
@@ -96,8 +103,11 @@ def attention_diagram(words: Sequence[str], a, q, k, v, scores=None, weights=Non
         return ax.figure
     result = vector(ax, middles[asking], 7.0, output, GREEN, cell=(0.56, 0.27), fill=0.3)
     text(ax, middles[asking] - 0.5, 7.0, f"$b^{me}$", 13)
+    added = node(ax, result.x, 6.42, "+", 0.13)
+    arrow(ax, added.top, result.bottom, 0.4, VALUE)
     for i, summand in enumerate(summands):
-        arrow(ax, summand.top, result.bottom, weights[i], VALUE)
+        side = added.bottom if i == asking else added.left if i < asking else added.right
+        arrow(ax, summand.top, side, weights[i], VALUE)
     return ax.figure
 
 

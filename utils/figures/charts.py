@@ -32,6 +32,17 @@ def heatmap(matrix, rows, columns, ax=None, title="", xlabel="", ylabel="", limi
     return ax
 
 
+def heatmaps(tables: dict, rows, columns, xlabel="", ylabel="", **how):
+    """Tables of the same words side by side, {title: matrix}, each as in `heatmap`; returns the figure."""
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, len(tables), figsize=(6.8, 3.1))
+    for ax, (title, matrix) in zip(axes, tables.items(), strict=True):
+        heatmap(matrix, rows, columns, ax, title, xlabel, **how)
+    axes[0].set_ylabel(ylabel)
+    return fig
+
+
 def softmax_rows(rows: dict, labels: Sequence[str], title: str = "d = {}"):
     """Bars in a grid: a column per key of `rows`, a row per label; rows[key] has one distribution each."""
     import matplotlib.pyplot as plt
@@ -48,7 +59,7 @@ def softmax_rows(rows: dict, labels: Sequence[str], title: str = "d = {}"):
             if row == 0:
                 ax.set_title(title.format(key))
             if column == 0:
-                ax.set_ylabel(f"weight\n({label})", fontsize=10)
+                ax.set_ylabel(f"weight\n({label})" if label else "weight", fontsize=10)
     fig.supxlabel("key", fontsize=11)
     return fig
 

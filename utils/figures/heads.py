@@ -139,8 +139,11 @@ def subtraction_plane(heads: Sequence[tuple] = (), ends: Mapping[str, object] | 
     ax.fill_between([], [], [], color="#F0E2EE", label="equal signs: what\none head can reach")
     if len(heads):
         ax.plot(*start, "o", color=VALUE, ms=9, **dots, label="where the heads lead")
-    for (name, points), look in zip((ends or {}).items(), LOOKS, strict=False):
-        ax.plot(*as_array(points).T, **look | dots, ms=9, alpha=0.75, label=name)
+        (income, costs), error = start + 0.0, (start[0] - 1) ** 2 + (start[1] + 1) ** 2
+        said = f"income counts {income:+.1f}, costs count {costs:+.1f}: error {error:.2f}"
+        text(ax, 0, reach - 0.2, said, 10, zorder=8)
+    for (name, points), look, size in zip((ends or {}).items(), LOOKS, (9, 9, 15), strict=False):
+        ax.plot(*as_array(points).T, **look | dots, ms=size, mfc="none", mew=1.6, label=name)  # none hides another
     ax.plot(1, -1, "*", color="black", ms=10, **dots | {"zorder": 7}, label="wanted")
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=10, labelspacing=1)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=range(-2, 3), yticks=range(-2, 3))

@@ -31,12 +31,15 @@ def matrix(ax, x, y, values, color=GRAY, label="", rows="", columns="", strong=N
 
 def equation(ax, y, parts: Sequence) -> None:
     """Signs and matrices (the arguments of `matrix`) from left to right, centered on the sheet at height y."""
-    sign, gap = 0.5, 0.38
-    widths = [sign if isinstance(part, str) else CELL[0] * as_array(part["values"]).shape[1] + gap for part in parts]
+    signs, gap = {"·": 0.0}, 0.38
+    widths = [
+        signs.get(part, 0.5) if isinstance(part, str) else CELL[0] * as_array(part["values"]).shape[1] + gap
+        for part in parts
+    ]
     x = (ax.get_xlim()[1] - sum(widths)) / 2
     for part, width in zip(parts, widths, strict=True):
         if isinstance(part, str):
-            text(ax, x + width / 2, y, part, 13)
+            text(ax, x + width / 2, y, part, 20 if part == "·" else 13)
         else:
             matrix(ax, x + width / 2, y, **part)
         x += width
@@ -55,6 +58,8 @@ def attention_in_parallel(words: Sequence[str], a, q, k, v, scores, weights, out
     for y, dx, color, label in ((2.65, 0.0, KEY, "all keys"), (5.66, 0.53, VALUE, "all values")):
         ax.plot([columns[0] + dx, columns[-1] + dx], [y, y], color=color, lw=2.5, zorder=1)
         text(ax, columns[0] + 0.85, y + 0.13, label, 9, color)
+    for x in [*(x - 0.46 for x in columns[1:]), *(x + 0.53 for x in columns[:-1])]:  # passed over, not joined
+        ax.plot([x - 0.07, x + 0.07], [2.65, 2.65], color="white", lw=4, zorder=1.5)
     for i, (x, word) in enumerate(zip(columns, words, strict=True)):
         text(ax, x, 0.16, word, 12, weight="bold")
         embedding = vector(ax, x, 0.75, a[i])
@@ -76,6 +81,7 @@ def attention_in_parallel(words: Sequence[str], a, q, k, v, scores, weights, out
         text(ax, x - 0.06, (turn.top[1] + shares[-1].bottom[1]) / 2, "softmax", 8.5, GRAY, ha="right")
         text(ax, x - 0.53, 5.04, rf"$\hat{{\alpha}}_{i + 1}$", 12, WEIGHT)
         product = node(ax, x, 6.02, "×", 0.15)
+        text(ax, x - 0.2, 6.02, "weighted\nsum", 8.5, GRAY, ha="right")
         arrow(ax, shares[0].top, product.bottom, 0.2, WEIGHT)
         arrow(ax, (x + 0.53, 5.66), product.right, 0.2, VALUE)
         result = vector(ax, x, 6.78, outputs[i], GREEN, cell=(0.56, 0.27), fill=0.3)
@@ -95,15 +101,15 @@ def scores_as_products(I, projections: Sequence, roles: Sequence, A):  # noqa: E
     for name, W, role, color in zip("qkv", projections, roles, (QUERY, KEY, VALUE), strict=True):
         result = dict(values=role, color=color, label=name.upper(), columns=name)
         right = dict(values=W, color=color, label=f"W^{name}"), dict(values=I, label="I", columns="a")
-        equation(ax, y - low / 2, [result, "=", *right])
+        equation(ax, y - low / 2, [result, "=", right[0], "·", right[1]])
         y -= low
     keys = dict(values=K.T, color=KEY, label="K^T", rows="k")
     asked = dict(values=Q[:, :1], color=QUERY, label="q^1", strong=0)
     scores = dict(values=A[:, :1], color=WEIGHT, label=r"\alpha_1", strong=0)
-    equation(ax, y - high / 2, [scores, "=", keys, asked, r"$/\ \sqrt{d}$"])
+    equation(ax, y - high / 2, [scores, "=", keys, "·", asked, r"$/\ \sqrt{d}$"])
     asked |= dict(values=Q, label="Q", columns="q")
     scores |= dict(values=A, label="A")
-    equation(ax, y - 3 * high / 2, [scores, "=", keys, asked, r"$/\ \sqrt{d}$"])
+    equation(ax, y - 3 * high / 2, [scores, "=", keys, "·", asked, r"$/\ \sqrt{d}$"])
     return ax.figure
 
 
@@ -173,12 +179,13 @@ def online_softmax(scores, values, words: Sequence[str], read: int):
     """What one query keeps once it has read the first keys: the peak m of their scores, l and o.
 
     scores (n,), values (n, d_v). Above: the scores that were read, and m; below: their powers measured from m, which
-    are l together.
+    are l together. Where the last key brought a new peak, it is said by how much l and o shrank.
     """
     import matplotlib.pyplot as plt
 
     scores, values, n = as_array(scores), as_array(values), len(words)
-    m = scores[:read].max()
+    m, before = scores[:read].max(), scores[: read - 1].max(initial=-np.inf)
+    shrunk = f"a new peak: $l$ and $o$\nwere multiplied by {np.exp(before - m):.2f}" if -np.inf < before < m else ""
     powers = np.exp(scores[:read] - m)
     total, mixed = powers.sum(), powers @ values[:read]
     fig, axes = plt.subplots(2, 1, figsize=(6.8, 3.6), sharex=True, layout="none")
@@ -187,7 +194,7 @@ def online_softmax(scores, values, words: Sequence[str], read: int):
         ax.bar(range(read), bars, 0.55, color=WEIGHT)
         ax.axhline(0, color=GRAY, lw=0.8)
         for x, value in enumerate(bars):
-            ax.annotate(f"{value:.2f}", (x, value), (0, 2), textcoords="offset points", ha="center", fontsize=10)
+            ax.annotate(f"{value:.2f}", (x, value), (0, 4), textcoords="offset points", ha="center", fontsize=10)
         ax.set(ylabel=label, xlim=(-0.5, n + 1.6), xticks=range(n))
     low, high = min(scores.min(), 0), max(scores.max(), 0)
     axes[0].set(ylim=(low - 0.05 * (high - low), high + 0.3 * (high - low)))
@@ -196,8 +203,8 @@ def online_softmax(scores, values, words: Sequence[str], read: int):
     axes[1].set_xticklabels([word if i < read else f"({word})" for i, word in enumerate(words)])
     o, b = (f"({', '.join(f'{x:.2f}' for x in kept)})" for kept in (mixed, mixed / total))
     for ax, y, line in (
-        (axes[0], 0.7, f"$m$ = {m:.2f}"), (axes[1], 0.9, f"$l$ = {total:.2f}"), (axes[1], 0.55, f"$o$ = {o}"),
-        (axes[1], 0.2, f"$o/l$ = {b}"),
+        (axes[0], 0.75, f"$m$ = {m:.2f}"), (axes[0], 0.35, shrunk), (axes[1], 0.9, f"$l$ = {total:.2f}"),
+        (axes[1], 0.55, f"$o$ = {o}"), (axes[1], 0.2, f"$o/l$ = {b}"),
     ):  # fmt: skip
         ax.text(n - 0.3, y, line, transform=ax.get_xaxis_transform(), fontsize=11, va="center")
     return fig
@@ -237,8 +244,9 @@ def tiles(scores, block: int):
 def roofline(points: dict, roofs: dict):
     """Speed against arithmetic intensity, both logarithmic: nothing that a machine computes lies above its roof.
 
-    points: name -> (FLOP per byte, FLOP/s); roofs: name -> (FLOP/s of a large product, bytes/s of the memory). Left
-    of a roof's corner a form can at best be as fast as its bytes arrive, right of it as fast as products go.
+    points: name -> marks (FLOP per byte, FLOP/s), the first of them filled; roofs: name -> (FLOP/s of a large product,
+    bytes/s of the memory). Left of a roof's corner a form can at best be as fast as its bytes arrive, right of it as
+    fast as products go.
     """
     import matplotlib.pyplot as plt
 
@@ -247,8 +255,10 @@ def roofline(points: dict, roofs: dict):
     for (name, (rate, bandwidth)), dash in zip(roofs.items(), ("-", "--"), strict=False):
         ax.plot(x, np.minimum(rate, bandwidth * x) / 1e9, color=GRAY, linestyle=dash, lw=2)
         ax.annotate(name, (x[-1], rate / 1e9), (0, 6), textcoords="offset points", fontsize=9, color=GRAY, ha="right")
-    for (name, (intensity, speed)), look in zip(points.items(), LOOKS, strict=False):
-        ax.plot(intensity, speed / 1e9, ms=8, **(look | {"linestyle": "none"}), label=name)
+    for (name, marks), look in zip(points.items(), LOOKS, strict=False):
+        for k, (intensity, speed) in enumerate(marks):
+            hollow = {"mfc": "none", "mew": 1.6, "label": None} if k else {"label": name}
+            ax.plot(intensity, speed / 1e9, ms=8, **(look | {"linestyle": "none"} | hollow))
     ax.set(xscale="log", yscale="log", xlim=(0.1, 1000), xlabel="arithmetic intensity (FLOP per byte)")
     ax.set(ylabel="speed (GFLOP/s)", xticks=[0.1, 1, 10, 100, 1000])
     ax.set_xticklabels(["0.1", "1", "10", "100", "1000"])

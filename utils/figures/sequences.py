@@ -1,11 +1,14 @@
-"""Lesson 01: a chain of states, a filter step by step, what stacked filters see (figures 1 to 3), and who waits."""
+"""Lesson 01: a chain of states, a filter step by step, what stacked filters see (figures 1 to 3), and who waits.
+
+Then two bills, and a game that asks for one word of many.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from .drawing import arrow, canvas, node, text, vector
-from .style import BLUE, GRAY, GREEN, ORANGE, PALE, as_array, number
+from .drawing import arrow, box, canvas, columns, node, text, vector
+from .style import BLUE, GRAY, GREEN, LOOKS, ORANGE, PALE, as_array, number
 
 
 def recurrence(words: Sequence[str], a, forward, backward=None, outputs=None):
@@ -204,3 +207,62 @@ def turns(pairs: Sequence) -> dict:
     while len(ready) < len(needs.keys() | ready.keys()):
         ready |= {one: 1 + max(ready[j] for j in them) for one, them in needs.items() if all(j in ready for j in them)}
     return ready
+
+
+def bills(lengths: Sequence[int], panels: dict[str, dict[str, Sequence]]):
+    """Costs against the number of words, on logarithmic axes: a panel per title, a line per layer, one legend.
+
+    panels: title -> {layer: costs, one for each of `lengths`}, the same layers in each. A layer of two directions is
+    hollow, for it may lie on another.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, len(panels), figsize=(6.8, 3.9))
+    looks = [LOOKS[i] for i in (0, 1, 5, 3, 4, 2)]  # the last, self-attention, in green
+    for ax, (title, costs) in zip(axes, panels.items(), strict=True):
+        for (layer, line), look in zip(costs.items(), looks, strict=False):
+            hollow = {"mfc": "none", "ms": 10} if "two" in layer else {"ms": 5}
+            ax.plot(lengths, line, **look | hollow, label=layer)
+        ax.set(xscale="log", yscale="log", title=title, xlabel="words n")
+        ax.set_xticks(lengths, lengths)
+        ax.minorticks_off()
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, handlelength=3.5)
+    return fig
+
+
+def asked_back(words: Sequence[str], asked: int):
+    """A sentence of labels (they have a colon) and fillers; its last word asks for the word numbered `asked`."""
+    ax, last = canvas(6.8, 1.35), len(words) - 1
+    places = columns([words], 0.05, 6.75)
+    for i, (x, word) in enumerate(zip(places, words, strict=True)):
+        if ":" in word or i == last:
+            color = BLUE if i == last else GREEN if i == asked else GRAY
+            box(ax, x, 0.35, "", 0.1 + 0.085 * len(word), 0.34, color)
+        text(ax, x, 0.35, word, 10)
+    ax.plot([places[last], places[last], places[asked]], [0.54, 0.9, 0.9], color=BLUE, lw=1.5)
+    arrow(ax, (places[asked], 0.9), (places[asked], 0.54), 0.2, BLUE)
+    text(ax, (places[asked] + places[last]) / 2, 1.05, f"distance {last - asked}", 10, BLUE)
+    return ax.figure
+
+
+def near_and_far(right: dict[tuple, Sequence], lines: dict[str, float]):
+    """Shares of right answers as bars: a panel for each number of labels, near and far for each layer.
+
+    right: (layer, number of labels) -> (near, far); lines: name -> a share to compare with.
+    """
+    import matplotlib.pyplot as plt
+
+    layers, labels = ([*dict.fromkeys(key[i] for key in right)] for i in (0, 1))
+    fig, axes = plt.subplots(1, len(labels), figsize=(6.8, 2.8), sharey=True)
+    for ax, many in zip(axes, labels, strict=True):
+        for place, layer in enumerate(layers):
+            two = 100 * np.array(right[layer, many])
+            bars = ax.bar([place - 0.2, place + 0.2], two, width=0.36, color=(GRAY, GREEN)[place % 2])
+            ax.bar_label(bars, ["near", "far"])
+        ax.set(title=f"{many} label" + "s" * (many > 1), xticks=range(len(layers)), xticklabels=layers)
+        ax.set(xlim=(-0.9, len(layers) - 0.5), ylim=(0, 115), yticks=(0, 25, 50, 75, 100))
+        for (name, share), dash in zip(lines.items(), ("-", "--"), strict=False):
+            ax.axhline(100 * share, color="black", lw=0.8, linestyle=dash)
+            text(ax, -0.88, 100 * share + 4, name, 9, ha="left")
+    axes[0].set_ylabel("right answers (%)")
+    return fig

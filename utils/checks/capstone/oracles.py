@@ -76,6 +76,23 @@ keys where values belong: @ v -> @ k
 """)
 
 
+@attention.answer  # one query after another, as in lesson 02
+def _(q, k, v, mask=None):
+    mask = torch.ones(1, 1, dtype=torch.bool) if mask is None else mask
+    mask, outputs = mask.expand(*mask.shape[:-2], q.shape[-2], k.shape[-2]), []
+    for i in range(q.shape[-2]):
+        scores = (q[..., i : i + 1, :] * k).sum(-1) / math.sqrt(q.shape[-1])
+        shares = scores.masked_fill(~mask[..., i, :], -math.inf).softmax(-1)
+        outputs.append((shares[..., None] * v).sum(-2))
+    return torch.stack(outputs, dim=-2)
+
+
+attention.patches("""
+outputs stacked in front: dim=-2 -> dim=0
+    Sentences and heads come first, then the queries: torch.stack(outputs, dim=-2).
+""")
+
+
 @exercise(stars=2)
 def identity_heads(x, memory, mask):
     """MultiHeadAttention(4, 2) whose matrices are all the identity: head h is attention on its two columns."""

@@ -51,7 +51,9 @@ TWO_SLIPS = 0.3  # the same, to look for two mistakes at once
 SDPA = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward", "_native_multi_head_attention"})
 # So is the course's own package, whichever of its modules.
 COURSE = frozenset(
-    f"utils.{module.name}." for module in iter_modules(utils.__path__) if module.name not in ("checks", "figures")
+    f"utils.{module.name}."
+    for module in iter_modules(utils.__path__)
+    if module.name not in ("checks", "figures", "language")
 )
 
 
@@ -83,7 +85,7 @@ class Check:
         self.answers: list[Answer] = []
         self.mistakes: list[Mistake] = []
         self.draw_cases: Callable[[Draw], list[tuple]] = lambda draw: []
-        self.draw_cost: Callable[[Draw], tuple[tuple, list[tuple]]] | None = None
+        self.draw_cost: Callable[[Draw], tuple] | None = None
         self.judged: Callable | None = None
         self.form: Callable = lambda outcome: outcome
 
@@ -127,7 +129,8 @@ class Check:
     def cost(self, function: Callable) -> Callable:
         """A function draw -> a large case and its rules: (Ledger -> may it take that?, what is wrong if not).
 
-        A mistake with the right values is named when the first rule that it breaks is the learner's.
+        A mistake with the right values is named when the first rule that it breaks is the learner's. A third part are
+        remarks, (Ledger -> is there nothing to say?, what else), on an answer that passes.
         """
         self.draw_cost = function
         return function
@@ -179,7 +182,7 @@ class Check:
             wrong = next((at for at, problem in enumerate(problems) if problem), None)
             mistake = "" if wrong is None else self._diagnosis(cases, expected, calls, wrong)
             said = say(
-                "your function calls {name}. Here it should be by hand, or call what you wrote yourself.", name=used
+                "your function calls {name}. Write that out by hand here, or call what you wrote yourself.", name=used
             )
             return False, said + (mistake or " " + say("That call is a fine way to test your own: compare the two."))
         for at, problem in enumerate(problems):
@@ -189,14 +192,15 @@ class Check:
                     told = read_from_outside(answer)
                 return False, problem + self._as_case(cases[at]) + told
         valid = [case for case, wanted in zip(cases, expected, strict=True) if not isinstance(wanted, Raised)]
-        if problem := self._cost_problem(answer, cases, expected, seed, allowance):
+        problem, remark = self._cost_problem(answer, cases, expected, seed, allowance)
+        if problem:
             return False, problem
         tried, problem = self._variants(answer, valid[-1], allowance)
         problem = problem or (self._nan_problem(answer, valid, allowance) if self.finite else "")
         if problem:
             return False, problem
         passed = say("passed. {n} random cases of different sizes", n=len(cases))
-        return True, ", ".join([passed, *tried]) + "."
+        return True, ", ".join([passed, *tried]) + "." + remark
 
     def _signature_problem(self, answer: Callable, case: tuple) -> str:
         try:
@@ -285,24 +289,27 @@ class Check:
 
     def _cost_problem(
         self, answer: Callable, cases: list[tuple], expected: list, seed: int, allowance: Allowance
-    ) -> str:
-        """What is wrong on a large case: with the outcome, or with what it took; or ""."""
+    ) -> tuple[str, str]:
+        """What is wrong on a large case, with the outcome or with what it took, and what else there is to remark."""
         if self.draw_cost is None:
-            return ""
-        large, rules = self.draw_cost(Draw(seed))
-        tried, spent = copy(large), Ledger()
+            return "", ""
+        large, rules, *remarks = self.draw_cost(Draw(seed))
+        tried = copy(large)
+        spent = Ledger(tensors_in(tried))
         done = call(answer, tried, allowance, self.forbidden, spent)
         if problem := self._problem(done, _outcome(self.oracle, large), large, tried):
-            return say("right in the small cases, but in a large one: {problem}", problem=problem.split("\n")[0])
+            return say("right in the small cases, but in a large one: {problem}", problem=problem.split("\n")[0]), ""
         broken = _broken(spent, rules)
         if broken is None:
-            return ""
+            at = _broken(spent, remarks[0]) if remarks else None
+            return "", "" if at is None else " " + say(remarks[0][at][1])
         alike = (
             mistake
             for mistake in self.mistakes
             if self._is_right(mistake, cases, expected) and _broken(_spent_by(mistake, large), rules) == broken
         )
-        return say("the values are right, but {problem}", problem=say(rules[broken][1])) + next(map(_told, alike), "")
+        told = say("the values are right, but {problem}", problem=say(rules[broken][1])) + next(map(_told, alike), "")
+        return told, ""
 
     def _is_right(self, mistake: Mistake, cases: list[tuple], expected: list) -> bool:
         made = [_outcome(mistake.code, case) for case in cases]

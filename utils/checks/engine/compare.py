@@ -83,7 +83,9 @@ def _shape_problem(wanted, got) -> str:
     if isinstance(wanted, tuple) and len(wanted) != len(got):
         return say("it should return {wanted} things, and yours returns {got}.", wanted=len(wanted), got=len(got))
     if isinstance(wanted, tuple):
-        return next((p for w, g in zip(wanted, got, strict=True) if (p := _shape_problem(w, g))), "")
+        for n, pair in enumerate(zip(wanted, got, strict=True), start=1):
+            if problem := _shape_problem(*pair):
+                return say("result {n} of {all}: {problem}", n=n, all=len(wanted), problem=problem)
     return ""
 
 

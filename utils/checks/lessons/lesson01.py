@@ -137,7 +137,7 @@ zeros at both edges:
 zeros on the left:
   | windows = -> X = torch.cat([X.new_zeros(k - 1, X.shape[1]), X]); windows =
   && range(n - k + 1) -> range(n)
-    Padding on the left is for the causal CNN of "Who remembers?". Here no window hangs over the edge.
+    Padding on the left is for the causal CNN of "Rivals: who keeps, who chooses". Here no window hangs over the edge.
 the windows do not overlap: range(n - k + 1) -> range(0, n - k + 1, k)
     The filter moves on by one word, not by its own width: windows overlap.
 a vector for each window: .sum() -> .sum(0)

@@ -81,6 +81,7 @@ def _(draw):
         (torch.tensor([300.0, 0.0, 1.0]),),
         (torch.tensor([0.0, 1000.0, 3.0]),),
         (draw.normal(4) * 3,),
+        (torch.cat([torch.zeros(1), -3 * torch.ones(20)]),),  # a base that is not quite e shows
     ]
 
 
@@ -113,6 +114,10 @@ the logarithm of it: = z - z.logsumexp(0)
     That is the log-softmax: the shares themselves are asked for.
 powers of 2: exp -> exp2
     The base is e: torch.exp.
+e is rounded: (z - z.max()).exp() -> 2.718 ** (z - z.max())
+    e has more digits than 2.718, and shares show it: torch.exp has them all.
+scores are cut at a limit: (z - z.max()) -> z.clamp(max=80)
+    Scores above the limit become alike. Subtract the largest score from all: their differences stay.
 """)
 
 
@@ -150,6 +155,8 @@ divided after the softmax: / math.sqrt(len(q))).softmax(0) -> ).softmax(0) / mat
     The root of d belongs to the scores. Shares that are divided no longer add up to one.
 divided by the root of n: len(q) -> len(K)
     The d under the root is the length of q and the keys; how many keys there are plays no part.
+the root of 2 from the page: len(q) -> 2
+    In the lesson's example d is 2; here it is len(q).
 scaled by the length of the values: len(q) -> V.shape[1]
     The d under the root is the length of q and the keys, not of the values.
 no softmax: .softmax(0) ->
@@ -172,6 +179,8 @@ the shares from the right: shares @ V -> V @ shares
 the shares lie across the values: shares @ V -> V * shares
   | shares @ V -> (V * shares).sum(0)
     V * shares gives every column of V a share. The shares belong to the rows: shares[:, None] * V, or shares @ V.
+a row instead of a vector: shares @ V -> shares[None] @ V
+    One output is a vector, (d_v,), not a matrix with one row: shares @ V, with shares (n,).
 the values are not added up: shares @ V -> shares[:, None] * V
     Each value times its share is not the output yet: add them up, .sum(0).
 """)
@@ -209,6 +218,8 @@ divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1]
     Divide the scores by sqrt(d), not by d.
 no softmax: .softmax(1) ->
     The values are weighted with the raw scores. The softmax makes them shares that add up to one.
+divided by the root of n: Q.shape[1] -> len(X)
+    d is the length of q and k, the rows of Wq; how many words there are plays no part.
 scaled by the inputs' length: Q.shape[1] -> X.shape[1]
     The d under the root is the length of q and k (the rows of Wq), not that of the inputs.
 softmax over the askers: softmax(1) -> softmax(0)
@@ -277,6 +288,11 @@ the mask is not used: .masked_fill(~may_attend, -INFINITY) ->
 the mask comes after the softmax:
   | .masked_fill(~may_attend, -INFINITY) -> && allowed.softmax(0) -> (allowed.softmax(0) * may_attend)
     The hidden words have taken their share of the total, so the rest no longer adds up to one. Hide scores instead.
+hidden after the softmax, and divided again:
+  | .masked_fill(~may_attend, -INFINITY) ->
+  && allowed.softmax(0) -> (lambda shares: shares / shares.sum())(allowed.softmax(0) * may_attend)
+    Where nobody may be heard, or a hidden score is the largest by far, every share that counts is 0, and so is their
+    sum: 0 / 0. Hide scores first, then take the softmax; nobody to hear means zeros.
 hidden scores are 0: -INFINITY -> 0.0
   | -INFINITY -> 0.0 && if not may_attend.any() -> if False
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
@@ -308,11 +324,12 @@ def _(q, K, V, may_attend):
 
 
 masked_attend.patches("""
-the largest of all is subtracted:
+hidden after the softmax, and divided again:
   | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
   | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
   && .clamp(min=1) ->
-    A hidden score may be the largest by far, and then all powers that count are 0. Hide first, then subtract.
+  | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
+  && e.sum().clamp(min=1) -> (e.sum() + 1e-9)
 powers that are infinite, or all 0: scores - peak -> scores
     Subtract the largest score that may be heard first: no power is above 1 then, and one is 1.
 """)

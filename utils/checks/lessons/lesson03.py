@@ -25,7 +25,7 @@ def _(draw):
     X, Wv = torch.tensor([[1.0, 0], [1, 2]]), draw.small(2, 4)
     Wv[:, :2] = torch.tensor([[1.0, -1], [2, 1]])
     return [
-        (X, torch.tensor([[2.0, 1, 0, 0], [1, 0, 0, 0]]), torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]]), Wv),
+        (X, torch.tensor([[2.0, 1, 0, 0], [0, 1, 0, 0]]), torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0]]), Wv),
         (draw.normal(5, 3), *[draw.normal(3, 3) for _ in range(3)]),
         (draw.normal(4, 4), *[draw.normal(4, 2) for _ in range(3)]),
         (draw.normal(3, 2), *[draw.normal(2, 5) for _ in range(3)]),
@@ -79,6 +79,9 @@ keys where values belong: @ V -> @ K
     Keys are only matched; what travels are the values, V = X Wv.
 inputs where values belong: @ V -> @ X
     What travels are the values, V = X Wv, not the inputs themselves.
+the weights returned: return outputs -> return shares
+  | return outputs -> return scores
+    A and its softmax, (n, n), say how much each word hears of each. The outputs, (n, d), are these weights times V.
 the output in columns: return outputs -> return outputs.T
     One output per row, (n, d), as the inputs are given: leave out the last transpose.
 """)
@@ -150,8 +153,7 @@ everybody alike where nobody may be asked: -INFINITY -> -1e9
     Use minus infinity, and set the masked weights to zero after the softmax.
 masked scores are not low enough: -INFINITY -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask, 0)
   | -INFINITY -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0)
-    Allowed scores may lie far below -10000, and then the masked ones win. No number is low enough for every case:
-    take minus infinity.
+    Allowed scores may lie far below -10000, and then the masked ones win. Minus infinity lies below all.
 the totals lie across: allowed.softmax(1) -> (e := torch.exp(allowed)) / e.sum(1)
   | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1, keepdim=True))) / e.sum(1)
   | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1))) / e.sum(1)
@@ -284,6 +286,10 @@ keys where values belong: @ V -> @ K
     Keys are only matched; what travels are the values, X Wv.
 the matrices are transposed: W for -> W.T for
     Wq is (d_in, d) here, for rows: X @ Wq, not X @ Wq.T.
+the wrong two dimensions swapped: K.mT -> K.transpose(0, 1)
+    K.transpose(0, 1) swaps sentences and words: (n, B, d). The last two, words and d, change places: K.mT.
+sentences laid end to end: return outputs -> return torch.cat(list(outputs))
+    torch.cat lengthens a dimension that is there already, (B*n, d); torch.stack makes a new one in front, (B, n, d).
 only the first sentence: return outputs -> return outputs[:1].expand_as(outputs)
     Every sentence of the batch has outputs of its own.
 no softmax: .softmax(-1) ->
@@ -328,7 +334,10 @@ def _(draw):
     holds = "with n = 101 keys and block = 2, it holds 101 numbers or more at one moment, in many small tensors."
     rules = [(lambda spent: spent.largest < 101, grows), (lambda spent: spent.calls > 50, skips)]
     rules.append((lambda spent: spent.held < 101, holds))
-    return (draw.normal(3), draw.normal(101, 3), draw.normal(101, 2), 2), rules
+    twice = "It reads each key more than once. That is exact, too; but where keys come by once, or reading is what "
+    twice += 'costs, the peak has to be found on the way: see "Merge two blocks".'
+    remarks = [(lambda spent: spent.read[1] <= 1.5 * 101 * 3, twice)]
+    return (draw.normal(3), draw.normal(101, 3), draw.normal(101, 2), 2), rules, remarks
 
 
 @online_attention.answer
@@ -405,4 +414,36 @@ scaled by the length of the block: len(q) -> block
     The d under the root is the length of the query, not of the block.
 keys where values belong: V.shape[1] -> K.shape[1] && V[i -> K[i
     Keys are only matched; what is summed up are the values.
+""")
+
+
+@online_attention.answer  # with the lesson's digest and merge
+def _(q, K, V, block):
+    seen = None
+    for i in range(0, len(K), block):
+        alpha = K[i : i + block] @ q / math.sqrt(len(q))
+        top = alpha.max()
+        e = torch.exp(alpha - top)
+        l_2, o_2 = e.sum(), e @ V[i : i + block]
+        if seen is None:
+            seen = top, l_2, o_2
+            continue
+        m_1, l_1, o_1 = seen
+        m = torch.maximum(m_1, top)
+        f_1, f_2 = torch.exp(m_1 - m), torch.exp(top - m)
+        seen = m, l_1 * f_1 + l_2 * f_2, o_1 * f_1 + o_2 * f_2
+    return seen[2] / seen[1]
+
+
+online_attention.patches("""
+both factors are upside down: torch.exp(m_1 - m), torch.exp(top - m) -> torch.exp(m - m_1), torch.exp(m - top)
+    The block with the lower peak must shrink: e^(its own m - the higher m), never above 1. Here it grows.
+only what was there is rescaled: torch.exp(top - m) -> 1
+    The new block may be the one with the lower peak: it has a factor of its own, e^(its m - the higher m).
+the factors are exchanged: torch.exp(m_1 - m), torch.exp(top - m) -> torch.exp(top - m), torch.exp(m_1 - m)
+    Each block is multiplied by the factor made of its own peak: e^(its m - the higher m).
+o is not rescaled: o_1 * f_1 + o_2 * f_2 -> o_1 + o_2
+l is not rescaled: l_1 * f_1 + l_2 * f_2 -> l_1 + l_2
+nothing is rescaled: torch.exp(m_1 - m), -> 1,
+each block measured from its own peak: torch.exp(m_1 - m), torch.exp(top - m) -> 1, 1
 """)

@@ -52,6 +52,9 @@ heads not moved to the front: .transpose(1, 2) ->
 number and size of the heads exchanged: n_heads, D // n_heads -> D // n_heads, n_heads
     There are n_heads heads of D/H columns each. X.split wants the length of a part, D // n_heads (chunk wants their
     number); in a reshape n_heads comes first, D // n_heads after it.
+slices as wide as there are heads:
+  | = torch.stack([X[:, :, h * n_heads : (h + 1) * n_heads] for h in range(n_heads)], dim=1)
+    A head has D // n_heads columns, and that is how far its slice reaches: h * size to (h + 1) * size.
 swapped before the reshape:
   | X.reshape(B, T, n_heads -> X.transpose(1, 2).reshape(B, n_heads, T && parts.transpose(1, 2) -> parts
     Split the columns first, (B, T, H, D/H), then swap words and heads. The other way round mixes words and columns.
@@ -110,6 +113,8 @@ heads one below the other: words.reshape(B, T, H * size) -> torch.cat(words.unbi
     That makes a sentence of H*T words. Join along the columns, the last dimension: a word's parts stand in one row.
 heads joined along the batch: words.reshape(B, T, H * size) -> torch.cat(words.unbind(2))
     That makes H*B sentences. torch.cat joins along the first dimension unless told otherwise: dim=-1 joins columns.
+sentences joined, not heads: words.reshape(B, T, H * size) -> torch.cat(list(X), dim=-1)
+    list(X) takes the batch apart, not the heads: X.unbind(1) or X[:, h] gives the heads, (B, T, D/H) each.
 the wrong two dimensions swapped: transpose(1, 2) -> transpose(2, 3)
     Swap words and heads, dimensions 1 and 2, so that the columns of a head stay together as the last one.
 """)
@@ -140,7 +145,7 @@ def _small_layer(draw, B: int, T: int, D: int) -> list:
 
 def _layers(draw):
     """One word (only Wv and Wo count), also in two sentences; two words, two heads or one; and larger ones."""
-    small = (((1, 1, 2), 2), ((2, 1, 2), 2), ((1, 2, 2), 2), ((1, 2, 2), 1), ((1, 2, 4), 2))
+    small = (((1, 1, 2), 2), ((2, 1, 2), 2), ((1, 2, 2), 2), ((1, 2, 2), 1), ((1, 2, 4), 2), ((2, 2, 4), 2))
     large = (((1, 3, 8), 4), ((2, 5, 6), 2))
     return [(*_small_layer(draw, *sizes), n_heads) for sizes, n_heads in small] + [
         (draw.normal(*sizes), *(draw.normal(sizes[2], sizes[2]) / 2 for _ in range(4)), n_heads)
@@ -174,6 +179,17 @@ split by one reshape, and no swap:
   | reshape(B, T, n_heads, -1).transpose(1, 2) -> reshape(B, n_heads, T, -1) && heads.transpose(1, 2) -> heads
     Each word hears only a part of the sentence: the reshape cuts it by words, not by columns.
     See "A view is not a split".
+only the split by one reshape: reshape(B, T, n_heads, -1).transpose(1, 2) -> reshape(B, n_heads, T, -1)
+    Your merge is right, but the split cuts the sentence by words, not by columns: (B, T, H, D/H), then the swap.
+    See "A view is not a split".
+rows of the matrices for each head, not columns:
+  | = torch.cat(_heads(X, Wq.T, Wk.T, Wv.T, n_heads), dim=-1) @ Wo
+  | = torch.cat(_heads(X, *(torch.cat([w.T for w in W.chunk(n_heads)], 1) for W in (Wq, Wk, Wv)), n_heads), -1) @ Wo
+    A head owns columns of Wq, Wk, Wv, and every row of these: X @ Wq[:, start:end].
+scaled by the number of words: q.shape[-1] -> T
+    The d under the root is the length of one head's query, D/H; how many words there are plays no part.
+k.T turns round all dimensions: k.mT -> k.permute(3, 2, 1, 0)
+    (B, H, T, D/H) becomes (D/H, T, H, B). k.mT, or k.transpose(-2, -1), swaps the last two only.
 merged by one reshape, and no swap: heads.transpose(1, 2) -> heads
     On the way back words and heads must be swapped before they are joined: (B, T, H, D/H), then (B, T, D).
 the heads attend to one another: .transpose(1, 2) for -> for && heads.transpose(1, 2) -> heads
@@ -259,6 +275,12 @@ silenced heads stay silent: joined.clone() -> joined
     .clone().
 columns of W^O zeroed, not rows: full - left -> full[..., columns]
     The band of head h in Wo is rows: they meet what the head hears. To a column of Wo all heads contribute.
+a word silenced, not a head: silent[..., columns] = 0 -> silent[:, h] = 0
+    Put zeros where the results of head h stand: in (B, H, T, D/H) at [:, h], in (B, T, D) at its columns.
+a sentence silenced, not a head: silent[..., columns] = 0 -> silent[h] = 0
+    The first dimension counts sentences. Put zeros where the results of head h stand: in (B, H, T, D/H) at [:, h].
+the size of its band of W^O: moved.pow(2).sum().sqrt() -> Wo[columns].norm()
+    That band is what the head could write. What it does write depends on what it hears: its result times the band.
 every H-th column silenced: slice(h * size, (h + 1) * size) -> slice(h, None, n_heads)
     Head h owns D/H neighboring columns of the joined heads, h*D/H to (h+1)*D/H - 1.
 the query silenced, not the head: columns] = 0 -> columns] = v[:, h].mean(1, keepdim=True)

@@ -54,10 +54,21 @@ the exponent doubled: -2 * i -> -4 * i
     too slow. The exponent is 2i/d.
 the hands get faster: -2 * i -> 2 * i
     Each hand should be slower than the one before: divide p by 10000^(2i/d). The sign of the exponent is wrong here.
+the exponent rounded down: -2 * i / d_model -> -(2 * i // d_model)
+    // divides and rounds down: 2i // d is 0 for every hand. The exponent is the fraction 2i/d.
+degrees instead of radians: angle = p -> angle = math.pi / 180 * p
+    The angle p / 10000^(2i/d) is in radians already, as torch.sin and math.sin want it.
 an angle 2 pi times too large: angle = p -> angle = 2 * math.pi * p
     A hand needs 2 pi 10000^(2i/d) places for one turn, because a turn is 2 pi. The angle itself is p / 10000^(2i/d).
 i divided by d/2 - 1: -2 * i / d_model -> -i / (d_model // 2 - 1)
     So does tensor2tensor, where every hand but the first is slower. Here, as in the paper, 2i is divided by d.
+laid out in the wrong order:
+  | torch.stack([angle.sin(), angle.cos()], dim=-1) -> torch.stack([angle.sin(), angle.cos()])
+  && table.flatten(1) -> table.reshape(n_positions, d_model)
+    A reshape keeps the order in memory. torch.stack without dim=-1 puts all sines before all cosines; with dim=-1 the
+    two numbers of a hand lie side by side, and .flatten(1) makes a row of them.
+the pairs are not joined: table.flatten(1) -> table
+    That is (n, d/2, 2), a pair for each hand: .flatten(1) makes a row of d numbers of them.
 the table lies on its side: .flatten(1) -> .flatten(1).T
     That is the lecture's W^P, (d, n), a column for each place. Here a place is a row: (n, d).
 an odd d is not refused: d_model // 2 -> math.ceil(d_model / 2) && raise ValueError("d_model is odd") -> pass
@@ -66,7 +77,7 @@ an odd d is not refused: d_model // 2 -> math.ceil(d_model / 2) && raise ValueEr
 """)
 
 
-@exercise(stars=2)
+@exercise(stars=1)
 def split_projection(W, d_x):
     """The columns that meet x and those that meet p: W (d, d_x + n) -> (W_I, W_P), (d, d_x) and (d, n)."""
     columns = list(W.T)
@@ -92,6 +103,7 @@ def _(W, d_x):
 
 split_projection.patches("""
 cut in the middle: W_I = -> d_x = W.shape[1] // 2; W_I =
+  | = W.chunk(2, 1)
     x and p need not be equally long: d_x columns belong to x, whatever is left to p.
 rows taken instead of columns: W[:, :d_x] -> W[:d_x] && W[:, d_x:] -> W[d_x:]
     In W [x; p], entry j of the long vector meets column j of W: cut W by columns, W[:, ...]. See the picture in "Adding
@@ -100,6 +112,8 @@ the parts in the wrong order: return W_I, W_P -> return W_P, W_I
     The two parts are right. Return W_I, which meets x, first and W_P second.
 the columns of p taken first: W[:, :d_x] -> W[:, -d_x:] && W[:, d_x:] -> W[:, :-d_x]
     x stands above p in [x; p], so the first d_x columns are those of x.
+d_x taken for the width of W^P: W_I = -> d_x = W.shape[1] - d_x; W_I =
+    d_x is the length of x, which stands above p: W^I has d_x columns, and W^P the others.
 cut one column too late: W_I = -> d_x += 1; W_I =
     Columns count from 0: those of x are 0 ... d_x - 1, which W[:, :d_x] takes.
 cut one column too early: W_I = -> d_x -= 1; W_I =
@@ -163,6 +177,11 @@ the hands get faster: -2 * i -> 2 * i
     The exponent is -2i/d: each block turns by a smaller angle than the one before.
 negative offsets lose their sign: offset * -> abs(offset) *
     Offset -3 turns every hand back: the sines change their sign, the cosines do not.
+sine and cosine of each block in one column: [[cos, sin], [-sin, cos]] -> [[sin, cos], [cos, -sin]]
+    With offset 0 nothing should move: the block must become (1, 0; 0, 1). It is (cos, sin; -sin, cos).
+blocks that overlap: return -> M = torch.zeros(d_model, d_model); return
+  && torch.block_diag(*blocks) -> [M[i : i + 2, i : i + 2].copy_(block) for i, block in enumerate(blocks)] and M
+    Hand i has the rows and columns 2i and 2i + 1: M[i, i + 1] belongs to two hands.
 one step, whatever the offset: offset * ->
     Every angle is the offset times 10000^(-2i/d).
 the numbers moved, not the hands: = torch.eye(d_model).roll(offset, dims=0)
@@ -222,6 +241,10 @@ two layouts mixed: x[:, 0::2], x[:, 1::2] -> x.chunk(2, dim=1)
 turned clockwise: first - sin * second, sin * first + cos * second -> first + sin * second, cos * second - sin * first
     Counter-clockwise takes (1, 0) towards (0, 1): the new first entry is cos * first - sin * second. Here the minus is
     in the other row.
+sine and cosine exchanged in the turn: cos * first - sin * second -> sin * first - cos * second
+    At place 0 nothing turns: cos 0 = 1 belongs to the entry itself, cos * first - sin * second.
+place and hand exchanged: p * 10000 ** (-2 * i / d) -> i * 10000 ** (-2 * p / d)
+    The place p multiplies, and the hand i stands in the exponent: p * 10000^(-2i/d).
 the minus is missing: first - sin -> first + sin
     Without it the pair is not turned, and its length changes. The first entry is cos * first - sin * second.
 the second entry made from the new first one:
@@ -241,4 +264,54 @@ added, not turned: torch.stack(turned -> x + torch.stack([sin, cos]
     That is the sinusoidal encoding. Rotary adds nothing: it turns each pair, and no row gets longer.
 multiplied entry by entry: torch.stack(turned -> x * torch.stack([sin, cos]
     A turn mixes the two entries of a pair: each new one is made from both, with a sine and a cosine.
+""")
+
+
+@exercise(stars=2)
+def alibi(n, slopes):
+    """Entry (h, i, j) is -slopes[h] times |i - j|: n, slopes (H,) -> (H, n, n)."""
+    rows = [[[-slope * abs(i - j) for j in range(n)] for i in range(n)] for slope in slopes]
+    return torch.stack([torch.stack([torch.stack(row) for row in head]) for head in rows])
+
+
+@alibi.cases
+def _(draw):
+    two = torch.tensor([1.0, 0.5])
+    return [(3, two), (1, draw.normal(3).abs()), (4, draw.normal(1)), (2, draw.normal(4)), (5, draw.normal(2))]
+
+
+@alibi.answer
+def _(n, slopes):
+    i = torch.arange(n)[:, None]
+    j = torch.arange(n)
+    far = (i - j).abs()
+    return -slopes[:, None, None] * far
+
+
+alibi.patches("""
+a bonus, not a handicap: -slopes -> slopes
+    Distance should lower the score: minus slope times distance.
+negative on one side only: (i - j).abs() -> (i - j)
+    Before and after count alike here: |i - j|, with .abs().
+only keys before the query: (i - j).abs() -> (i - j).clamp(min=0)
+  | (i - j).abs() -> (j - i).clamp(min=0)
+    That is the bias for one side. Here both sides count: |i - j|.
+the distance squared: (i - j).abs() -> (i - j) ** 2
+    The bias is linear: slope times |i - j|.
+divided by the distance: slopes[:, None, None] * far -> slopes[:, None, None] / (1 + far)
+    The bias grows with the distance: slope times |i - j|.
+places from 1, not distances: (i - j).abs() -> j + 1 + 0 * i
+    The bias belongs to the distance |i - j| of query and key, not to the place of the key.
+the distance alone: slopes[:, None, None] * far -> torch.ones_like(slopes)[:, None, None] * far
+    Each head multiplies the distance with its own slope.
+one slope for all heads: slopes[:, None, None] -> slopes[:1, None, None].expand(len(slopes), 1, 1)
+    Head h has slopes[h]: the first axis of the result counts heads.
+the heads added up: return -slopes[:, None, None] * far -> return (-slopes[:, None, None] * far).sum(0)
+    Every head keeps its own bias: (H, n, n).
+heads on the last axis: return -slopes[:, None, None] * far -> return -far[..., None] * slopes
+    The first axis counts heads: (H, n, n), slopes[:, None, None] * distance.
+powers of 2 made of the slopes: -slopes -> -(2.0**-slopes)
+    The slopes are given as they are to be used: no power of 2 is needed.
+already a softmax: return -slopes[:, None, None] * far -> return (-slopes[:, None, None] * far).softmax(-1)
+    The bias is added to scores, before the softmax: it is not a share.
 """)

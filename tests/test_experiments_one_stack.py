@@ -1,0 +1,139 @@
+"""The long experiments of lessons 09 and 10 in miniature."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from experiments import language_model, one_sequence, pretraining, since_2017
+from utils import corpus, dictionary, paraphrases
+from utils.checkpoint import build, load_model
+from utils.config import ModelConfig
+from utils.paraphrases import English, Question
+
+pytestmark = pytest.mark.usefixtures("shapes_unchecked")
+TINY = ["--d-model", "16", "--n-heads", "4", "--d-ff", "32", "--tgt-vocab", "300", "--batch-tokens", "400"]
+FAMILIES = {"train": 12, "dev": 5, "test": 5}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A small corpus, its small English, and small models."""
+    whole = corpus.load()
+    few = corpus.Corpus(whole.train[:600], whole.dev[:3], whole.test[:3])
+    monkeypatch.setattr(corpus, "load", lambda: few)
+    monkeypatch.setattr(dictionary, "glosses", lambda corpus_, limit: [])
+    sentences = [pair.en for pair in few.train[:200]]
+    a, b, c = sentences[:3]
+    questions = [Question(a, b, 1), Question(a, c, 0), Question(c, b, 1), Question(c, a, 0)]
+    monkeypatch.setattr(paraphrases, "load", lambda: English(sentences[3:], questions, questions, questions))
+    monkeypatch.setattr(language_model, "SIZES", {"d_model": 16, "n_heads": 4, "n_layers": 1, "d_ff": 32})
+
+
+def result(out: Path) -> dict:
+    return json.loads(out.read_text(encoding="utf-8"))
+
+
+def test_language_model(small, tmp_path):
+    out = tmp_path / "result.json"
+    arguments = ["--steps", "3", "--vocabulary", "200", "--runs", str(tmp_path / "runs"), "--out", str(out)]
+    language_model.main([*arguments, "--seeds", "0", "--shares", "1"])
+    language_model.main([*arguments, "--seeds", "0", "--shares", "1", "4"])
+    runs = result(out)["runs"]
+    assert [(run["name"], run["share"]) for run in runs] == [("trigram", 1), ("GPT", 1), ("trigram", 4), ("GPT", 4)]
+    assert all(1 < run["test"] < 1000 and math.isfinite(run["dev"]) for run in runs)
+    assert runs[1]["history"][-1]["step"] == 3 and runs[0]["sentences"] == 4 * runs[2]["sentences"] + 1
+    model, tokenizer = load_model(tmp_path / "runs" / "share-1-0")
+    assert model.config.kind == "decoder-only" and tokenizer.src_vocab == 4
+    assert model.src_embedding.weight.numel() == 4 * 16, "nothing is spent on a source"
+
+
+def test_a_kept_training_goes_on(small, tmp_path):
+    """Stopped after two steps and called again, it ends with the weights of one that was not stopped."""
+    sentences, dev, _ = language_model.texts()
+    tokenizer = language_model.english_tokenizer(sentences, 200)
+    config = language_model.config_of("decoder-only", tokenizer)
+    make = language_model.gpt
+    whole, _ = make(config, tokenizer, sentences, dev, tmp_path / "a", steps=5, cooldown=0.0)
+    make(config, tokenizer, sentences, dev, tmp_path / "b", steps=2, cooldown=0.0)
+    model, trainer = make(config, tokenizer, sentences, dev, tmp_path / "b", steps=5, cooldown=0.0)
+    again, _ = make(config, tokenizer, sentences, dev, tmp_path / "b", steps=5, cooldown=0.0)
+    assert trainer.progress.step == 5 and len(trainer.progress.history) == 2
+    for name, w in whole.state_dict().items():
+        assert torch.equal(w, model.state_dict()[name]) and torch.equal(w, again.state_dict()[name])
+
+
+def test_pretraining(small, tmp_path):
+    out = tmp_path / "result.json"
+    arguments = ["--steps", "3", "--updates", "3", "--vocabulary", "200", "--runs", str(tmp_path / "runs")]
+    pretraining.main([*arguments, "--seeds", "0", "--labels", "2", "10000", "--out", str(out)])
+    found = result(out)
+    assert [(run["arm"], run["labels"]) for run in found["runs"]] == [(a, n) for n in (2, 4) for a in pretraining.ARMS]
+    assert all(0 <= run["test"] <= 1 and run["dev"] == max(t["dev"] for t in run["tried"]) for run in found["runs"])
+    assert [len(run["tried"]) for run in found["runs"][:3]] == [2, 2, 3]
+    assert found["pretraining"]["0"][-1]["step"] == 3 and 0 <= found["pretraining"]["0"][-1]["dev_right"] <= 1
+    assert load_model(tmp_path / "runs" / "bert-0")[0].config.kind == "encoder-only"
+
+
+def test_fine_tuning_begins_where_pretraining_ended_but_for_the_head(small):
+    sentences, _, _ = language_model.texts()
+    config = language_model.config_of("encoder-only", language_model.english_tokenizer(sentences, 200))
+    texts, labels = [[1, 5, 2, 6, 2], [1, 7, 2, 8, 2]], [0, 1]
+    torch.manual_seed(5)
+    weights = build(config).state_dict()
+    model = pretraining.fine_tuned(weights, config, texts, labels, seed=1, updates=1, lr=0.0)
+    for name, w in model.state_dict().items():
+        head = name.startswith(("pooler", "classifier"))
+        assert torch.equal(w, weights[name]) != head, name
+    scratch = pretraining.fine_tuned(None, config, texts, labels, seed=1, updates=1, lr=0.0)
+    assert torch.equal(scratch.pooler.weight, model.pooler.weight), "the same head for both"
+
+
+def test_second_sentence_alone_sees_nothing_of_the_first():
+    questions = [Question("a b", "c", 1), Question("c", "c", 0)]
+    assert pretraining.alone(questions) == [Question("", "c", 1), Question("", "c", 0)]
+
+
+@pytest.mark.slow
+def test_one_sequence(small, tmp_path):
+    out = tmp_path / "result.json"
+    arguments = ["--steps", "2", "--seeds", "0", "--runs", str(tmp_path / "runs"), "--out", str(out)]
+    one_sequence.main([*arguments, "--options", *TINY])
+    runs = result(out)["runs"]
+    assert [run["name"] for run in runs] == list(one_sequence.ARMS)
+    assert all(run["history"][-1]["step"] == 2 and run["bleu"] >= 0 for run in runs)
+
+
+def parameters(options: str, d_ff: int, **sizes) -> int:
+    config = ModelConfig(2987, 4000, d_model=128, d_ff=d_ff, **sizes, **since_2017.changes(options))
+    return sum(p.numel() for p in build(config).parameters())
+
+
+def test_since_2017_all_arms_are_equally_large():
+    for kind, width in (("transformer", 1), ("decoder-only", 2)):
+        sizes = [parameters(name, arm[width], kind=kind) for name, arm in since_2017.ARMS.items()]
+        assert max(sizes) < 1.01 * min(sizes)
+
+
+def test_one_sequence_all_arms_are_equally_large():
+    both = ModelConfig(2987, 4000, d_model=128, d_ff=512, n_layers=3)
+    one = ModelConfig(2987, 4000, "decoder-only", d_model=128, d_ff=512, n_layers=7)
+    sizes = [sum(p.numel() for p in build(config).parameters()) for config in (both, one)]
+    assert max(sizes) < 1.01 * min(sizes)
+
+
+@pytest.mark.slow
+def test_since_2017(small, tmp_path):
+    out, arms = tmp_path / "result.json", ["the course's", "post-norm, as in 2017", "all together"]
+    arguments = ["--steps", "2", "--seeds", "0", "--vocabulary", "200", "--runs", str(tmp_path / "runs")]
+    since_2017.main(
+        [*arguments, "--out", str(out), "--arms", *arms, "--options", *TINY[:4], *TINY[6:], "--n-layers", "1"]
+    )
+    runs = result(out)["runs"]
+    assert [(run["bench"], run["name"]) for run in runs] == [(b, name) for b in ("translator", "GPT") for name in arms]
+    for run in runs:
+        assert run["history"][-1]["step"] == 2 and math.isfinite(
+            run["bleu" if run["bench"] == "translator" else "perplexity"]
+        )
