@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -72,7 +73,14 @@ def train_kept(trainer: Trainer, tokenizer: Tokenizer, folder: Path, report: Cal
     def save(trainer: Trainer) -> None:
         buffer = io.BytesIO()
         torch.save(trainer.state(), buffer)
-        log = {"training": asdict(trainer.config), "history": trainer.progress.history}
+        log = {
+            "command": provenance.command(f"experiments.{Path(sys.argv[0]).stem}", None),
+            "commit": provenance.commit(),
+            "machine": provenance.machine(),
+            "parameters": sum(p.numel() for p in trainer.model.parameters()),
+            "training": asdict(trainer.config),
+            "history": trainer.progress.history,
+        }
         files = checkpoint.model_files(trainer.weights(), trainer.model.config, tokenizer, half=True)
         files |= {"training.json": json.dumps(log, indent=1) + "\n"}
         write_files(folder, {"train_state.pt": buffer.getvalue()} | files)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import real
 
-from experiments import language_model, one_sequence, pretraining, since_2017
+from experiments import associative_recall, language_model, one_sequence, pretraining, since_2017
 from utils import corpus, dictionary, paraphrases
 from utils.checkpoint import build, load_model
 from utils.config import ModelConfig
@@ -21,7 +22,7 @@ FAMILIES = {"train": 12, "dev": 5, "test": 5}
 @pytest.fixture
 def small(monkeypatch):
     """A small corpus, its small English, and small models."""
-    whole = corpus.load()
+    whole = real.load()
     few = corpus.Corpus(whole.train[:600], whole.dev[:3], whole.test[:3])
     monkeypatch.setattr(corpus, "load", lambda: few)
     monkeypatch.setattr(dictionary, "glosses", lambda corpus_, limit: [])
@@ -137,3 +138,33 @@ def test_since_2017(small, tmp_path):
         assert run["history"][-1]["step"] == 2 and math.isfinite(
             run["bleu" if run["bench"] == "translator" else "perplexity"]
         )
+
+
+def test_associative_recall_asks_for_what_stood_there():
+    torch.manual_seed(0)
+    tokens, right = associative_recall.texts(50, 12)
+    for row, answers in zip(tokens.tolist(), right.tolist(), strict=True):
+        values = dict(zip(row[:24:2], row[1:24:2], strict=True))
+        assert len(values) == 12 and max(values) < 68 <= min(values.values()) and max(values.values()) < 84
+        assert [values[key] for key in row[24::2]] == answers == row[25::2] and len(set(row[24::2])) == 8
+
+
+@pytest.mark.parametrize("arm", associative_recall.ARMS)
+def test_associative_recall_no_arm_sees_the_answer(arm):
+    """The logits at a key that is asked for do not move with the answers after it."""
+    model, (tokens, right) = associative_recall.make(arm), associative_recall.texts(3, 5)
+    assert right.shape == (3, 5) and tokens.shape == (3, 20)
+    other = tokens.clone()
+    other[:, -1] = 68 + (other[:, -1] - 67) % 16
+    assert torch.equal(associative_recall.answers(model, tokens, 5), associative_recall.answers(model, other, 5))
+    assert associative_recall.answers(model, tokens, 5).shape == (*right.shape, associative_recall.VOCABULARY)
+
+
+def test_associative_recall(tmp_path):
+    out = tmp_path / "result.json"
+    associative_recall.main(["--steps", "2", "--seeds", "0", "--rates", "0.001", "--out", str(out)])
+    found = result(out)
+    assert [run["arm"] for run in found["runs"]] == list(associative_recall.ARMS)
+    assert all(len(run["right"]) == 6 and max(run["right"]) < 0.3 for run in found["runs"]), "untrained"
+    sizes = [run["parameters"] for run in found["runs"][:2]]
+    assert max(sizes) < 1.01 * min(sizes) and found["guess"][0] == 1.0

@@ -19,14 +19,14 @@ from utils.trainer import Trainer
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU")
-both_models = pytest.mark.parametrize("kind", ["transformer", "rnn"])
+all_models = pytest.mark.parametrize("kind", ["transformer", "rnn", "decoder-only"])
 
 
 def on_gpu(model: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(model).to(GPU)
 
 
-@both_models
+@all_models
 def test_logits_loss_and_gradients_are_the_cpus(kind):
     """In float64, where the two agree far better than any mistake would let them."""
     here = tiny_model(kind)
@@ -54,7 +54,7 @@ def test_the_fused_kernel_is_the_plain_attention(dtype, masked):
     assert not masked or not fast[0, :, 5].any()
 
 
-@both_models
+@all_models
 def test_autocast_stays_close(kind):
     model = on_gpu(tiny_model(kind).float())
     batch = make_batch(SRC, TGT).to(GPU)
@@ -106,7 +106,7 @@ def test_no_step_waits_for_the_gpu():
     trainer.check_finite()
 
 
-@both_models
+@all_models
 def test_cached_search_is_the_cpus(kind):
     model, src = tiny_model(kind), random_ids([5, 3, 6, 1], 13)
     there = on_gpu(model)

@@ -5,8 +5,9 @@ from statistics import mean
 
 import pytest
 import torch
+from helpers import real
 
-from utils import corpus, paraphrases
+from utils import paraphrases
 from utils.bag_of_words import BagOfWords
 from utils.corpus import Pair
 from utils.dictionary import bare
@@ -17,7 +18,7 @@ SMALL = {"train": 30, "dev": 10, "test": 15}
 
 @pytest.fixture(scope="module")
 def pairs():
-    return corpus.load().train[:9000]
+    return real.load().train[:9000]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_whole_families_are_set_aside(english, pairs):
 
 
 def test_nothing_of_the_corpus_dev_and_test_is_there(english):
-    held_out = {text for item in [*corpus.load().dev, *corpus.load().test] for text in item.references}
+    held_out = {text for item in [*real.load().dev, *real.load().test] for text in item.references}
     assert not held_out & set(english.sentences)
 
 

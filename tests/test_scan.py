@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from utils.scan import by_loop, linear_recurrence
+from utils.scan import GatedRecurrence, by_loop, linear_recurrence
 
 
 @few
@@ -43,3 +43,18 @@ def test_the_steps_that_wait_for_one_another_are_log_n(monkeypatch):
     monkeypatch.setattr(torch, "cat", lambda *args, **options: rounds.append(1) or cat(*args, **options))
     linear_recurrence(torch.tensor([0.5]), torch.randn(1000, 1))
     assert len(rounds) == 2 * 10, "two in each of ten rounds"
+
+
+def test_a_layer_step_by_step_is_all_at_once_and_its_state_never_grows():
+    layer = GatedRecurrence(6).double()
+    x, h, outputs = torch.randn(3, 9, 6, dtype=torch.float64), torch.zeros(3, 6, dtype=torch.float64), []
+    for t in range(9):
+        out, h = layer.step(x[:, t], h)
+        outputs.append(out)
+        assert h.shape == (3, 6)
+    assert_close(torch.stack(outputs, dim=1), layer(x))
+    other = x.clone()
+    other[:, 5] += 1
+    moved = (layer(other) - layer(x)).abs().amax(-1)[0] > 1e-12
+    assert moved.tolist() == [False] * 5 + [True] * 4, "the past alone is heard"
+    assert sum(p.numel() for p in layer.parameters()) == 4 * 6 * 6 + 6

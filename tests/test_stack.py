@@ -5,15 +5,18 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.tiny import few, random_ids, tiny_model
+from helpers.tiny import few, random_ids, tiny_checkpoint, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from utils.attention import causal_mask
+from utils import training
+from utils.attention import causal_mask, merge_heads
 from utils.batching import EpochBatches
-from utils.config import TrainConfig
+from utils.checkpoint import MODELS, CheckpointError, load_model
+from utils.config import KINDS, TrainConfig
+from utils.decoder_only import prefix_mask
 from utils.decoding import beam, greedy, sample, top_k_filter, top_p_filter
 from utils.encoder_only import (
     CLS,
@@ -31,9 +34,11 @@ from utils.encoder_only import (
     segments,
     two_texts,
 )
+from utils.export.__main__ import ExportError, export
 from utils.loss import batch_loss
 from utils.tokenizer import BOS, EOS, PAD
 from utils.trainer import Trainer, dev_nll
+from utils.translate import load_translator
 
 CPU = torch.device("cpu")
 NOTHING = torch.zeros(3, 0, dtype=torch.long)  # the source of a language model, three times
@@ -338,3 +343,69 @@ def test_sampling_from_one_token_is_greedy_and_prompts_come_first():
     for t in range(3, len(ids)):
         logits = model(NOTHING[:1], torch.tensor([[BOS, *ids[:t]]]))[0, -1]
         assert logits[2:].argmax() + 2 == ids[t]
+
+
+# ------------------------------------------------------------------------------------------- where it looked
+
+
+def test_prefix_mask_is_between_the_causal_one_and_none():
+    assert torch.equal(prefix_mask(5, 0), causal_mask(5)) and prefix_mask(5, 5).all()
+    assert prefix_mask(3, 2).tolist() == [[True, True, False], [True, True, False], [True, True, True]]
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
+@pytest.mark.parametrize("key_heads", [2, 1])
+def test_weights_shown_are_the_weights_used(positions, key_heads):
+    """Joined with the values, each layer's weights give what its attention gave."""
+    options = {"positions": positions, "key_heads": key_heads}
+    for model, inputs in (
+        (
+            tiny_model("encoder-only", **options),
+            (torch.tensor([two_texts([5, 6], [7]), [*one_text([8, 9]), PAD, PAD]]),),
+        ),
+        (tiny_model("decoder-only", **options), (random_ids([3, 2], 13), random_ids([4, 4], V))),
+    ):
+        found, hooks = [], []
+        for layer in model.stack.layers:
+            module = layer.self_attention
+            hooks.append(
+                module.register_forward_hook(lambda m, args, out, found=found: found.append((m, args[0], out)))
+            )
+        weights = model.attention_weights(*inputs)
+        assert len(found) == 2 and not any(layer.self_attention._forward_pre_hooks for layer in model.stack.layers)
+        for i, (module, x, out) in enumerate(found):
+            v = module.keys_values(x)[1].repeat_interleave(2 // key_heads, dim=1)
+            assert_close(module.out_proj(merge_heads(weights[:, i] @ v)), out)
+        for hook in hooks:
+            hook.remove()
+    shown = model.cross_attention_weights(*inputs)
+    assert torch.equal(shown, weights[..., 3:, :3]) and (weights.triu(1) == 0).all()
+
+
+# ------------------------------------------------------------------------------------------- as commands
+
+
+def test_every_kind_can_be_built_and_the_wrong_one_is_told_so(tmp_path):
+    assert set(MODELS) == set(KINDS)
+    folder = tiny_checkpoint(tmp_path / "bert", "encoder-only")
+    assert load_model(folder)[0].config.kind == "encoder-only"
+    with pytest.raises(CheckpointError, match="reads and does not write"):
+        load_translator(folder, "cpu")
+    with pytest.raises(ExportError, match="no Transformer"):
+        export("onnx", tmp_path / "out", tiny_checkpoint(tmp_path / "gpt", "decoder-only"))
+    with pytest.raises(ExportError, match="trained with --norm, which is not exported"):
+        export("onnx", tmp_path / "out", tiny_checkpoint(tmp_path / "rms", norm="rms"))
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_the_command_trains_a_decoder_and_no_encoder(command, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ["--model", "decoder-only", "--positions", "rotary", "--key-heads", "1", "--no-bias", "--prefix"]
+    assert training.main([*command, *options, "--steps", "3", "--out", str(out)]) == 0
+    translator = load_translator(out, "cpu")
+    assert translator.model.config.prefix and not translator.model.config.bias
+    assert isinstance(translator.translate("我喜欢音乐。"), str)
+    found = translator.attend("我喜欢音乐。")
+    assert found.weights.shape == (1, 2, len(found.tgt_tokens), len(found.src_tokens))
+    assert training.main([*command, "--model", "encoder-only", "--steps", "3", "--out", str(tmp_path / "no")]) == 1
+    assert "--model encoder-only does not write" in capsys.readouterr().err and not (tmp_path / "no").exists()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from utils.attention import KVCache, MultiHeadAttention, causal_mask
+from utils.attention import KVCache, causal_mask
 from utils.config import ModelConfig
 from utils.stack import Stack, embedding
 
@@ -23,6 +23,14 @@ class DecoderOnlyState:
         self.real = self.real[rows]
         for cache in self.caches:
             cache.reorder(rows)
+
+
+def prefix_mask(n: int, n_prefix: int, device: torch.device | None = None) -> Bool[Tensor, "n n"]:
+    """(n, n), True where a position may ask: those before it, and the first n_prefix ask one another freely.
+
+    Of a prefix of 0 it is the causal mask, of a prefix of n it hides nothing. Lesson 09.
+    """
+    return causal_mask(n, device) | (torch.arange(n, device=device) < n_prefix)
 
 
 class DecoderOnly(nn.Module):
@@ -51,9 +59,7 @@ class DecoderOnly(nn.Module):
 
         With `config.prefix` the first n_source tokens, which are the source, ask one another freely.
         """
-        may = causal_mask(x.shape[1], x.device)
-        if self.config.prefix:
-            may[:, :n_source] = True
+        may = prefix_mask(x.shape[1], n_source if self.config.prefix else 0, x.device)
         # Padding takes no place: the target goes on where the source's real tokens end.
         places = (real.cumsum(dim=1) - 1).clamp(min=0)
         return self.stack(x, places, real[:, None, None] & may, caches)
@@ -82,21 +88,14 @@ class DecoderOnly(nn.Module):
         y = self.stack(self.tgt_embedding(tokens[:, None]), place, state.real[:, None, None], state.caches)
         return self.project(y[:, 0]), state
 
-    def cross_attention_weights(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B L H T S"]:
-        """Where each target position looked in the source, for every layer and head.
+    # ---- where it looked ----
 
-        The rest of what it heard, up to a sum of one, came from the target.
-        """
-        n_source, weights = src.shape[1], []
-
-        def look(attention: MultiHeadAttention, arguments: tuple[Tensor], options: dict) -> None:
-            found = attention.weights(*arguments, mask=options["mask"], hands=options["hands"])
-            weights.append(found[:, :, n_source:, :n_source])
-
-        hooks = [x.self_attention.register_forward_pre_hook(look, with_kwargs=True) for x in self.stack.layers]
-        try:
+    def attention_weights(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B L H N N"]:
+        """Where each of the N = S + T positions looked, for every layer and head."""
+        with self.stack.watched() as weights:
             self.decoder_output(src, tgt)
-        finally:
-            for hook in hooks:
-                hook.remove()
         return torch.stack(weights, dim=1)
+
+    def cross_attention_weights(self, src: Int[Tensor, "B S"], tgt: Int[Tensor, "B T"]) -> Float[Tensor, "B L H T S"]:
+        """Where each target position looked in the source; the rest, up to a sum of one, went to the target."""
+        return self.attention_weights(src, tgt)[..., src.shape[1] :, : src.shape[1]]

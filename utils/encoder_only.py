@@ -56,6 +56,12 @@ class EncoderOnly(nn.Module):
         """Logits of the two classes, read from the vector of [CLS]."""
         return self.classifier(self.stack.dropout(torch.tanh(self.pooler(self.encoder_output(ids)[:, 0]))))
 
+    def attention_weights(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B L H T T"]:
+        """Where each position looked, for every layer and head."""
+        with self.stack.watched() as weights:
+            self.encoder_output(ids)
+        return torch.stack(weights, dim=1)
+
 
 # ---- what it reads ----
 
@@ -127,7 +133,6 @@ class TextBatches:
         self.order = EpochBatches(texts, [[label] for label in labels or []] or [[]] * len(texts), max_tokens, seed)
         n_words = np.array([sum(i >= len(SPECIALS) for i in text) for text in texts])
         self.n_each = n_asked(n_words) if labels is None else np.ones_like(n_words)
-        self.src = self.order.src
         self.indices, self.fingerprint = self.order.indices, self.order.fingerprint
 
     def n_targets(self, indices: np.ndarray | list[int]) -> int:

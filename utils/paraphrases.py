@@ -122,5 +122,5 @@ def build(pairs: Sequence[Pair], n_families: dict[str, int] = FAMILIES) -> Engli
 
 @memoize
 def load() -> English:
-    """The English of the corpus's training split (about ten seconds, once); of its dev and test there is nothing."""
+    """The English of the corpus's training split (about seven seconds, once); of its dev and test there is nothing."""
     return build(corpus.load().train)

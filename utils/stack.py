@@ -1,12 +1,14 @@
 """One stack of layers over one sequence: all that BERT and GPT have in common (lesson 09)."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from utils.attention import KVCache
+from utils.attention import KVCache, MultiHeadAttention
 from utils.config import ModelConfig
 from utils.dropout import Dropout
 from utils.transformer import EncoderLayer, final_norm, position_table
@@ -50,6 +52,21 @@ class Stack(nn.Module):
         for layer, cache in zip(self.layers, caches or [None] * len(self.layers), strict=True):
             x = layer(x, mask, cache, hands)
         return self.norm(x)
+
+    @contextmanager
+    def watched(self) -> Iterator[list[Float[Tensor, "B H T K"]]]:
+        """A list that gets the attention weights of each layer, the lowest first, when the stack is used inside."""
+        weights: list[Tensor] = []
+
+        def look(attention: MultiHeadAttention, arguments: tuple[Tensor], options: dict) -> None:
+            weights.append(attention.weights(*arguments, mask=options["mask"], hands=options["hands"]))
+
+        hooks = [layer.self_attention.register_forward_pre_hook(look, with_kwargs=True) for layer in self.layers]
+        try:
+            yield weights
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
 def embedding(n: int, config: ModelConfig) -> nn.Embedding:

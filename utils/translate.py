@@ -121,6 +121,8 @@ def load_translator(checkpoint: str | Path = CHECKPOINT, device: str | None = No
     """The translator of a checkpoint folder, by default the one that ships in data/checkpoints/zh-en."""
     where = pick_device(device)
     model, tokenizer = load_model(checkpoint, where)
+    if not hasattr(model, "step"):
+        raise CheckpointError(f"The model in {checkpoint} reads and does not write: it is no translator.")
     return Translator(model, tokenizer, where)
 
 

@@ -33,7 +33,7 @@ from .positions import (
     who_comes_first,
 )
 from .search import decoding_step, growing_cache, shared_ngrams
-from .seq2seq import attention_stages, encoder_decoder, gif
+from .seq2seq import encoder_decoder, seq2seq_parts, writing_step
 from .sequences import asked_back, bills, cones, filter_steps, near_and_far, recurrence, waiting
 from .style import (
     BLUE,

@@ -1,0 +1,105 @@
+"""Which value stood beside this key? A fixed state against a growing cache, by the number of pairs (lesson 10).
+
+A text is n pairs of a key and its value, then up to 8 of the keys again, each to be answered with its value. Two layers
+of self-attention, or of a gated recurrence in its place, nothing else changed; and the recurrence twice as wide, since
+its state is. Beside them a guess among the values of the text. Trained on 1 to 32 pairs, all mixed; each rate is a row.
+Writes data/experiments/associative_recall.json.
+
+python -m experiments.associative_recall
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from experiments import record, rows_left
+from utils.config import ROOT, ModelConfig
+from utils.decoder_only import DecoderOnly
+from utils.scan import GatedRecurrence
+
+MARKS, N_KEYS, N_VALUES = 4, 64, 16  # ids 4 .. 67 are keys, 68 .. 83 values
+VOCABULARY = MARKS + N_KEYS + N_VALUES
+ASKED = 8  # keys that are asked for, at most
+PAIRS = (1, 2, 4, 8, 16, 32)
+ARMS = {"attention": 64, "recurrence": 64, "recurrence, twice as wide": 128}  # their d_model
+
+
+def texts(batch: int, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """n pairs, then m = min(n, 8) questions with their answers, (batch, 2 n + 2 m); and the right answers, (batch, m).
+
+    No key is asked for twice: an answer would then stand beside its key a second time.
+    """
+    keys = torch.rand(batch, N_KEYS).argsort(dim=1)[:, :n] + MARKS  # different keys
+    values = torch.randint(N_VALUES, (batch, n)) + MARKS + N_KEYS
+    asked = torch.rand(batch, n).argsort(dim=1)[:, :ASKED]
+    questions = torch.stack([keys.gather(1, asked), values.gather(1, asked)], dim=2).flatten(1)
+    return torch.cat([torch.stack([keys, values], dim=2).flatten(1), questions], dim=1), values.gather(1, asked)
+
+
+def make(arm: str) -> DecoderOnly:
+    """A language model of two layers; where the arm says so, with a recurrence in place of self-attention."""
+    d, recurrent = ARMS[arm], arm != "attention"
+    sizes = {"d_model": d, "n_heads": 2, "n_layers": 2, "d_ff": 2 * d, "dropout": 0.0}
+    positions = "none" if recurrent else "rotary"
+    model = DecoderOnly(ModelConfig(MARKS, VOCABULARY, "decoder-only", **sizes, positions=positions))
+    for layer in model.stack.layers if recurrent else []:
+        layer.self_attention = GatedRecurrence(d)
+    return model
+
+
+def answers(model: DecoderOnly, tokens: torch.Tensor, n_asked: int) -> torch.Tensor:
+    """Logits at the keys that are asked for, (batch, n_asked, vocabulary)."""
+    return model(tokens[:, :0], tokens)[:, -2 * n_asked :: 2]
+
+
+def train(model: DecoderOnly, steps: int, lr: float, batch: int = 32) -> None:
+    """Adam on fresh texts of 1 to 32 pairs; the rate rises for a tenth of the steps, then falls."""
+    optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98))
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = lr * min(1, 10 * (step + 1) / steps) * (1 - step / steps)
+        tokens, right = texts(batch, int(torch.randint(1, PAIRS[-1] + 1, ())))
+        loss = F.cross_entropy(answers(model, tokens, right.shape[1]).flatten(0, 1), right.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+
+@torch.no_grad()
+def right_answers(model: DecoderOnly, n: int, batch: int = 200) -> float:
+    """The share of right answers in new texts of n pairs, the same for every model."""
+    with torch.random.fork_rng():
+        torch.manual_seed(n)
+        tokens, right = texts(batch, n)
+    return round((answers(model, tokens, right.shape[1]).argmax(-1) == right).float().mean().item(), 4)
+
+
+def guess(n: int) -> float:
+    """The share of right answers of who names a value of the text at random: 1/n, and a match by chance."""
+    return round(1 / n + (1 - 1 / n) / N_VALUES, 4)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 3e-3])
+    parser.add_argument("--out", type=Path, default=ROOT / "data/experiments/associative_recall.json")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    keys = [(arm, lr, seed) for seed in args.seeds for lr in args.rates for arm in ARMS]
+    rows, left = rows_left(args.out, keys, ("arm", "lr", "seed"))
+    for arm, lr, seed in tqdm(list(left)):
+        torch.manual_seed(seed)
+        model = make(arm)
+        train(model, args.steps, lr)
+        row = {"arm": arm, "lr": lr, "seed": seed, "parameters": sum(p.numel() for p in model.parameters())}
+        rows.append(row | {"right": [right_answers(model, n) for n in PAIRS]})
+        record("associative_recall", argv, rows, args.out, steps=args.steps, pairs=PAIRS, guess=list(map(guess, PAIRS)))
+
+
+if __name__ == "__main__":
+    main()
