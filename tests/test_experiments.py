@@ -16,6 +16,7 @@ from experiments import (
     recipe,
     same_minutes,
     scaling,
+    short_sentences,
     sums,
     two_heads,
     vocabulary,
@@ -103,6 +104,47 @@ def test_leaks(rows, monkeypatch, tmp_path):
     assert [run["name"] for run in result["runs"]] == ["random split", "groups split"]
     for run in result["runs"]:
         assert run["pairs"] > 150 and run["shared"]["sentences"] + run["unshared"]["sentences"] == 60
+
+
+def test_short_sentences(small_corpus, tmp_path, monkeypatch):
+    """Every rate at the first seed, every seed at the best; called again, nothing is trained a second time."""
+    out = tmp_path / "result.json"
+    monkeypatch.setattr(short_sentences, "LENGTH", 100)
+    arguments = [
+        "--updates",
+        "2",
+        "--gloss-updates",
+        "2",
+        "--seeds",
+        "0",
+        "1",
+        "--rates",
+        "1e-3",
+        "1e-2",
+        "--out",
+        str(out),
+        "--questions",
+        "models",
+        "cuts",
+        "glosses",
+    ]
+    short_sentences.main(arguments)
+    text = out.read_text(encoding="utf-8")
+    runs = json.loads(text)["runs"]
+    assert len(runs) == 2 * (2 + 1) + 2 * 3 + 2 * 3
+    assert all(math.isfinite(run["test_nll"]) and run["updates"] == 2 for run in runs)
+    for kind in short_sentences.SIZES:
+        mine = [run for run in runs if run["question"] == "models" and run["kind"] == kind]
+        assert [run["seed"] for run in mine] == [0, 0, 1] and mine[2]["lr"] == short_sentences.best_rate(runs, kind)
+    assert all(run["compounds"] for run in runs if run["question"] == "glosses")
+    short_sentences.main(arguments)
+    assert json.loads(out.read_text(encoding="utf-8"))["runs"] == runs
+
+
+def test_chinese_is_cut_by_the_dictionary_and_by_merges():
+    assert short_sentences.chinese_words("我喜欢学习。", {"喜欢", "学习"}) == ["我", "喜欢", "学习", "。"]
+    pieces = short_sentences.pieces_of(["学习学习。", "学习"], 20)
+    assert pieces.encode("学习。").tokens == ["学习", "。"] and pieces.encode("习").tokens == ["习"]
 
 
 def test_scaling(small_corpus, tmp_path):

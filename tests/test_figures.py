@@ -152,7 +152,7 @@ def test_picked_names_each_key_that_wins_somewhere():
     assert [[t.get_text() for t in ax.texts] for ax in fig.axes] == [["a", "c", "?"], ["b", "?"]]
 
 
-# Lesson 08: groups of sentences, padding, beam search trees, alignments
+# Lessons 08 and 08b: groups of sentences, pieces, padding, curves of training, beam search trees, alignments
 
 
 def test_shared_sides_has_a_box_per_sentence_and_a_line_per_pair():
@@ -169,6 +169,44 @@ def test_padding_fills_every_row_up_to_the_longest():
     assert [bar.get_width() for bar in tokens] == [4, 2, 2]
     assert [bar.get_x() + bar.get_width() for bar in filled] == [4, 4, 4]
     assert [ax.get_title() for ax in fig.axes] == ["one\n33% padding", "two\n0% padding"]
+
+
+def test_pieces_shows_those_of_now_and_counts_those_of_all_merges():
+    stages = [("▁", "a", "b"), ("▁", "ab"), ("▁ab",)]
+    top, below = figures.pieces(stages, 1).axes
+    assert [t.get_text() for t in top.texts] == ["▁", "ab"] and len(top.patches) == 2
+    stairs, dot = below.lines
+    assert stairs.get_ydata().tolist() == [3, 2, 1] and dot.get_xydata().tolist() == [[1, 2]]
+
+
+def test_learning_shows_each_batch_and_the_mean_of_twenty():
+    fig = figures.learning({"a": [4.0] * 10 + [2.0] * 30, "b": [3.0] * 40}, knows_nothing=5.0, dev=1.5)
+    pale, mean, _, _, square, level = fig.axes[0].lines
+    assert len(pale.get_ydata()) == 40 and mean.get_xdata()[0] == 19
+    np.testing.assert_allclose(mean.get_ydata()[[0, -1]], [3, 2])
+    assert square.get_xydata().tolist() == [[40, 1.5]] and set(level.get_ydata()) == {5.0}
+
+
+def test_tuned_shows_every_rate_once_and_every_seed_at_the_best():
+    runs = [
+        {"kind": kind, "lr": lr, "seed": seed, "dev_nll": lr, "test_nll": 10 * lr + seed}
+        for kind, seeds in (("rnn", {0.1: (0, 1, 2), 0.2: (0,)}), ("transformer", {0.1: (0,), 0.2: (0, 1, 2)}))
+        for lr, some in seeds.items()
+        for seed in some
+    ]
+    left, right = figures.tuned(runs, {"transformer": 0.2, "rnn": 0.1}).axes
+    assert [line.get_xdata().tolist() for line in left.lines] == [[0.1, 0.2]] * 2
+    assert [line.get_ydata().tolist() for line in right.lines] == [[2, 3, 4], [1, 2, 3]]
+
+
+def test_history_and_histograms_draw_what_they_are_given():
+    rows = [{"step": 10 * i, "train_nll": 3.0 - i, "dev_nll": 2.5 - i, "dev_bleu": 5.0 * i} for i in range(3)]
+    left, right = figures.history(rows).axes
+    assert [line.get_ydata().tolist() for line in left.lines] == [[3, 2, 1], [2.5, 1.5, 0.5]]
+    assert right.lines[0].get_xydata().tolist() == [[0, 0], [10, 5], [20, 10]]
+    one, two = figures.histograms({"a": [1, 1, 2], "b": [2]}, "pairs", bins=range(4)).axes
+    assert [bar.get_height() for bar in one.patches] == [0, 2, 1] and one.get_ylabel() == "pairs"
+    assert two.get_xlabel() == "b"
 
 
 STEPS = [

@@ -293,7 +293,7 @@ CASES: dict[str, Callable[[int], list[tuple]]] = {
         (said, TestItem("机器学习", ("machine learning", "a second one")))
         for said in ("Machine learning.", "to machine the learning", "The second one!", "machines learning", "")
     ],
-    "utils.batching.token_batches": lambda seed: [([3, 1, 4, 1, 5, 9, 2, 6 + seed], 20)],
+    "utils.trainer.schedule": lambda seed: [(step / 50, step, 10 + seed, 0.5) for step in range(0, 60, 7)],
     "utils.loss.smoothed_loss": loss_cases,
 }
 

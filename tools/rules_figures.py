@@ -23,6 +23,7 @@ MOVED: tuple[str, ...] = (
     "05_positional_encoding",
     "06_seq2seq_with_attention",
     "07_transformer",
+    "08_translation",
     "08b_search_and_scores",
 )
 

@@ -31,7 +31,7 @@ class Dropout(nn.Dropout):
 def hide_tokens(ids: Tensor, p: float, unk_id: int) -> Tensor:
     """The ids, each with probability p replaced by `unk_id`; special tokens, whose ids are smaller still, stay.
 
-    A model that sees a part of each sentence leans on all of it. Lesson 08, "Train, live".
+    A model that sees a part of each sentence leans on all of it. Lesson 08, "What `Trainer` does besides (deeper)".
     """
     hidden = (torch.rand(ids.shape, device=ids.device) < p) & (ids > unk_id)
     return ids.masked_fill(hidden, unk_id)

@@ -27,7 +27,7 @@ def smoothed_loss(
 class ProjectedLoss(torch.autograd.Function):
     """`projected_loss`: the output layer, the loss and the gradient of both, a slice of tokens at a time.
 
-    Lesson 08, "Train, live".
+    Lesson 08, "What `Trainer` does besides (deeper)".
 
     Let p = softmax(logits) and t the smoothed target; then d loss / d logits = p - t. So the gradient is known as soon
     as the logits are, and a slice of them can be used up while it is still in the processor's cache.
@@ -78,7 +78,7 @@ def projected_loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """`smoothed_loss(hidden @ weight.T, target, eps, pad_id)`, faster, in memory that does not grow with N x V.
 
-    Lesson 08, "Train, live".
+    Lesson 08, "What `Trainer` does besides (deeper)".
     """
     # Inside a Function gradients look wanted even under inference_mode: ask before.
     return ProjectedLoss.apply(hidden, weight, target, eps, pad_id, torch.is_grad_enabled())
@@ -104,7 +104,7 @@ def r_drop_loss(model: nn.Module, batch, eps: float, weight: float) -> tuple[Ten
 
     The difference of the two predictions p and q of a token is (KL(p || q) + KL(q || p)) / 2. Arguments and results as
     those of `batch_loss`. Source: R-Drop (arXiv 2106.14448), equation 4; the paper adds the two losses, so its weight
-    of 5 is 2.5 here. Lesson 08, "Train, live".
+    of 5 is 2.5 here. Lesson 08, "What `Trainer` does besides (deeper)".
     """
     twice = [torch.cat([ids, ids]) for ids in (batch.src, batch.tgt_in)]
     y = model.decoder_output(*twice).unflatten(0, (2, -1)).flatten(1, 2).index_select(1, batch.real)  # (2, N, D)

@@ -61,7 +61,7 @@ class RNNSeq2Seq(nn.Module):
     """Bidirectional GRU encoder; GRU decoder that looks at the encoder's outputs before every word.
 
     `config.d_model` is the width of the embeddings, `config.d_ff` the width H of the recurrent states.
-    Lesson 06, "Only the scores differ"; trained on sentences in lesson 08, "The longer runs".
+    Lesson 06, "Only the scores differ"; trained on sentences in lesson 08, "RNN or Transformer?".
     """
 
     def __init__(self, config: ModelConfig):

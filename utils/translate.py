@@ -1,4 +1,4 @@
-"""The front door: load a checkpoint, translate, look at where it looked (lesson 08, section "Your own sentences").
+"""The front door: load a checkpoint, translate, look at where it looked (lesson 08, "Your own sentences (deeper)").
 
 python -m utils.translate "我喜欢学习。"      one translation
 python -m utils.translate - < lines.txt      one translation a line, in order

@@ -55,4 +55,4 @@ from .style import (
     use_style,
 )
 from .transformer import decoder_step, norm_axes, seq2seq_overview
-from .translation import alignments, beam_tree, padding, shared_sides
+from .translation import alignments, beam_tree, histograms, history, learning, padding, pieces, shared_sides, tuned

@@ -1,11 +1,12 @@
-"""Lesson 08: groups of sentences, padding, beam search, alignments."""
+"""Lessons 08 and 08b: groups of sentences, pieces of words, padding, curves of training, beam search, alignments."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from .charts import label_lines
 from .drawing import arrow, box, canvas, text
-from .style import BLUE, GRAY, ORANGE, PALE, as_array, as_word
+from .style import BLUE, GRAY, LOOKS, ORANGE, PALE, as_array, as_word
 
 
 def shared_sides(pairs: Sequence[tuple[str, str]]):
@@ -91,4 +92,100 @@ def alignments(panels: Sequence[tuple]):
         ax.tick_params(which="minor", length=0)
         ax.set(xlabel="reads", ylabel="writes" if ax is axes[0, 0] else "")
     fig.colorbar(image, ax=axes, label="attention", orientation="horizontal", shrink=0.4, aspect=30, extend="max")
+    return fig
+
+
+def pieces(stages: Sequence[tuple[str, ...]], n: int):
+    """A word in the boxes of its pieces after n merges, and the number of pieces after every number of merges.
+
+    stages[k] holds the pieces after k merges, the single characters first.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import FancyBboxPatch
+
+    fig, (top, ax) = plt.subplots(2, 1, figsize=(6.4, 2.9), height_ratios=(1, 2.4), layout="constrained")
+    x, wide = 0.0, sum(map(len, stages[0])) + 0.35 * (len(stages[0]) - 1)
+    top.set(xlim=(-0.3, wide + 0.3), ylim=(-0.75, 0.75))
+    top.set_axis_off()
+    for piece in stages[n]:
+        top.add_patch(
+            FancyBboxPatch((x, -0.45), len(piece), 0.9, "round,pad=0,rounding_size=0.12", fc="#D6E6F2", ec=BLUE)
+        )
+        top.text(x + len(piece) / 2, 0, piece, ha="center", va="center", fontsize=12)
+        x += len(piece) + 0.35
+    ax.step(range(len(stages)), [len(found) for found in stages], where="post", color=BLUE)
+    ax.plot(n, len(stages[n]), "o", color=ORANGE, markersize=8)
+    ax.set(xlim=(-10, 510), ylim=(0, len(stages[0]) + 1), xlabel="merges", ylabel="pieces")
+    return fig
+
+
+def histograms(values: dict[str, Sequence], ylabel: str, bins):
+    """A histogram beside another, on one scale, source orange and target blue."""
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, len(values), sharey=True, figsize=(6.8, 2.5))
+    for ax, (name, found), color in zip(axes, values.items(), (ORANGE, BLUE), strict=True):
+        ax.hist(found, bins=bins, color=color)
+        ax.set(xlabel=name)
+    axes[0].set_ylabel(ylabel)
+    return fig
+
+
+def learning(logs: dict[str, Sequence], knows_nothing: float | None = None, dev: float | None = None):
+    """The losses of runs, batch by batch: pale each batch, strong the mean of the last twenty.
+
+    dev: the loss on dev after the last batch, a square.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(6.4, 2.7))
+    for (name, log), look in zip(logs.items(), LOOKS, strict=False):
+        ax.plot(log, color=look["color"], linewidth=0.6, alpha=0.35)
+        mean = np.convolve(log, np.ones(20) / 20, mode="valid")
+        ax.plot(np.arange(len(mean)) + 19, mean, color=look["color"], linestyle=look["linestyle"], label=name)
+    longest = max(map(len, logs.values()))
+    if dev is not None:
+        ax.plot([longest], [dev], "s", color=ORANGE)
+        ax.annotate("dev", (longest, dev), (-8, -16), textcoords="offset points", color="black")
+    if knows_nothing is not None:
+        ax.axhline(knows_nothing, color=GRAY, linestyle=":")
+        ax.text(0.98 * longest, knows_nothing, "knows nothing", ha="right", va="bottom")
+    ax.set(xlabel="update", ylabel="loss (nats a token)", ylim=(0, None), xlim=(0, 1.02 * longest))
+    label_lines(ax)
+    return fig
+
+
+def tuned(runs: Sequence[dict], best: dict[str, float]):
+    """Left the dev loss of each kind of model by its rate, right the test loss at its best rate, a point for each seed.
+
+    runs: rows with kind, lr, seed, dev_nll and test_nll; best: kind -> rate.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.8, 2.9), width_ratios=(2, 1))
+    for x, ((kind, rate), look) in enumerate(zip(best.items(), LOOKS, strict=False)):
+        mine = [run for run in runs if run["kind"] == kind]
+        tried = sorted((run["lr"], run["dev_nll"]) for run in mine if run["seed"] == 0)
+        left.plot(*zip(*tried, strict=True), **look, label=kind)
+        final = [run["test_nll"] for run in mine if run["lr"] == rate]
+        right.plot([x] * len(final), final, **look | {"linestyle": "none"})
+    left.set(xscale="log", xlabel="peak learning rate", ylabel="dev loss (nats a token)")
+    left.legend()
+    right.set(xlim=(-0.6, len(best) - 0.4), ylabel="test loss (nats a token)")
+    right.set_xticks(range(len(best)), best, fontsize=9)
+    return fig
+
+
+def history(rows: Sequence[dict]):
+    """The log of a training by update: left the loss in training and on dev, right BLEU on dev."""
+    import matplotlib.pyplot as plt
+
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6.8, 2.7))
+    steps = [row["step"] for row in rows]
+    for key, name, look in zip(("train_nll", "dev_nll"), ("training", "dev"), LOOKS, strict=False):
+        left.plot(steps, [row[key] for row in rows], **look, markersize=4, label=name)
+    left.set(xlabel="update", ylabel="loss (nats a token)")
+    left.legend()
+    right.plot(steps, [row["dev_bleu"] for row in rows], **LOOKS[2], markersize=4)
+    right.set(xlabel="update", ylabel="BLEU on dev")
     return fig

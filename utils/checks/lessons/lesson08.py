@@ -111,8 +111,7 @@ def _(lengths, max_tokens):
 
 token_batches.patches("""
 a sentence that is too long gets a batch of its own: raise ValueError("this sentence fits in no batch") -> pass
-    That batch is over the budget already. The lesson's own version does the same; yours should raise a ValueError
-    that says so.
+    That batch is over the budget already: raise a ValueError that says so.
 a sentence that is too long is left out: raise ValueError("this sentence fits in no batch") -> continue
     A pair that disappears without a word is hard to find later: raise a ValueError that says so.
 the lengths are added up: rows * width -> sum(lengths[j] for j in batch) + width
