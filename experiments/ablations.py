@@ -17,7 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from experiments import record
-from utils.attention import causal_mask
+from utils.attention import causal_mask as no_future
 from utils.config import ModelConfig
 from utils.tokenizer import BOS
 from utils.transformer import Transformer
@@ -37,13 +37,13 @@ def numbers(batch, n=6, shuffled=False):
 
 
 class NoMask(nn.Module):
-    """Self-attention that sees the future, too: it ignores every mask that the decoder passes."""
+    """Self-attention that sees the future: it takes any mask, and ignores it."""
 
     def __init__(self, attention):
         super().__init__()
         self.attention = attention
 
-    def forward(self, y, *memory_and_mask, **causal):
+    def forward(self, y, *ignored, **ignored_too):
         return self.attention(y, y)
 
 
@@ -56,10 +56,11 @@ class NoResidual(nn.Module):
 
     def forward(self, x, *memory_and_mask):
         layer, (*memory, mask) = self.layer, memory_and_mask
-        may = causal_mask(x.shape[1]) if memory else mask
+        may = no_future(x.shape[1]) if memory else mask
         sublayers = [(layer.attention_norm, lambda z: layer.self_attention(z, z, may))]
         if memory:
-            sublayers.append((layer.cross_attention_norm, lambda z: layer.cross_attention(z, *memory, mask)))
+            asks = lambda z: layer.cross_attention(z, *memory, mask)  # noqa: E731
+            sublayers.append((layer.cross_attention_norm, asks))
         for norm, sublayer in [*sublayers, (layer.ffn_norm, layer.feed_forward)]:
             x = sublayer(norm(x)) if layer.norm_first else norm(sublayer(x))
         return x
@@ -96,7 +97,8 @@ def train(model, steps, lr=3e-3, warmup=0, batch=32, shuffled=False):
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = lr * min(1, (step + 1) / (warmup + 1))
         src, tgt = numbers(batch, shuffled=shuffled)
-        loss = F.cross_entropy(model(src, tgt[:, :-1]).flatten(0, 1), tgt[:, 1:].flatten())
+        logits = model(src, tgt[:, :-1])
+        loss = F.cross_entropy(logits.flatten(0, 1), tgt[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -112,7 +114,8 @@ def right_words(model, batch=200, shuffled=False):
     said = tgt[:, :1]
     for _ in range(src.shape[1]):
         said = torch.cat([said, model(src, said)[:, -1:].argmax(-1)], dim=1)
-    return [(words == tgt[:, 1:]).float().mean().item() for words in (forced, said[:, 1:])]
+    both = (forced, said[:, 1:])
+    return [(words == tgt[:, 1:]).float().mean().item() for words in both]
 
 
 def small(n_layers, norm_first=True):

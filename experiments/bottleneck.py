@@ -2,12 +2,15 @@
 
 Four seq2seq models share everything but the scores from which a softmax makes their attention: the last state only
 (no attention), all states alike, additive, dot product. About as many parameters, the same sentences, the same steps;
-a fifth without attention is twice as wide. Writes data/experiments/bottleneck.json: a row for each model and seed.
+a fifth without attention is twice as wide, and the first is trained twice and four times as long, too. Writes
+data/experiments/bottleneck.json: a row for each model, seed and number of steps.
 
 python -m experiments.bottleneck
 """
 
 import argparse
+import functools
+import json
 import math
 from multiprocessing import get_context
 from pathlib import Path
@@ -17,6 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from experiments import record
+from utils.config import ROOT
 from utils.tokenizer import BOS, EOS, PAD, SPECIALS
 
 CHINESE = [*SPECIALS, *"零一二三四五六七八九"]
@@ -45,7 +49,8 @@ class LastState(nn.Module):
 
     def forward(self, S, H, mask):
         last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))  # (B, n)
-        return torch.zeros(S.shape[:2] + H.shape[1:2]).masked_fill(~last[:, None], -torch.inf)
+        shape = S.shape[:2] + H.shape[1:2]
+        return torch.zeros(shape).masked_fill(~last[:, None], -torch.inf)
 
 
 class Average(nn.Module):
@@ -67,7 +72,8 @@ class Additive(nn.Module):
         self.v = nn.Linear(d, 1, bias=False)
 
     def forward(self, S, H, mask):
-        return self.v(torch.tanh(self.W(S)[:, :, None] + self.U(H)[:, None])).squeeze(-1)
+        inner = self.W(S)[:, :, None] + self.U(H)[:, None]  # (B, T, n, d)
+        return self.v(torch.tanh(inner)).squeeze(-1)
 
 
 class DotProduct(nn.Module):
@@ -89,6 +95,9 @@ MODELS = {
     "dot product": (DotProduct, 48),
     "one vector, twice as wide": (LastState, 104),
 }
+
+
+LONGER = (2, 4)  # times as many steps, for "one vector"
 
 
 class Seq2Seq(nn.Module):
@@ -118,7 +127,7 @@ class Seq2Seq(nn.Module):
         return self.decode(F.pad(tgt[:, :-1], (1, 0), value=BOS), s, H, mask)[:2]
 
 
-def train(model, steps, longest, seed, batch=64, lr=5e-3):
+def train(model, steps, longest, seed, sentences=sentences, batch=64, lr=5e-3):
     """Cross-entropy over real words on sentences of 2 to `longest` digits; the seed fixes which."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr)
@@ -152,14 +161,15 @@ def measure(model, n, batch=300):
     return right, n * (math.log(10) - surprise) / math.log(2)
 
 
-def run(name: str, seed: int, steps: int, lengths: list[int]) -> dict:
+def run(which: tuple[str, int, int], lengths: list[int]) -> dict:
     """Train one model from one seed and measure it at every length: one row of the result."""
+    name, seed, steps = which
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     model = Seq2Seq(*MODELS[name])
     train(model, steps, lengths[-1], seed)
     right, bits = zip(*(measure(model, n) for n in lengths), strict=True)
-    row = {"model": name, "seed": seed, "parameters": sum(p.numel() for p in model.parameters())}
+    row = {"model": name, "seed": seed, "steps": steps, "parameters": sum(p.numel() for p in model.parameters())}
     return row | {"right": [round(x, 4) for x in right], "bits": [round(x, 2) for x in bits]}
 
 
@@ -169,13 +179,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--longest", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
-    parser.add_argument("--out", type=Path, help="default: data/experiments/bottleneck.json")
+    parser.add_argument("--out", type=Path, default=ROOT / "data/experiments/bottleneck.json")
+    parser.add_argument("--keep", action="store_true", help="go on: do not repeat the runs that the file has")
     args = parser.parse_args(argv)
     lengths = list(range(2, args.longest + 1, 2))
-    todo = [(name, seed, args.steps, lengths) for seed in args.seeds for name in MODELS]
+    todo = [(name, seed, args.steps) for name in MODELS for seed in args.seeds]
+    todo += [("one vector", seed, longer * args.steps) for longer in LONGER for seed in args.seeds]
+    rows = json.loads(args.out.read_text(encoding="utf-8"))["runs"] if args.keep else []
+    there = {(row["model"], row["seed"], row["steps"]) for row in rows}
+    missing = [which for which in todo if which not in there]
     with get_context("spawn").Pool(args.jobs) as pool:
-        rows = pool.starmap(run, todo, chunksize=1)
-    record("bottleneck", argv, rows, args.out, steps=args.steps, seeds=args.seeds, lengths=lengths)
+        for row in pool.imap(functools.partial(run, lengths=lengths), missing):
+            rows.append(row)
+            record("bottleneck", argv, rows, args.out, steps=args.steps, seeds=args.seeds, lengths=lengths)
 
 
 if __name__ == "__main__":

@@ -156,6 +156,9 @@ EINSUM = """    scores = torch.einsum("...td,...sd->...ts", q, k) * q.size(-1) *
 RIGHT = {
     "as it is": [],
     "post-norm": POST_NORM,
+    "norm first around the attention, last around the feed-forward network": [
+        ("        return x + self.feed_forward(self.norm2(x))", "        return self.norm2(x + self.feed_forward(x))")
+    ],
     "einsum, the weights returned too": [(ATTENTION, EINSUM), ("heads = attention(", "heads, _ = attention(")],
     "one matrix for all": [(HEADS, ONE_MATRIX)],
     "head by head, a tuple": [
@@ -735,7 +738,7 @@ def test_every_section_that_is_named_exists():
 
 def test_the_task_names_every_part_as_the_check_does():
     lesson = (TEXT / "08b_search_and_scores.md").read_text(encoding="utf-8")
-    task = re.search(r"^## Capstone: from an empty file\n(.*?)(?=^## )", lesson, re.DOTALL | re.MULTILINE)[1]
+    task = re.search(r"^### Capstone: from an empty file\n(.*?)(?=^## )", lesson, re.DOTALL | re.MULTILINE)[1]
     assert 'checks.capstone("my_transformer.py")' in task and task.count("<summary>Hint") >= 3
     for part in capstone.PARTS[:9]:
         signature = re.match(r"\w+\(.*?\)", part.task)[0]

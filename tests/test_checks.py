@@ -17,7 +17,7 @@ from helpers.forked import join, noting, start
 from utils import checks
 from utils.checks.engine import COURSE, Check, difference, exercise, patches, record, running
 from utils.checks.engine import check as engine
-from utils.checks.engine.cases import Draw
+from utils.checks.engine.cases import Draw, each_tensor
 from utils.checks.engine.result import Result
 from utils.checks.engine.running import Allowance, Ledger, Raised, TimeUp, call
 
@@ -151,8 +151,7 @@ def test_what_is_changed_detached_or_called_is_told(name: str):
         return out
 
     def detaches(*arguments):
-        out = check.oracle(*arguments)
-        return tuple(x.detach() for x in out) if isinstance(out, tuple) else out.detach()
+        return each_tensor(check.oracle(*arguments), torch.Tensor.detach)
 
     case = check.draw_cases(Draw(0))[0]
     changed = next((x for x in case if isinstance(x, torch.Tensor | list)), None)
@@ -829,7 +828,7 @@ def test_a_forbidden_call_that_is_wrong_as_well_is_diagnosed():
         criterion = torch.nn.CrossEntropyLoss(label_smoothing=eps, ignore_index=pad_id)
         return criterion(logits.reshape(-1, logits.shape[-1]), target.reshape(-1))
 
-    result = str(checks.EXERCISES["lesson07.label_smoothed_loss"](by_pytorch))
+    result = str(checks.EXERCISES["lesson08.label_smoothed_loss"](by_pytorch))
     assert "calls cross_entropy(label_smoothing)" in result and "This looks like: eps / V everywhere" in result
     assert "a fine way to test your own" not in result
 
@@ -863,6 +862,11 @@ def test_where_no_tensor_goes_in_any_floating_dtype_may_come_out():
     for dtype, good in ((torch.float32, True), (torch.float64, True), (torch.int64, False)):
         result = check(lambda d_model, offset, dtype=dtype: check.oracle(d_model, offset).to(dtype))
         assert result.passed is good and ("wrong dtype" in str(result)) != good
+
+
+def test_a_wrong_shape_among_several_results_is_told_with_its_number():
+    said = str(checks.EXERCISES["lesson05.split_projection"](lambda W, d_x: (W[:, :d_x], W[:, d_x - 1 :])))
+    assert "result 2 of 2: wrong shape: (2, 3) is wanted, and yours is (2, 4)" in said
 
 
 def test_a_dtype_or_a_layout_in_memory_is_told_without_the_numbers():

@@ -116,6 +116,19 @@ def test_lesson08_is_the_packages_search_and_sacrebleus_precision():
             assert abs(100 * lesson08.ngram_precision.oracle(ours, theirs, n) - theirs_is) < 1e-6
 
 
+def test_cached_steps_are_causal_attention_row_by_row():
+    draw = Draw(0)
+    X, matrices = draw.normal(6, 4), [draw.normal(4, 3) for _ in range(3)]
+    q, k, v = (X @ W for W in matrices)
+    rows, cache = [], None
+    for x in X:
+        row, cache = lesson08.cached_step.oracle(x, *matrices, cache)
+        rows.append(row)
+    wanted = F.scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True)[0]
+    assert_close(torch.stack(rows), wanted)
+    assert_close(cache, (k, v))
+
+
 def test_lesson06_is_two_linear_layers_with_a_tanh_between():
     s, H, W, U, v = (Draw(0).normal(*shape) for shape in ((3,), (6, 4), (5, 3), (5, 4), (5,)))
     first, second = nn.Linear(7, 5, bias=False), nn.Linear(5, 1, bias=False)
@@ -131,7 +144,7 @@ def test_lesson06_is_two_linear_layers_with_a_tanh_between():
     assert torch.equal(read, F.pad(target, (1, 0), value=1)) and torch.equal(labels, F.pad(target, (0, 1), value=2))
 
 
-def test_lesson07_is_pytorchs_layer_norm_mask_and_cross_entropy():
+def test_lesson07_is_pytorchs_layer_norm_mask_attention_and_decoder_layer():
     (x, out), gamma, beta = Draw(0).normal(2, 2, 3, 5), Draw(1).normal(5), Draw(2).normal(5)
     for scale in (1.0, 1e-3):  # the second is small beside eps
         assert_close(lesson07.layer_norm.oracle(scale * x, gamma, beta), F.layer_norm(scale * x, (5,), gamma, beta))
@@ -147,11 +160,24 @@ def test_lesson07_is_pytorchs_layer_norm_mask_and_cross_entropy():
         rising.step()
     assert_close(lesson07.noam_lr.oracle(80, 512, 20), lesson07.noam_lr.oracle(20, 512, 20) / 2)
 
-    logits, target, eps = 3 * x, torch.tensor([[1, 0, 4], [2, 3, 0]]), 0.1
-    for pad_id in range(5):
-        wanted = F.one_hot(target, 5) * (1 - eps)
-        wanted += eps / 3 * (F.one_hot(target, 5) == 0)
-        wanted[..., pad_id] = 0
-        kept = target != pad_id
-        theirs = F.cross_entropy(logits[kept], wanted[kept])
-        assert_close(lesson07.label_smoothed_loss.oracle(logits, target, eps, pad_id), theirs)
+    y, memory, W, real = (
+        x[0],
+        torch.cat([x[1], x[1] + 1]),
+        torch.randn(3, 5, 4),
+        torch.tensor([1, 1, 0, 1, 0, 0]).bool(),
+    )
+    theirs = F.scaled_dot_product_attention(y @ W[0], memory @ W[1], memory @ W[2], real.expand(3, 6))
+    assert_close(lesson07.cross_attention.oracle(y, memory, *W, real), theirs)
+    assert not lesson07.cross_attention.oracle(y, memory, *W, real & ~real).any()
+
+    torch.manual_seed(0)
+    layer = nn.TransformerDecoderLayer(4, 2, 6, 0.0, batch_first=True, norm_first=True).eval()
+    y, memory = torch.randn(3, 4), torch.randn(5, 4)
+    hidden = torch.ones(3, 3).triu(1).bool()
+    parts = (
+        lambda z: layer.self_attn(z, z, z, attn_mask=hidden)[0],
+        lambda z, memory: layer.multihead_attn(z, memory, memory)[0],
+        lambda z: layer.linear2(layer.linear1(z).relu()),
+    )
+    ours = lesson07.decoder_layer.oracle(y, memory, (layer.norm1, layer.norm2, layer.norm3), *parts)
+    assert_close(ours, layer(y[None], memory[None], hidden)[0])

@@ -16,8 +16,10 @@ from experiments import (
     recipe,
     same_minutes,
     scaling,
+    sums,
     two_heads,
     vocabulary,
+    without_rnn,
 )
 from utils import corpus, dictionary
 from utils.positional import rotary
@@ -290,11 +292,53 @@ def test_bottleneck(tmp_path):
     out = tmp_path / "result.json"
     bottleneck.main(["--seeds", "0", "--steps", "2", "--longest", "4", "--out", str(out)])
     result = json.loads(out.read_text(encoding="utf-8"))
-    assert [run["model"] for run in result["runs"]] == list(bottleneck.MODELS) and result["lengths"] == [2, 4]
+    which = [(run["model"], run["steps"]) for run in result["runs"]]
+    longer = [("one vector", 2 * times) for times in bottleneck.LONGER]
+    assert which == [*((name, 2) for name in bottleneck.MODELS), *longer] and result["lengths"] == [2, 4]
     assert all(len(run["right"]) == len(run["bits"]) == 2 for run in result["runs"])
     equal = [run["parameters"] for run in result["runs"] if "wide" not in run["model"]]
     assert max(equal) < 1.05 * min(equal)
     assert all(run["bits"][1] < 4 * math.log2(10) for run in result["runs"])
+    result["runs"].pop()
+    out.write_text(json.dumps(result), encoding="utf-8")
+    bottleneck.main(["--seeds", "0", "--steps", "2", "--longest", "4", "--out", str(out), "--keep"])
+    again = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert again[:-1] == result["runs"] and len(again) == len(which), "what is there is kept, what is missing is run"
+
+
+def test_without_rnn_a_zero_turns_the_digit_behind_it():
+    src, tgt = without_rnn.opposites(50, 2, 6, torch.Generator().manual_seed(0))
+    zero = without_rnn.ZERO
+    for row, back in zip(src.tolist(), tgt.tolist(), strict=True):
+        digits = [i - zero for i in row if i != bottleneck.PAD]
+        said = [10 - x if before == 0 < x else x for before, x in zip([None, *digits], digits, strict=False)]
+        assert back == [x + zero for x in said[::-1]] + [bottleneck.EOS] + [bottleneck.PAD] * (6 - len(digits))
+    assert 0.4 < (src[src != bottleneck.PAD] == zero).float().mean() < 0.65
+
+
+def test_without_rnn_who_hears_whom():
+    src, _ = bottleneck.sentences(1, 6, 6, torch.Generator().manual_seed(0))
+    other = src.clone()
+    other[0, 2] = 4 + (src[0, 2] - 3) % 10
+    for hears, moved in (("all", 6), ("itself", 1)):
+        torch.manual_seed(0)
+        model = without_rnn.WithoutRNN(bottleneck.DotProduct, 48, hears)
+        change = (model.encode(other)[0] - model.encode(src)[0]).abs().amax(-1)[0] > 1e-6
+        assert change.sum() == moved and change[2]
+    model = without_rnn.WithoutRNN(bottleneck.DotProduct, 48, places=False)
+    torch.testing.assert_close(model.encode(src.flip(1))[0].flip(1), model.encode(src)[0])
+
+
+@pytest.mark.slow
+def test_without_rnn(tmp_path):
+    out = tmp_path / "result.json"
+    without_rnn.main(["--seeds", "0", "--steps", "2", "--longest", "3", "--out", str(out)])
+    rows = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [(r["language"], r["encoder"]) for r in rows] == [
+        (language, encoder) for language in without_rnn.LANGUAGES for encoder in without_rnn.ENCODERS
+    ]
+    assert len({r["parameters"] for r in rows if r["encoder"] != "GRU"}) == 1, "only who hears whom differs"
+    assert all(0 <= r["right"] <= 1 for r in rows)
 
 
 @pytest.mark.parametrize("part", ablations.PARTS)
@@ -353,6 +397,19 @@ def test_ablations(tmp_path):
     assert [run["name"] for run in runs] == [*ablations.PARTS, *ablations.SHUFFLED, *ablations.DEEP]
     assert all(len(run["curve"]) == (1 if run["name"] in ablations.DEEP else 2) for run in runs)
     assert all(0 <= run["alone"] <= 1 and math.isfinite(run["curve"][0]) for run in runs)
+
+
+@pytest.mark.slow
+def test_sums(tmp_path):
+    src, tgt = sums.sums(20)
+    digits, added = src - 4, tgt[:, 1:].flip(1) - 4
+    assert torch.equal(added[:, 0], (digits[:, 0] + digits[:, 1]) % 10)
+    assert torch.equal(added[:, 5], (digits[:, 5] + digits[:, 0]) % 10) and (tgt[:, 0] == 1).all()
+    out = tmp_path / "result.json"
+    sums.main(["--steps", "12", "--seeds", "0", "--out", str(out)])
+    runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [run["removed"] for run in runs] == ["nothing", "feed-forward"]
+    assert all(len(run["curve"]) == 2 and 0 <= run["right"] <= 1 for run in runs)
 
 
 def test_vocabulary(small_corpus, tmp_path):

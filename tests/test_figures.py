@@ -181,7 +181,7 @@ STEPS = [
 def test_beam_tree_shows_every_hypothesis_with_its_score_per_token():
     words = words_on(figures.beam_tree(STEPS, str.upper))
     assert words == [
-        "<bos>", "THE\n-0.70", "A\n-0.90", "DOG\n-0.50", "<EOS>\n-0.70", "<EOS>\n-0.35", "✓",
+        "begin", "step 1", "THE\n-0.70", "A\n-0.90", "2", "DOG\n-0.50", "<EOS>\n-0.70", "3", "<EOS>\n-0.35", "✓",
     ]  # fmt: skip
 
 

@@ -88,3 +88,19 @@ def test_who_comes_first_turns_the_answer_with_the_sentence():
     figure = figures.who_comes_first(["我", "来", "你"])
     assert [words.split()[-1] for words in words_on(figure) if "?" in words] == ["yes", "no"]
     assert_words_stand_apart(figure)
+
+
+def test_position_matrix_joins_the_half_turns():
+    figure = figures.position_matrix(sinusoidal(100, 64).T)
+    (curve,) = (line for line in figure.axes[0].lines if len(line.get_xdata()) == 12)
+    omega = 10000.0 ** (-np.arange(12) / 32)
+    assert curve.get_xdata() * omega == pytest.approx(np.pi)
+    assert {"one turn: 6 positions", "one turn: 20 positions", "one turn: 63 positions"} <= set(words_on(figure))
+
+
+def test_other_paces_draws_a_panel_for_each_hand():
+    curves = {(hand, factor): np.full(63, 10 * hand + factor) for hand in range(4) for factor in (2.0, 0.5, 1.0)}
+    panels = figures.other_paces(curves).axes
+    for hand, ax in enumerate(panels):
+        drawn = [(line.get_label(), line.get_ydata()[0]) for line in ax.lines if len(line.get_ydata()) == 63]
+        assert drawn == [(f"speed x {factor:g}", 10 * hand + factor) for factor in (0.5, 1.0, 2.0)]

@@ -82,6 +82,7 @@ def test_a_twin_becomes_a_notebook_that_agrees_with_it(course, monkeypatch):
     assert run(monkeypatch, "--check") == 1, "there is no notebook yet"
     assert run(monkeypatch, "02") == 0
     assert twin.read_bytes() == run_lessons.as_jupytext_writes(twin).encode() != TWIN.encode()
+    assert twin.stat().st_mtime >= path.stat().st_mtime, "JupyterLab refuses to open a notebook newer than its text"
     notebook = nbformat.read(path, 4)
 
     assert notebook.metadata == run_lessons.METADATA

@@ -21,6 +21,9 @@ MOVED: tuple[str, ...] = (
     "03_matrix_parallelization",
     "04_multi_head",
     "05_positional_encoding",
+    "06_seq2seq_with_attention",
+    "07_transformer",
+    "08b_search_and_scores",
 )
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels

@@ -224,6 +224,7 @@ def run_and_store(twin: Path) -> bool:
     path, start = notebook_of(twin), time.monotonic()
     try:
         replace(path, nbformat.writes(run_notebook(read_twin(twin))) + "\n")
+        os.utime(twin)  # JupyterLab refuses to open a notebook that is newer than its text
     except LessonError as error:
         print(f"{path.relative_to(ROOT)}: not written, {error}", file=sys.stderr)
         return False

@@ -114,7 +114,7 @@ class KVCache:
 
     It grows by one position a step. A cache of fixed size, written in place, was measured on CPUs: greedy search 1.03
     times as fast, beam search 0.91 times, since reordering rows then copies the empty places, too.
-    Lesson 08b, "Greedy search, and what the cache saves".
+    Lesson 08b, "A cache in eleven lines".
     """
 
     def __init__(self):

@@ -75,6 +75,54 @@ def pair_of_slices(target, bos, eos):
     return everything[:-1], everything[1:]
 
 
+def weights_by_mask(scores, lengths):
+    real = torch.arange(scores.shape[1], device=scores.device)[None] < lengths[:, None]
+    return scores.masked_fill(~real, torch.finfo(scores.dtype).min).softmax(-1) * real
+
+
+def weights_by_row(scores, lengths):
+    rows = []
+    for row, length in zip(scores, lengths.tolist(), strict=True):
+        rows.append(F.pad(F.softmax(row[:length], dim=0), (0, len(row) - length)))
+    return torch.stack(rows)
+
+
+def weights_by_powers(scores, lengths):
+    real = torch.arange(scores.shape[1], device=scores.device) < lengths[:, None]
+    hidden = torch.where(real, scores, torch.full_like(scores, -1e30))
+    powers = torch.exp(hidden - hidden.amax(1, keepdim=True).detach()) * real
+    return powers / powers.sum(1, keepdim=True).clamp(min=1e-30)
+
+
+def decode_by_while(step, state, bos, eos, max_len):
+    token, words = bos, []
+    while len(words) < max_len:
+        logits, state = step(token, state)
+        token = torch.argmax(logits).item()
+        if token == eos:
+            return words
+        words.append(token)
+    return words
+
+
+def decode_again_from_the_first(step, state, bos, eos, max_len):
+    if max_len == 0:
+        return []
+    logits, state = step(bos, state)
+    word = logits.softmax(0).argmax().item()
+    return [] if word == eos else [word, *decode_again_from_the_first(step, state, word, eos, max_len - 1)]
+
+
+def decode_with_a_full_list(step, state, bos, eos, max_len):
+    written = [bos]
+    for _ in range(max_len):
+        logits, state = step(written[-1], state)
+        written.append(logits.tolist().index(max(logits.tolist())))
+        if written[-1] == eos:
+            return written[1:-1]
+    return written[1:]
+
+
 ANSWERS = {
     "additive_scores": [
         scores_in_one_line,
@@ -86,4 +134,6 @@ ANSWERS = {
     ],
     "context_vector": [context_in_one_line, context_naively, context_by_loop, context_by_columns],
     "teacher_forcing_pair": [pair_by_cat, pair_by_padding, pair_by_lists, pair_of_slices],
+    "padded_weights": [weights_by_mask, weights_by_row, weights_by_powers],
+    "decode": [decode_by_while, decode_again_from_the_first, decode_with_a_full_list],
 }

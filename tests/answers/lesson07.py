@@ -5,7 +5,6 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 # ---- layer_norm, add_and_norm ------------------------------------------------------------------------------
 
@@ -114,65 +113,62 @@ def rate_by_torch(step, d_model, warmup):
     return (torch.minimum(falling, rising) * d_model**-0.5).item()
 
 
-# ---- label_smoothed_loss -----------------------------------------------------------------------------------
+# ---- cross_attention ---------------------------------------------------------------------------------------
 
 
-def wanted_shares(logits, target, eps, pad_id):
-    wanted = torch.full_like(logits, eps / (logits.shape[-1] - 2))
-    wanted = wanted.scatter(-1, target[..., None], 1 - eps)
-    wanted[..., pad_id] = 0
-    return wanted
-
-
-def loss_by_shares(logits, target, eps, pad_id):
-    real = target != pad_id
-    losses = -(wanted_shares(logits, target, eps, pad_id) * logits.log_softmax(-1)).sum(-1)
-    return losses[real].sum() / max(int(real.sum()), 1)
-
-
-def loss_by_cross_entropy(logits, target, eps, pad_id):
-    real = target != pad_id
+def cross_by_zeros(Y, memory, Wq, Wk, Wv, real):
+    scores = (Y @ Wq) @ (memory @ Wk).T / math.sqrt(Wq.shape[1])
     if not real.any():
-        return logits.new_zeros(())
-    return F.cross_entropy(logits[real], wanted_shares(logits, target, eps, pad_id)[real])
+        return torch.zeros(len(Y), Wv.shape[1]).to(Y)
+    return scores.masked_fill(~real, -math.inf).softmax(-1) @ (memory @ Wv)
 
 
-def loss_in_three_sums(logits, target, eps, pad_id):
-    V, real = logits.shape[-1], target != pad_id
-    logp = logits - logits.logsumexp(-1, keepdim=True)
-    right, pad = logp.gather(-1, target.unsqueeze(-1)).squeeze(-1), logp[..., pad_id]
-    losses = -(1 - eps) * right - eps / (V - 2) * (logp.sum(-1) - right - pad)
-    return losses.masked_fill(~real, 0).sum() / real.sum().clamp(min=1)
+def cross_of_what_is_real(Y, memory, Wq, Wk, Wv, real):
+    heard = memory[real]  # no padding, no mask; of nobody a product is zeros
+    return torch.softmax((Y @ Wq) @ (heard @ Wk).mT * Wq.shape[-1] ** -0.5, dim=-1) @ (heard @ Wv)
 
 
-def loss_by_loop(logits, target, eps, pad_id):
-    V, found = logits.shape[-1], []
-    for z, right in zip(logits.reshape(-1, V), target.flatten(), strict=True):
-        if right == pad_id:
-            continue
-        logp = nn.LogSoftmax(dim=0)(z)
-        others = [logp[c] for c in range(V) if c not in (int(right), pad_id)]
-        found.append(-(1 - eps) * logp[right] - eps / (V - 2) * sum(others))
-    return torch.stack(found).mean() if found else torch.zeros_like(logits.sum())
+def cross_by_loop(Y, memory, Wq, Wk, Wv, real):
+    rows = []
+    for y in Y:
+        q, total = y @ Wq, 0 * (y @ Wv)
+        scores = {i: q @ (memory[i] @ Wk) / len(q) ** 0.5 for i in range(len(memory)) if real[i]}
+        largest = max((s.detach() for s in scores.values()), default=0)
+        powers = {i: torch.exp(s - largest) for i, s in scores.items()}
+        for i, power in powers.items():
+            total = total + power / sum(powers.values()) * (memory[i] @ Wv)
+        rows.append(total)
+    return torch.stack(rows)
 
 
-def loss_by_kl(logits, target, eps, pad_id):
-    real = target != pad_id
-    wanted = wanted_shares(logits, target, eps, pad_id)[real]
-    entropy = -torch.xlogy(wanted, wanted).sum()
-    divergence = F.kl_div(logits.log_softmax(-1)[real], wanted, reduction="sum")
-    return (divergence + entropy) / max(1, len(wanted))
+def cross_by_einsum(Y, memory, Wq, Wk, Wv, real):
+    scores = torch.einsum("td,sd->ts", Y @ Wq, memory @ Wk) / np.sqrt(Wk.size(1))
+    scores = torch.where(real | ~real.any(), torch.where(real, scores, 0), -torch.inf)
+    return torch.einsum("ts,sd->td", F.softmax(scores, dim=1) * real, memory @ Wv)
 
 
-def loss_of_plain_loss_and_smoothing(logits, target, eps, pad_id):
-    V = logits.shape[-1]
-    logits, target = logits.reshape(-1, V), target.reshape(-1)
-    plain = nn.CrossEntropyLoss(reduction="none")(logits, target)
-    logp = torch.log_softmax(logits, dim=1)
-    kept = torch.arange(V, device=logits.device) != pad_id
-    smooth = -(logp[:, kept].sum(1) + plain) / (V - 2)
-    real = (target != pad_id).to(logits.dtype)
-    return (((1 - eps) * plain + eps * smooth) * real).sum() / real.sum().clamp(min=1)
+# ---- decoder_layer -----------------------------------------------------------------------------------------
+
+
+def layer_in_three_lines(y, memory, norms, self_attend, cross_attend, feed_forward):
+    y = y + self_attend(norms[0](y))
+    y = y + cross_attend(norms[1](y), memory)
+    return y + feed_forward(norms[2](y))
+
+
+def layer_by_loop(y, memory, norms, self_attend, cross_attend, feed_forward):
+    for norm, sublayer in zip(norms, [self_attend, lambda z: cross_attend(z, memory), feed_forward], strict=True):
+        y = torch.add(y, sublayer(norm(y)))
+    return y
+
+
+def layer_of_remarks(y, memory, norms, self_attend, cross_attend, feed_forward):
+    def remark(z, norm, sublayer, *more):
+        return z + sublayer(norm(z), *more)
+
+    asked = remark(y, norms[0], self_attend)
+    heard = remark(asked, norms[1], cross_attend, memory)
+    return remark(heard, norms[2], feed_forward)
 
 
 ANSWERS = {
@@ -180,12 +176,6 @@ ANSWERS = {
     "causal_mask": [mask_by_comparison, mask_by_tril, mask_by_loop, mask_of_lists, mask_not_above],
     "add_and_norm": [sum_then_norm, norm_of_a_stacked_sum, add_and_norm_in_place, add_and_norm_at_once],
     "noam_lr": [rate_with_an_if, rate_in_two_parts, rate_by_numpy, rate_by_torch],
-    "label_smoothed_loss": [
-        loss_by_shares,
-        loss_by_cross_entropy,
-        loss_in_three_sums,
-        loss_by_loop,
-        loss_by_kl,
-        loss_of_plain_loss_and_smoothing,
-    ],
+    "cross_attention": [cross_by_zeros, cross_of_what_is_real, cross_by_loop, cross_by_einsum],
+    "decoder_layer": [layer_in_three_lines, layer_by_loop, layer_of_remarks],
 }

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 from collections import Counter
 
 import torch
@@ -57,6 +58,37 @@ def batches_by_search(lengths, max_tokens):
         starts = [s for s in range(end) if (end - s) * lengths[order[end - 1]] <= max_tokens]
         best.append(min(([*best[s], order[s:end]] for s in starts), key=len))
     return best[-1]
+
+
+# ---- cached_step -------------------------------------------------------------------------------------------
+
+
+def step_by_stack(x, Wq, Wk, Wv, cache):
+    keys = list(cache[0]) if cache else []
+    values = list(cache[1]) if cache else []
+    keys.append(x @ Wk)
+    values.append(x @ Wv)
+    K, V = torch.stack(keys), torch.stack(values)
+    scores = (x @ Wq) @ K.T / K.shape[1] ** 0.5
+    return F.softmax(scores, dim=-1) @ V, (K, V)
+
+
+def step_by_row(x, Wq, Wk, Wv, cache):
+    row = x.unsqueeze(0)
+    k, v = row @ Wk, row @ Wv
+    if cache is not None:
+        k, v = torch.vstack((cache[0], k)), torch.vstack((cache[1], v))
+    scores = (row @ Wq) @ k.transpose(0, 1) / math.sqrt(k.size(-1))
+    powers = (scores - scores.max()).exp()
+    return (powers / powers.sum() @ v).squeeze(0), [k, v]
+
+
+def step_by_einsum(x, Wq, Wk, Wv, cache):
+    q, k, v = (torch.einsum("i,ij->j", x, W) for W in (Wq, Wk, Wv))
+    old_k, old_v = cache or (x.new_zeros(0, Wk.shape[1]), x.new_zeros(0, Wv.shape[1]))
+    k, v = torch.cat((old_k, k.reshape(1, -1))), torch.cat((old_v, v.reshape(1, -1)))
+    shares = torch.einsum("d,td->t", q / q.numel() ** 0.5, k).softmax(dim=0)
+    return torch.einsum("t,td->d", shares, v), (k, v)
 
 
 # ---- greedy ------------------------------------------------------------------------------------------------
@@ -288,6 +320,7 @@ ANSWERS = {
         loss_by_kl,
         loss_of_plain_loss_and_smoothing,
     ],
+    "cached_step": [step_by_stack, step_by_row, step_by_einsum],
     "greedy": [greedy_by_argmax, greedy_by_recursion, greedy_that_cuts_at_eos, greedy_that_sorts],
     "beam": [beam_like_the_lessons, beam_of_the_best_few, beam_on_tensors, beam_with_a_dictionary],
     "ngram_precision": [

@@ -32,7 +32,8 @@ from .positions import (
     turned_pair,
     who_comes_first,
 )
-from .seq2seq import attention_stages, encoder_decoder, gif
+from .search import decoding_step, growing_cache, shared_ngrams
+from .seq2seq import encoder_decoder, seq2seq_parts, writing_step
 from .sequences import asked_back, bills, cones, filter_steps, near_and_far, recurrence, waiting
 from .style import (
     BLUE,
@@ -49,8 +50,9 @@ from .style import (
     WEIGHT,
     YELLOW,
     as_array,
+    as_word,
     number,
     use_style,
 )
-from .transformer import architecture, norm_axes, seq2seq_overview
+from .transformer import decoder_step, norm_axes, seq2seq_overview
 from .translation import alignments, beam_tree, padding, shared_sides

@@ -64,6 +64,7 @@ def _model(ax, left: float, wide: float, lit: Iterable[str], norm: str | None = 
 
     def title(x, y, name, words="", size=9.0) -> None:
         words = f"{words or name} {labels.get(name, '')}".strip()
+        size = min(size, 7.0) if len(words) > 22 else size  # as wide as its box
         text(ax, x, y, words, size, "black" if name in lit else GRAY)
 
     def part(x, bottom, name, words="", height=BOX) -> Shape:

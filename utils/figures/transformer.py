@@ -1,9 +1,9 @@
-"""Lesson 07: the Transformer from outside and from inside (the lecture's two pictures), and the axes of the norms."""
+"""Lesson 07: the Transformer from outside (the lecture's overview), the axes of the norms, a step of the decoder."""
 
 from collections.abc import Sequence
 
-from .drawing import arrow, box, canvas, node, text
-from .style import BLUE, GRAY, GREEN, ORANGE, PURPLE, YELLOW, as_array
+from .drawing import arrow, box, canvas, text
+from .style import BLUE, GRAY, ORANGE, PALE, WEIGHT, as_array, as_word
 
 
 def seq2seq_overview(source: Sequence[str], target: Sequence[str]):
@@ -17,15 +17,15 @@ def seq2seq_overview(source: Sequence[str], target: Sequence[str]):
     text(ax, 3.22, 1.7, "memory", 10, GRAY)
     for i, token in enumerate(source):
         x = encoder.x + (i + 0.5 - len(source) / 2) * 2.7 / len(source)
-        text(ax, x, 0.62, token, 13 if len(token) == 1 else 10)
+        text(ax, x, 0.62, as_word(token), 13 if len(token) == 1 else 10.5)
         arrow(ax, (x, 0.8), (x, encoder.bottom[1]), color=ORANGE)
     step = 3.0 / (len(target) + 1)
     places = [decoder.x + (i - len(target) / 2) * step for i in range(len(target) + 1)]
     for i, (x, heard, said) in enumerate(zip(places, ["<bos>", *target], [*target, "<eos>"], strict=True)):
-        text(ax, x, 0.62, heard, 10.5)
+        text(ax, x, 0.62, as_word(heard), 10.5)
         arrow(ax, (x, 0.8), (x, decoder.bottom[1]), color=BLUE)
         arrow(ax, (x, decoder.top[1]), (x, 2.2), color=BLUE)
-        text(ax, x, 2.38, said, 10.5, weight="bold")
+        text(ax, x, 2.38, as_word(said), 10.5, weight="bold")
         if i < len(target):
             middle = x + step / 2
             ax.plot([x, x, middle, middle, x + step], [2.55, 2.7, 2.7, 0.3, 0.3], "--", color=GRAY, lw=1, zorder=5)
@@ -34,111 +34,75 @@ def seq2seq_overview(source: Sequence[str], target: Sequence[str]):
     return ax.figure
 
 
-def architecture(sections: dict[str, int], built: int | None = None):
-    """The lecture's picture of the model, box by box, each with the number of the section that builds it.
-
-    `sections` names the parts: Embedding, Positions, Multi-Head Attention, Norm, Add & Norm, Feed-Forward, Encoder,
-    Masked Multi-Head Attention, Cross-Attention, Decoder, Linear, Softmax, Transformer. Parts of a section after
-    `built` stay white: they are still to come.
-    """
-    from matplotlib.patches import Rectangle
-
-    ax = canvas(6.8, 8.2)
-
-    def done(name):
-        return built is None or sections[name] <= built
-
-    def part(x, y, name, color, width=1.85, side=1):
-        words = name.replace("Multi-Head ", "Multi-Head\n")
-        height, color, fill = 0.5 if "\n" in words else 0.34, *((color, 0.12) if done(name) else (GRAY, 0.0))
-        shape = box(ax, x, y, words, width, height, color, fill, size=10)
-        edge = x + side * (width / 2 + 0.06)
-        text(ax, edge, y, f"§{sections[name]}", 10, ha="left" if side > 0 else "right", weight="bold")
-        return shape
-
-    def add_norm(x, y, below, entry, side):
-        """Add & Norm above a sublayer, and the line that carries its input around it."""
-        shape = part(x, y, "Add & Norm", YELLOW, side=-side)
-        arrow(ax, below.top, shape.bottom)
-        around = x + side * 1.32
-        ax.plot([x, around, around], [entry, entry, y], color=GRAY, lw=1.2, zorder=2)
-        arrow(ax, (around, y), shape.right if side > 0 else shape.left)
-        return shape
-
-    def words_in(x, words):
-        """Embedding, plus positions."""
-        text(ax, x, 0.5, words, 11)
-        table = part(x, 1.0, "Embedding", PURPLE)
-        plus = node(ax, x, 1.55, "+", 0.14)
-        side = 1 if x < 3.4 else -1
-        places = part(x - 1.02 * side, 1.9, "Positions", PURPLE, 0.86, side)
-        arrow(ax, (x, 0.62), table.bottom)
-        arrow(ax, table.top, plus.bottom)
-        arrow(ax, places.bottom, plus.left if side > 0 else plus.right)
-        return plus
-
-    def frame(x, bottom, top, name):
-        ground = "#F4F4F4" if done(name) else "white"
-        ax.add_patch(Rectangle((x - 1.5, bottom), 3.0, top - bottom, fc=ground, ec=GRAY, lw=1.2, zorder=1))
-        text(ax, x - 1.5, top + 0.16, f"{name} §{sections[name]}, N ×", 10.5, weight="bold", ha="left")
-
-    left, right = 1.75, 5.05
-    frame(left, 2.2, 4.75, "Encoder")
-    plus, below = words_in(left, "source tokens"), 2.45
-    attention = part(left, 2.85, "Multi-Head Attention", ORANGE)
-    arrow(ax, plus.top, attention.bottom)
-    normed = add_norm(left, 3.45, attention, below, -1)
-    thought = part(left, 3.98, "Feed-Forward", BLUE)
-    arrow(ax, normed.top, thought.bottom)
-    memory = add_norm(left, 4.5, thought, 3.7, -1)
-
-    frame(right, 2.2, 6.2, "Decoder")
-    plus = words_in(right, "<bos> and the target so far")
-    attention = part(right, 2.85, "Masked Multi-Head Attention", ORANGE)
-    arrow(ax, plus.top, attention.bottom)
-    normed = add_norm(right, 3.45, attention, below, 1)
-    cross = part(right, 4.25, "Cross-Attention", ORANGE)
-    arrow(ax, normed.top, cross.bottom)
-    normed = add_norm(right, 4.85, cross, 3.75, 1)
-    thought = part(right, 5.4, "Feed-Forward", BLUE)
-    arrow(ax, normed.top, thought.bottom)
-    normed = add_norm(right, 5.95, thought, 5.12, 1)
-    ax.plot([left, left, 3.4, 3.4], [memory.top[1], 5.15, 5.15, 4.25], color=GREEN, lw=2, zorder=5)
-    arrow(ax, (3.4, 4.25), cross.left, 0.3, GREEN)
-    text(ax, 2.58, 5.3, "memory: keys, values", 9.5, GREEN)
-    text(ax, right - 0.42, 3.9, "queries", 9.5, GRAY)
-
-    linear = part(right, 6.85, "Linear", PURPLE)
-    softmax = part(right, 7.4, "Softmax", GREEN)
-    arrow(ax, normed.top, linear.bottom)
-    arrow(ax, linear.top, softmax.bottom)
-    arrow(ax, softmax.top, (right, 7.85))
-    text(ax, right, 8.0, "probabilities of the next token", 11)
-    text(ax, 0.25, 7.7, f"the Norm in Add & Norm: §{sections['Norm']}", 10.5, ha="left")
-    text(ax, 0.25, 7.4, f"all together: §{sections['Transformer']}", 10.5, ha="left")
-    return ax.figure
-
-
-def norm_axes(layer_normed, batch_normed, labels: Sequence[str], row: int = 1, column: int = 3):
+def norm_axes(layer_normed, batch_normed, labels: Sequence[str], first: int, row: int = 1, column: int = 3):
     """The lecture's picture of layer and batch norm: two tables, a row per token, a column per feature.
 
-    Both (n, d), values from -2.5 (orange) to 2.5 (purple); framed is one group that shares a mean and a variance: the
-    row of one token for layer norm, the column of one feature for batch norm.
+    Both (n, d), their first `first` rows one sentence and the rest another. Framed is one group that shares a mean and
+    a variance: the row of one token for layer norm, the column of one feature for batch norm, over both sentences.
     """
     import matplotlib.pyplot as plt
+    import numpy as np
     from matplotlib.patches import Rectangle
 
     n, d = as_array(layer_normed).shape
-    fig, axes = plt.subplots(1, 2, figsize=(6.8, 0.9 + 0.2 * n), sharey=True)
-    groups = ("layer norm: one token, all features", (-0.5, row - 0.5), d, 1), (
-        "batch norm: one feature, all tokens", (column - 0.5, -0.5), 1, n
-    )  # fmt: skip
+    gap = 1  # an empty row between the sentences
+    places = [i + gap * (i >= first) for i in range(n)]
+    fig, axes = plt.subplots(1, 2, figsize=(6.8, 1.3 + 0.21 * n), sharey=True)
+    groups = (
+        ("layer norm: one token, all features", (-0.5, places[row] - 0.5), d, 1),
+        ("batch norm: one feature, all tokens", (column - 0.5, -0.5), 1, n + gap),
+    )
     for ax, values, (title, corner, width, height) in zip(axes, (layer_normed, batch_normed), groups, strict=True):
-        ax.imshow(as_array(values), cmap="PuOr", vmin=-2.5, vmax=2.5, aspect="auto")
+        table = np.insert(as_array(values), first, np.nan, axis=0)
+        colors = ax.imshow(table, cmap="PuOr", vmin=-2.5, vmax=2.5, aspect="auto")
         ax.add_patch(Rectangle(corner, width, height, fill=False, ec="black", lw=2.5, clip_on=False))
-        ax.set(title=title, xlabel="feature", xticks=range(d))
+        ax.set_title(title, fontsize=9.5)
+        ax.set_xlabel("feature")
         ax.set_xticks(range(d), range(1, d + 1), fontsize=9)
-        ax.set_yticks(range(n), labels, fontsize=9)
+        ax.set_yticks(places, [as_word(word) for word in labels], fontsize=9)
+        ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
     axes[0].set_ylabel("token")
+    fig.colorbar(colors, ax=axes, label="value after the norm", shrink=0.8, extend="both")
     return fig
+
+
+def decoder_step(heard: Sequence[str], best: Sequence[str], chances, source: Sequence[str], shares):
+    """One step of the decoder: what it has heard, the most probable next words, and where it looked in the source.
+
+    chances: the probabilities of the words `best`; shares: those of the tokens `source`. The darker a source token, and
+    the thicker its line, the larger its share.
+    """
+    from matplotlib.patches import Rectangle
+
+    ax, shares, chances = canvas(6.8, 3.3), as_array(shares), as_array(chances)
+    text(ax, 0.1, 3.08, "heard:", 10, GRAY, ha="left")
+    words, shown = [as_word(token) for token in heard], ""
+    while words and len(shown) + len(words[-1]) < 62:
+        shown = f"{words.pop()}  {shown}"
+    text(ax, 0.75, 3.08, ("…  " if words else "") + shown, 10.5, BLUE, ha="left", weight="bold")
+    asks = box(ax, 1.62, 2.35, "the step", 1.1, 0.34, BLUE)
+    width = 3.1 / len(source)
+    for i, (token, share) in enumerate(zip(source, shares, strict=True)):
+        x = 0.1 + (i + 0.5) * width
+        shape = box(ax, x, 0.95, "", 0.9 * width, 0.44, WEIGHT, 0.1 + 0.6 * share)
+        arrow(ax, shape.top, (asks.x, asks.bottom[1]), round(share, 2), WEIGHT if share >= 0.1 else PALE, head=False)
+        text(ax, x, 0.95, as_word(token), min(12.0, 26 * width), "white" if share > 0.75 else "black", zorder=6)
+        text(ax, x, 0.58, f"{share:.0%}", min(9.5, 20 * width), WEIGHT if share >= 0.1 else GRAY)
+    text(ax, 1.62, 0.25, "where it looked in the source", 10, GRAY)
+    for i, (word, chance) in enumerate(zip(best, chances, strict=True)):
+        y = 2.5 - 0.42 * i
+        text(
+            ax,
+            4.55,
+            y,
+            as_word(word),
+            11,
+            "black" if i == 0 else GRAY,
+            ha="right",
+            weight="bold" if i == 0 else "normal",
+        )
+        ax.add_patch(Rectangle((4.65, y - 0.13), 1.55 * chance, 0.26, fc=BLUE if i == 0 else PALE, ec="none", zorder=3))
+        text(ax, 4.72 + 1.55 * chance, y, f"{chance:.0%}", 9.5, ha="left")
+    text(ax, 5.1, 0.25, "the five most probable next words", 10, GRAY)
+    return ax.figure

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .drawing import arrow, box, canvas
+from .drawing import arrow, box, canvas, text
 from .style import BLUE, GRAY, ORANGE, PALE, as_array, as_word
 
 
@@ -39,29 +39,32 @@ def padding(batches: dict[str, Sequence[int]]):
     return fig
 
 
-def beam_tree(steps: Sequence[Sequence[tuple[tuple, float]]], words):
+def beam_tree(steps: Sequence[Sequence[tuple[tuple, float]]], words, rows: int = 0, columns: int = 0):
     """A beam search from left to right: a column per step, the best hypothesis on top, the winner's path blue.
 
     steps[i] holds the hypotheses (tokens, total log-probability) that survived step i, best first; `words` gives
     a token's text. Boxes show the last token and the log-probability per token. A hypothesis whose box is pale
-    has no descendant; a finished one waits (a tick) while others grow.
+    has no descendant; a finished one waits (a tick) while others grow. rows, columns: room for at least so many, where
+    several trees shall have one size.
     """
-    n, beam = len(steps), max(map(len, steps))
-    dx, height = 6.8 / (n + 0.75), 0.62 * beam + 0.1
-    ax, winner = canvas(6.8, height), steps[-1][0][0]
-    before = {(): box(ax, 0.3 * dx, height / 2, "<bos>", 0.5 * dx, 0.3, BLUE, size=8)}
+    n, beam = len(steps), max(rows, *map(len, steps))
+    dx, height = 6.8 / (max(n, columns) + 0.95), 0.62 * beam + 0.1
+    ax, winner = canvas(6.8, height + 0.3), steps[-1][0][0]
+    before = {(): box(ax, 0.42 * dx, height / 2, "begin", 0.72 * dx, 0.3, BLUE, size=min(8.5, 12.5 * dx))}
     for i, step in enumerate(steps):
         here, later = {}, [tokens for tokens, _ in steps[min(i + 1, n - 1)]]
+        text(ax, dx * (i + 1.4), height + 0.14, f"{i + 1}" if i else "step 1", 8.5, GRAY)
         for rank, (tokens, total) in enumerate(step):
-            x, y = dx * (i + 1.15), height * (1 - (rank + 0.5) / beam)
+            x, y = dx * (i + 1.4), height * (1 - (rank + 0.5) / beam)
             waits = len(tokens) < i + 1
             parent = tokens if waits else tokens[:-1]
             wins = winner[: len(tokens)] == tokens
             lives = any(other[: len(tokens)] == tokens for other in later)
             color = BLUE if wins else GRAY if lives else PALE
-            label = "✓" if waits else f"{words(tokens[-1])}\n{total / len(tokens):.2f}"
-            size = 8 if len(label) < 14 else 6.5
-            here[tokens] = box(ax, x, y, label, 0.8 * dx, 0.42, color, 0.25 if wins else 0.06, size)
+            word = "" if waits else words(tokens[-1])
+            label = "✓" if waits else f"{word}\n{total / len(tokens):.2f}"
+            size = min(8.5, 62 * dx / max(5, len(word)))
+            here[tokens] = box(ax, x, y, label, 0.84 * dx, 0.44, color, 0.25 if wins else 0.06, size)
             arrow(ax, before[parent].right, here[tokens].left, 0.45 if wins else 0.1, color, head=False)
         before = here
     return ax.figure
@@ -86,5 +89,6 @@ def alignments(panels: Sequence[tuple]):
         ax.grid(which="minor", color="white", linewidth=1.5)
         ax.spines[:].set_visible(False)
         ax.tick_params(which="minor", length=0)
+        ax.set(xlabel="reads", ylabel="writes" if ax is axes[0, 0] else "")
     fig.colorbar(image, ax=axes, label="attention", orientation="horizontal", shrink=0.4, aspect=30, extend="max")
     return fig

@@ -1,7 +1,7 @@
 """The parts of the capstone, each examined alone: what a learner's `my_transformer.py` must do, whatever its design.
 
-Where the task leaves no choice, a part is compared with an oracle. Where it does (norm first or last, biases, ReLU or
-GELU, how matrices are stored), what is tested is what every right answer has in common.
+Where the task leaves no choice, a part is compared with an oracle. Where it does (norm first or last, even one of each;
+biases, ReLU or GELU, how matrices are stored), what is tested is what every right answer has in common.
 """
 
 import inspect

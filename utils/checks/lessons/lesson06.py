@@ -5,6 +5,7 @@ import math  # noqa: F401 - the patches use it
 import torch
 
 from utils.checks.engine import exercise
+from utils.checks.engine.messages import say
 
 
 @exercise(stars=2)
@@ -51,6 +52,12 @@ a tanh of each part: W @ s + H @ U.T -> torch.tanh(W @ s) + torch.tanh(H @ U.T) 
     Add first, then take one tanh: tanh(W s + U h_i). Only inside it do s and h_i meet.
 the tanh outside: torch.tanh(inner) @ v -> torch.tanh(inner @ v)
     The tanh belongs to each of the d_a entries of W s + U h_i; v then weighs what comes out.
+not added up: torch.tanh(inner) @ v -> torch.tanh(inner) * v
+    One number for each state is wanted: the d_a products with v are added up, v . tanh(...).
+times instead of plus: W @ s + H @ U.T -> (W @ s) * (H @ U.T)
+    W s and U h_i are added, entry by entry, inside the tanh. Multiplying is the dot product's way.
+a sigmoid: torch.tanh(inner) -> torch.sigmoid(inner)
+    The sigmoid runs from 0 to 1, the tanh from -1 to 1: tanh is asked for.
 v left out: @ v -> .sum(1)
     The d_a entries after the tanh are not simply added up: v weighs each of them, v . tanh(...).
 softmax already taken: return found -> return found.softmax(0)
@@ -120,6 +127,8 @@ the context divided by a root: shares @ H -> shares @ H / math.sqrt(len(W))
   | shares @ H -> shares @ H / math.sqrt(W.shape[1])
   | shares @ H -> shares @ H / math.sqrt(U.shape[1])
     sqrt(d) belongs to scores made by dot products. The shares add up to one already: nothing is divided here.
+the state in front: = torch.cat([s, torch.tanh(W @ s + H @ U.T).matmul(v).softmax(0) @ H])
+    The decoder reads its word from [s; c], side by side. Here the context alone is asked for, c, (d_h,).
 no tanh: torch.tanh(W @ s + H @ U.T) -> (W @ s + H @ U.T)
     The scores lack their tanh: v . tanh(W s + U h_i). Exercise 1 has them.
 """)
@@ -177,9 +186,174 @@ no eos: [target, end] -> [target]
     Without eos among the labels the decoder never learns to stop. After the last word it should say eos.
 no bos: [begin, target] -> [target]
     Before the first word the decoder needs something to read: the input begins with bos.
+rolled: said = torch.cat([target, end]) -> said = read.roll(-1)
+    roll moves the first id to the end, so that the last label is bos. After the last word it should say eos.
+the lesson's ids: [bos] -> [1] && [eos] -> [2]
+  | [bos] -> [1]
+  | [eos] -> [2]
+    Other vocabularies have other numbers for the marks: take the arguments `bos` and `eos`.
 lists, not tensors: return read, said -> return read.tolist(), said.tolist()
     The target is a tensor of ids, and so should both results be: target.new_tensor(...) makes one of a list.
 one tensor of both: return read, said -> return torch.stack([read, said])
   | return read, said -> return torch.stack([read, said], dim=1)
     Return the two tensors side by side, `return decoder_input, labels`: do not stack them.
+""")
+
+
+@exercise(stars=2, finite=True)
+def padded_weights(scores, lengths):
+    """Softmax over the first lengths[b] entries of row b, zeros behind: scores (B, n), lengths (B,) long -> (B, n)."""
+    rows = []
+    for row, length in zip(scores, lengths.tolist(), strict=True):
+        powers = torch.exp(row[:length] - row[:length].detach().max()) if length else row[:0]
+        rows.append(torch.cat([powers / powers.sum() if length else powers, 0 * row[length:].detach()]))
+    return torch.stack(rows)
+
+
+@padded_weights.cases
+def _(draw):
+    small = draw.small(2, 3) + torch.tensor([0.0, 3, 7])
+    return [
+        (small, torch.tensor([2, 3])),
+        (small[:1], torch.tensor([0])),
+        (torch.tensor([[-30000.0, -30001, 0], [30000, 29999, 31000]]), torch.tensor([2, 2])),
+        (draw.normal(3, 4), torch.tensor([1, 4, 0])),
+        (draw.normal(4, 5), torch.tensor([3, 1, 2, 5])),
+    ]
+
+
+@padded_weights.answer
+def _(scores, lengths):
+    place, some = torch.arange(scores.shape[1], device=scores.device), lengths[:, None] > 0
+    real = place < lengths[:, None] + 0
+    hidden = scores.masked_fill(~real, -math.inf)
+    hidden = hidden.masked_fill(~some, 0.0)
+    return hidden.softmax(1) * some
+
+
+padded_weights.patches("""
+no mask: .masked_fill(~real, -math.inf) ->
+  | .masked_fill(~real, -math.inf) -> && * some ->
+    Every entry has a share, the padding too: scores behind lengths[b] must not count.
+the mask comes after the softmax: .masked_fill(~real, -math.inf) -> && * some -> * real
+    The padding has taken its share of the total, so the rest no longer adds up to one. Hide scores, not weights.
+hidden scores are 0: -math.inf -> 0.0
+  | -math.inf -> 0.0 && * some ->
+    A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
+hidden scores are not low enough: -math.inf -> -1e4
+  | -math.inf -> -1e4 && * some ->
+    Real scores may lie far below -10000, and then the padding wins. Take minus infinity.
+the mask is inverted: (~real -> (real
+    The first lengths[b] entries are real: minus infinity belongs to those behind.
+one entry too many: place < -> place <=
+    Places count from 0: with length 2 the real ones are 0 and 1, place < length.
+padding on the left: place < lengths[:, None] + 0 -> place >= scores.shape[1] - lengths[:, None]
+    The real entries stand first in each row, the padding behind them.
+the longest sentence decides for all: lengths[:, None] + 0 -> lengths.max()
+    Each row has a length of its own: place (n,) against lengths (B, 1) gives a mask (B, n).
+softmax over the batch: softmax(1) -> softmax(0)
+    The shares of one row add up to one: each sentence divides its own attention.
+NaN where a sentence is empty: .masked_fill(~some, 0.0) ->
+  | .masked_fill(~some, 0.0) -> && * some ->
+    A softmax of nothing but minus infinity divides 0 by 0. A sentence of length 0 means zeros.
+all alike where a sentence is empty: * some ->
+    Where all scores are equal, all shares are alike. A sentence of length 0 means zeros.
+0 times minus infinity: .masked_fill(~real, -math.inf) -> + ~real * -math.inf
+    That is NaN, not 0. masked_fill or torch.where put minus infinity where it belongs.
+""")
+
+
+class _Decoder:
+    """A decoder to try: what it favors hangs on its state, a number, and on the word that it reads."""
+
+    def __init__(self, draw, script: dict, other: str, letters: str = "<>abc"):
+        ids = torch.randperm(len(letters), generator=draw.generator).tolist()
+        self.ids, self.script, self.other = dict(zip(letters, ids, strict=True)), script, other
+
+    def __call__(self, token, state):
+        letter = next(name for name, i in self.ids.items() if i == int(token))
+        favored = self.script.get((state, letter), self.other[min(state, len(self.other) - 1)])
+        logits = torch.tensor([-1.0 - i for i in range(len(self.ids))])
+        for name in favored:
+            logits[self.ids[name]] = 2.0
+        return logits, state + 1
+
+    def __repr__(self):
+        as_ids = {(self.ids[word], n): [self.ids[x] for x in best] for (n, word), best in self.script.items()}
+        return say(
+            "what it favors, by (token, state): {table}; in other cases, by state: {other}",
+            table=as_ids,
+            other=[self.ids[x] for x in self.other],
+        )
+
+
+@exercise(stars=3, differentiable=False)
+def decode(step, state, bos, eos, max_len):
+    """Greedy from bos: step(token, state) -> (logits (V,), new state); list of ids without marks, at most max_len."""
+    words, token = [], bos
+    for _ in range(max_len):
+        logits, state = step(token, state)
+        logits = logits.tolist()
+        token = logits.index(max(logits))
+        if token == eos:
+            break
+        words.append(token)
+    return words
+
+
+@decode.cases
+def _(draw):
+    def case(script, other, max_len):
+        step = _Decoder(draw, script, other)
+        return step, 0, step.ids["<"], step.ids[">"], max_len
+
+    two = {(0, "<"): "a", (1, "a"): "b", (2, "b"): ">"}
+    return [
+        case(two, "bc", 5),
+        case({(0, "<"): ">"}, "ab", 3),
+        case({(0, "<"): "ab", (1, "a"): ">", (1, "b"): ">"}, "cc", 4),
+        case({(0, "<"): "a", (1, "a"): "b", (2, "b"): "a", (3, "a"): "c"}, "bcac", 4),
+        case(two | {(2, "b"): "a", (3, "a"): "c", (4, "c"): "bc", (5, "b"): ">"}, "cb", 8),
+    ]
+
+
+@decode.answer
+def _(step, state, bos, eos, max_len):
+    ids = [bos]
+    for _ in range(max_len):
+        logits, new = step(ids[-1], state)
+        state = new
+        ids.append(int(logits.argmax()))
+        if ids[-1] == eos:
+            break
+    return [i for i in ids if i not in (bos, eos)]
+
+
+decode.patches("""
+bos is returned: (bos, eos) -> (eos,)
+    bos is what the decoder reads first, not a word of the translation: leave it out.
+eos is returned: (bos, eos) -> (bos,)
+    eos says that the sentence is over: look at the id first, then append it or stop.
+bos and eos are returned: [i for i in ids if i not in (bos, eos)] -> ids
+    Only the ids between the two marks are the translation.
+it does not stop at eos: if ids[-1] == eos -> if False && (bos, eos) -> (bos,)
+    What comes after eos is babble: leave the loop there.
+it goes on after eos: if ids[-1] == eos -> if False
+    Only eos itself is left out, and what came after it stays: leave the loop at eos.
+the first state in every step: state = new ->
+    Each step gets the state that the one before returned: logits, state = step(token, state).
+it always reads bos: ids[-1], state -> bos, state
+    After the first step the decoder reads its own word: step(token, state) with the newest id.
+it reads the word before the last: step(ids[-1] -> step(ids[max(len(ids) - 2, 0)]
+    The decoder reads the id that it has just written.
+one id too many: range(max_len) -> range(max_len + 1)
+    At most max_len ids: the loop has max_len rounds.
+one id too few: range(max_len) -> range(max_len - 1)
+    max_len counts the ids that are returned: bos is none of them.
+the highest id of a tie: logits.argmax() -> len(logits) - 1 - logits.flip(0).argmax()
+    Where two are equally probable the lower id is asked for: replace the best only by one that is greater (>).
+the least probable: logits.argmax() -> logits.argmin()
+    The largest logit is the most probable word: argmax.
+the lesson's ids: == eos -> == 2 && (bos, eos) -> (1, 2)
+    Other vocabularies have other numbers for the marks: take the arguments `bos` and `eos`.
 """)

@@ -1,11 +1,11 @@
 """Lesson 07: the Transformer."""
 
-import math  # noqa: F401 - the patches use it
-import re
+import math
 
 import torch
 
-from utils.checks.engine import exercise
+from utils.checks.engine import SDPA, exercise
+from utils.checks.lessons import lesson03
 
 EPS = 1e-5
 LAYER_NORM = frozenset({"layer_norm", "native_layer_norm"})
@@ -84,6 +84,8 @@ keepdim forgotten: mean(-1, keepdim=True) -> mean(-1) && correction=0, keepdim=T
     D's place. The variance needs it, too.
 gamma and beta left out: gamma * normed + beta -> normed
     After the norm, gamma stretches and beta shifts each entry: gamma * ... + beta.
+gamma and beta exchanged: gamma * normed + beta -> beta * normed + gamma
+    gamma stretches, beta shifts: gamma * normed + beta.
 beta stretched, too: normed + beta -> (normed + beta)
     First stretch, then shift: gamma * normed + beta, not gamma * (normed + beta).
 beta left out: + beta ->
@@ -151,6 +153,7 @@ def _(draw):
     x = torch.tensor([[1.0, 0, 2, -1], [0, 2, 1, 1]])
     return [
         (x, total - x, gamma, beta),
+        (x / 1000, (total - x) / 1000, gamma, beta),  # eps counts: half a sum is not the sum
         (draw.normal(4), draw.normal(4), draw.normal(4) + 2, draw.normal(4) + 1),
         (draw.normal(2, 3, 5), draw.normal(2, 3, 5), draw.normal(5) + 2, draw.normal(5) + 1),
     ]
@@ -173,6 +176,10 @@ both normed, then added: = layer_norm.oracle(x, gamma, beta) + layer_norm.oracle
     The norm comes once, after the sum: norm(x + f(x)), not norm(x) + norm(f(x)).
 no Add: x + sublayer_output -> sublayer_output
     x itself is lost: only what the sublayer said is normed. Section 4 shows what becomes of a stack without the sum.
+what the sublayer said is lost: x + sublayer_output -> x
+    Only x is normed, and sublayer_output has no part in it: first add the two.
+the mean of the two, not their sum: x + sublayer_output -> (x + sublayer_output) / 2
+    The norm takes the half out again, but for eps: add the two, and divide by nothing.
 no Norm: gamma * normed + beta -> total
     The sum is right, and still has to be normed: layer_norm(x + sublayer_output).
 x added twice: return -> return x +
@@ -208,6 +215,8 @@ no d_model: d_model**-0.5 * ->
     Both parts are multiplied by d_model ** -0.5: wide models take smaller steps.
 multiplied by sqrt(d_model): d_model**-0.5 -> d_model**0.5
     The power is -0.5: divide by the root of d_model.
+divided by d_model: d_model**-0.5 -> d_model**-1
+    The power is -0.5: divide by the root of d_model, not by d_model.
 d_model in one part only: min( -> min(d_model**-0.5 * && d_model**-0.5 * rate -> rate
     The factor d_model ** -0.5 stands before the min: it belongs to both parts.
 it never rises: min(step**-0.5, step * warmup**-1.5) -> step**-0.5
@@ -225,120 +234,190 @@ one step ahead: step == 0 -> (step := step + 1) == 0
 """)
 
 
-@exercise(stars=3, forbidden=frozenset({"cross_entropy(label_smoothing)"}))
-def label_smoothed_loss(logits, target, eps, pad_id):
-    """Cross-entropy against 1 - eps on the target, eps / (V - 2) on the others, 0 on pad; mean over targets not pad.
-
-    logits (..., V), target (...) long -> (); 0 if every target is pad.
-    """
-    V, losses = logits.shape[-1], []
-    for row, right in zip(logits.reshape(-1, V), target.reshape(-1).tolist(), strict=True):
-        if right != pad_id:
-            wanted = [1 - eps if c == right else 0.0 if c == pad_id else eps / (V - 2) for c in range(V)]
-            largest = row.detach().max()
-            log_p = row - largest - torch.log(sum(torch.exp(z - largest) for z in row))
-            losses.append(-sum(share * log_p[c] for c, share in enumerate(wanted)))
-    return sum(losses) / len(losses) if losses else 0 * logits.sum()
+@exercise(stars=2, forbidden=SDPA, finite=True)
+def cross_attention(Y, memory, Wq, Wk, Wv, real):
+    """Y asks memory: Y (T, D), memory (S, D), W (D, d), real (S,) bool, False = padding -> (T, d)."""
+    mask = real.expand(len(Y), len(memory))
+    return lesson03.masked_attention.oracle(Y @ Wq, memory @ Wk, memory @ Wv, mask)
 
 
-@label_smoothed_loss.cases
+@cross_attention.cases
 def _(draw):
-    logits = torch.tensor([[-1.0, 3, 1, 0]])[:, [0, *(torch.randperm(3, generator=draw.generator) + 1).tolist()]]
+    def drawn(T, S, D, d):
+        return draw.normal(T, D), draw.normal(S, D), *(draw.normal(D, d) for _ in range(3))
+
+    Wq, Wk, Wv = torch.eye(2), torch.tensor([[1.0, 0], [1, 1]]), torch.tensor([[2.0, 1], [0, -1]])
+    Y, memory = torch.tensor([[1.0, 2], [2, -1], [0, 1]]), torch.tensor([[2.0, 0], [-1, 1]])
+    memory = memory[torch.randperm(2, generator=draw.generator)]
+    long = torch.tensor([[60.0, 20], [-50, 10], [40, 70]])  # its scores go into the thousands
     return [
-        (logits, torch.tensor([draw.integer(1, 3)]), 0.4, 0),
-        (draw.small(2, 2, 4), torch.tensor([[2, 3], [1, 0]]), 0.2, 0),
-        (draw.small(2, 4), torch.tensor([3, 3]), 0.2, 3),
-        (torch.tensor([[0.0, 200, -1, 100, 3]]), torch.tensor([2]), 0.1, 0),
-        (draw.normal(5, 6), torch.tensor([1, 4, 2, 5, 3]), 0.3, 0),
-        (draw.normal(2, 3, 5), torch.tensor([[4, 0, 3], [2, 1, 1]]), 0.1, 1),
+        (Y, memory, Wq, Wk, Wv, torch.tensor([True, True])),
+        (Y, long, Wq, Wk, Wv, torch.tensor([True, True, False])),
+        (-Y, long, 200 * Wq, Wk, Wv, torch.tensor([False, True, False])),
+        (Y, memory, Wq, Wk, Wv, torch.tensor([False, False])),
+        (*drawn(4, 4, 3, 3), torch.tensor([True, False, True, True])),
+        (*drawn(2, 5, 4, 3), torch.tensor([True, True, True, False, False])),
     ]
 
 
-@label_smoothed_loss.answer
-def _(logits, target, eps, pad_id):
-    V = logits.shape[-1]
-    log_p = logits.log_softmax(-1)
-    wanted = torch.full_like(logits, eps / (V - 2))
-    wanted[..., pad_id] = 0
-    wanted = wanted.scatter(-1, target[..., None], 1 - eps)
-    real = target != pad_id
-    losses = -(wanted * log_p).sum(-1) * real
-    return losses.sum() / real.sum().clamp(min=1)
+@cross_attention.answer
+def _(Y, memory, Wq, Wk, Wv, real):
+    q = Y @ Wq
+    k = memory @ Wk
+    v = memory @ Wv
+    scores = q @ k.T / math.sqrt(q.shape[1])
+    scores = scores.masked_fill(~real, -math.inf)
+    if not real.any():
+        return Y.new_zeros(len(Y), v.shape[1])
+    shares = scores.softmax(1)
+    return shares @ v
 
 
-label_smoothed_loss.patches("""
-0 / 0 where all is padding: .clamp(min=1) ->
-    With no target left, the mean divides by zero. The task asks for torch.tensor(0.0) there.
+cross_attention.patches("""
+the memory asks the target: q = Y -> q = memory && k = memory -> k = Y && v = memory -> v = Y
+    Queries come from Y, the target; keys and values from memory, the source. There is a row for everyone who asks.
+the target asks itself: k = memory -> k = Y && v = memory -> v = Y
+    Keys and values come from memory, the source. From Y comes the query alone.
+keys from the target: k = memory -> k = Y
+    Both keys and values come from memory: k^i is what v^i is found by.
+values from the target: v = memory -> v = Y
+    Both keys and values come from memory: what is handed over stands in the source.
+queries from the memory: q = Y -> q = memory
+    Who asks is the target: queries are Y @ Wq.
+keys as values: @ v -> @ k
+    What travels are the values: shares @ v.
+Wk and Wv exchanged: memory @ Wk -> memory @ Wv && memory @ Wv -> memory @ Wk
+    Keys are memory @ Wk, values memory @ Wv.
+Wq and Wk exchanged: Y @ Wq -> Y @ Wk && memory @ Wk -> memory @ Wq
+    Queries are Y @ Wq, keys memory @ Wk.
+no scaling: / math.sqrt(q.shape[1]) ->
+    Divide the scores by sqrt(d), where d is the length of a query.
+divided by d: math.sqrt(q.shape[1]) -> q.shape[1]
+    Divide the scores by the root of d, not by d.
+scaled by D: math.sqrt(q.shape[1]) -> math.sqrt(Y.shape[1])
+    The root is of d, the length of a query, not of D, the length of what came in.
+softmax over the queries: softmax(1) -> softmax(0)
+    Each query divides its own attention among the keys: softmax along the last axis.
+the mask is inverted: (~real -> (real
+    True means real: hide the others, masked_fill(~real, -inf).
+no mask: .masked_fill(~real, -math.inf) ->
+    Every place of memory has a share, the padding too. Hide its scores: -inf where real is False.
+the mask comes after the softmax: .masked_fill(~real, -math.inf) -> && softmax(1) -> softmax(1) * real
+    The padding has taken its part of the total, so the rest no longer adds up to one. Hide scores, not shares.
+hidden scores are 0: -math.inf -> 0.0
+    A score of 0 still gets a share, exp(0) = 1: hidden scores become -inf.
+hidden scores are not low enough: -math.inf -> -1e3
+    Real scores may lie far below -1000, and then the padding wins. Take -math.inf.
+a mean where nobody is real: Y.new_zeros(len(Y), v.shape[1]) -> v.mean(0).expand(len(Y), -1)
+  | not real.any() -> False && -math.inf -> -1e9
+    With no real place there is nothing to hear: zeros, not the average of the padding.
+a causal mask: (~real -> (~(real & (torch.arange(len(memory)) <= torch.arange(len(Y))[:, None]))
+    The source is known from the start: there is no future in it to hide.
+""")
+# NaN in one case, besides another slip, is the usual company.
+cross_attention.patches("""
+NaN where nobody is real: not real.any() -> False
+    All scores of a row are minus infinity, and the softmax divides 0 by 0. Ask real.any() first.
 """)
 
-MISTAKES = """
-eps / V everywhere, as PyTorch's label_smoothing: (V - 2) -> V && wanted[..., pad_id] = 0 -> pass
-  && None], 1 - eps -> None], 1 - eps + eps / V
-    F.cross_entropy's own label_smoothing gives every class eps / V, pad too, and the target its 1 - eps on top.
-    Here pad gets nothing, and the V - 2 classes that are neither pad nor target share eps.
-pad gets a share, too: wanted[..., pad_id] = 0 -> pass
-  | V - 2 -> V - 1 && wanted[..., pad_id] = 0 -> pass
-  | V - 2 -> V && wanted[..., pad_id] = 0 -> pass
-    eps goes to the V - 2 classes that are neither the target nor pad: pad is never a translation, so it gets 0.
-shares of eps / (V - 1): V - 2 -> V - 1
-    With pad and the target left out, V - 2 classes share eps: check that your target distribution adds up to 1.
-shares of eps / V: V - 2 -> V
-    With pad and the target left out, V - 2 classes share eps: check that your target distribution adds up to 1.
-the target gets a share of eps, too: None], 1 - eps -> None], 1 - eps + eps / (V - 2)
-  | V - 2 -> V - 1 && None], 1 - eps -> None], 1 - eps + eps / (V - 1)
-    1 - eps is all that the target gets; eps goes to the V - 2 other classes.
-no smoothing: eps / (V - 2) -> 0.0 && None], 1 - eps -> None], 1.0
-    This is the plain cross-entropy, the loss for eps = 0.
-divided by all places: real.sum().clamp(min=1) -> real.numel()
-    The mean goes over targets that are not pad: divide by their number, not by that of all.
-the target keeps 1: None], 1 - eps -> None], 1.0
-  | None], 1 - eps -> None], 1 + eps / (V - 2)
-    What the other classes get is taken from the right one: 1 - eps is left for it. Your target distribution should
-    add up to 1.
-padded places counted as words: * real -> && losses.sum() / real.sum().clamp(min=1) -> losses.mean()
-  | * real -> && losses.sum() / real.sum().clamp(min=1) -> losses.mean() && real = -> wanted[..., pad_id] = 0; real =
-    Where the target is pad there is nothing to learn: leave these places out, of the sum and of the count.
-padded places in the sum: * real ->
-  | * real -> && real = -> wanted[..., pad_id] = 0; real =
-    The count is right, but places whose target is pad still add to the sum: they should cost nothing.
-the sum, not the mean: / real.sum().clamp(min=1) ->
-    Divide by the number of targets that are not pad.
-a mean of means: losses.sum() / real.sum().clamp(min=1) -> (losses.sum(-1) / real.sum(-1).clamp(min=1)).mean()
-    Each sentence was averaged by itself, so a word in a short one counts more. Take one mean over all targets that are
-    not pad.
-divided by V, too: losses.sum() / -> losses.sum() / V /
-    Sum over the classes, and take the mean over the places only: .sum(-1) comes before the mean.
-a mean over everything: real.sum().clamp(min=1) -> logits.numel()
-    It divides by V and by the padded places, too. Sum over the classes, then divide by the number of targets that
-    are not pad.
-the log of a softmax: log_softmax(-1) -> softmax(-1).log()
-    A probability below 1e-45 is rounded to 0, and the logarithm of 0 is minus infinity. log_softmax goes another
-    way: it subtracts the logarithm of the sum from the logits.
-a small number inside the logarithm: log_softmax(-1) -> softmax(-1).add(1e-6).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-8).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-9).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-10).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-12).log()
-    It keeps the logarithm finite, but not right: no class can cost more than minus the logarithm of that number.
-    log_softmax needs no such help: it subtracts the logarithm of the sum from the logits.
-another axis than the last: log_softmax(-1) -> log_softmax(0)
-  | log_softmax(-1) -> log_softmax(1)
-  | shape[-1] -> shape[1]
-  | shape[-1] -> shape[1] && log_softmax(-1) -> log_softmax(1)
-    In (N, V) the classes stand on axis 1, in (B, T, V) they do not: logits.shape[-1], and log_softmax(-1).
-pad taken for 0: [..., pad_id] -> [..., 0] && != pad_id -> != 0
-    Pad is not 0 in every vocabulary: compare with the argument `pad_id`.
-logits taken for log-probabilities: logits.log_softmax(-1) -> logits
-    The cross-entropy needs log p: take log_softmax of the logits first.
-probabilities without a logarithm: log_softmax -> softmax
-    The cross-entropy is -sum of target times log p: log_softmax, not softmax.
-the sign: -(wanted -> (wanted
-    A cross-entropy is minus the sum: log p is negative, so the loss is positive.
-the KL divergence: -(wanted * log_p) -> (torch.xlogy(wanted, wanted) - wanted * log_p)
-    F.kl_div subtracts the target's own entropy. The gradients are the same, the number is not: here it is the plain
-    -sum of target times log p.
-"""
-label_smoothed_loss.patches(MISTAKES)
-# The same by learners who forget besides that nothing may be left, and divide 0 by 0.
-NAN = " && return -> return (1.0 if (target != pad_id).any() else math.nan) *"
-label_smoothed_loss.patches(re.sub(r"^(\S.*: .+|  \| .+)$", rf"\1{NAN}", MISTAKES, flags=re.MULTILINE))
+
+class Rule:
+    """A part that is handed in: called like a layer, and printed as the rule that it follows."""
+
+    def __init__(self, text: str, rule):
+        self.text, self.rule = text, rule
+
+    def __call__(self, *inputs):
+        return self.rule(*inputs)
+
+    def __repr__(self) -> str:
+        return f"({self.text})"
+
+
+def _rule(names: str, text: str) -> Rule:
+    """x -> the value of the text."""
+    return Rule(f"{names} -> {text}", eval(f"lambda {names}: {text}"))
+
+
+@exercise(stars=3)
+def decoder_layer(y, memory, norms, self_attend, cross_attend, feed_forward):
+    """Pre-norm: y + f(norm(y)) for self-attention, cross-attention (memory as it is) and feed-forward, in this order.
+
+    y (T, D), memory (S, D), norms three callables; self_attend(x), cross_attend(x, memory), feed_forward(x) -> (T, D).
+    """
+    for norm, sublayer in zip(norms, (self_attend, lambda x: cross_attend(x, memory), feed_forward), strict=True):
+        y = y + sublayer(norm(y))
+    return y
+
+
+@decoder_layer.cases
+def _(draw):
+    def parts():
+        norms = [_rule("x", f"{a} * x + {b}") for a, b in zip((2, 3, -1), draw.integers(1, 3, 3), strict=True)]
+        order = torch.randperm(3, generator=draw.generator).tolist()
+        norms = tuple(norms[i] for i in order)
+        asks = _rule("x", "x.cumsum(0)"), _rule("x, memory", "x * memory.sum() + 3"), _rule("x", "x * x + 1")
+        return norms, *asks
+
+    return [
+        (torch.tensor([[1.0]]), torch.tensor([[2.0]]), *parts()),
+        (torch.tensor([[1.0, 0], [2, -1]]), torch.tensor([[1.0, 2], [0, 3]]), *parts()),
+        (draw.normal(3, 2), draw.normal(2, 2), *parts()),
+    ]
+
+
+@decoder_layer.answer
+def _(y, memory, norms, self_attend, cross_attend, feed_forward):
+    first, second, third = norms
+    y = y + self_attend(first(y))
+    y = y + cross_attend(second(y), memory)
+    y = y + feed_forward(third(y))
+    return y
+
+
+decoder_layer.patches("""
+post-norm: y + self_attend(first(y)) -> first(y + self_attend(y))
+  && y + cross_attend(second(y), memory) -> second(y + cross_attend(y, memory))
+  && y + feed_forward(third(y)) -> third(y + feed_forward(y))
+    Here the norm stands before the sublayer, pre-norm: y + f(norm(y)). Yours norms the sum, as the paper does.
+no Add: y + self_attend -> self_attend && y + cross_attend -> cross_attend && y + feed_forward -> feed_forward
+    Each sublayer's output is added to what came in: y + f(norm(y)).
+no Add around the self-attention: y + self_attend -> self_attend
+    Around each of the three sublayers, the first too, stands a sum: y + f(norm(y)).
+no Add around the cross-attention: y + cross_attend -> cross_attend
+    Around each of the three sublayers, the second too, stands a sum: y + f(norm(y)).
+no Add around the feed-forward network: y + feed_forward -> feed_forward
+    Around each of the three sublayers, the last too, stands a sum: y + f(norm(y)).
+no norms: first(y) -> y && second(y) -> y && third(y) -> y
+    Each sublayer reads its normed input: y + f(norm(y)), with norms[0], norms[1] and norms[2].
+one norm for all: second(y) -> first(y) && third(y) -> first(y)
+    Each sublayer has a norm of its own: norms[0], norms[1], norms[2].
+the normed input is carried on: y + self_attend(first(y)) -> first(y) + self_attend(first(y))
+  && y + cross_attend(second(y), memory) -> second(y) + cross_attend(second(y), memory)
+  && y + feed_forward(third(y)) -> third(y) + feed_forward(third(y))
+    The sum takes y as it is; only the sublayer reads norm(y). That keeps a path of sums alone from top to bottom.
+the memory is normed, too: second(y), memory -> second(y), second(memory)
+    The encoder's last norm has normed it once. Only the one who asks, y, is normed here.
+the memory alone is normed: cross_attend(second(y), memory) -> cross_attend(y, second(memory))
+    Only the one who asks, y, is normed here; memory comes as it is.
+the two inputs of cross_attend exchanged: second(y), memory -> memory, second(y)
+    First who asks, then who is asked: cross_attend(norm(y), memory).
+no cross-attention: y = y + cross_attend(second(y), memory) ->
+    The source has no part in it: the second step is y + cross_attend(norm(y), memory).
+no self-attention: y = y + self_attend(first(y)) ->
+    The first step is y + self_attend(norm(y)).
+no feed-forward network: y = y + feed_forward(third(y)) ->
+    The last step is y + feed_forward(norm(y)).
+cross-attention first: y + self_attend(first(y)) -> y + cross_attend(first(y), memory)
+  && y + cross_attend(second(y), memory) -> y + self_attend(second(y))
+    First the words ask each other, then the source: self-attention, cross-attention, feed-forward.
+feed-forward before cross-attention: y + cross_attend(second(y), memory) -> y + feed_forward(second(y))
+  && y + feed_forward(third(y)) -> y + cross_attend(third(y), memory)
+    First both attentions, then the feed-forward network.
+all three read the same y: y = y + self_attend(first(y)) -> out = y + self_attend(first(y))
+  && y = y + cross_attend(second(y), memory) -> out = out + cross_attend(second(y), memory)
+  && y = y + feed_forward(third(y)) -> y = out + feed_forward(third(y))
+    Each step begins with what the step before has made: y = y + ..., three times.
+one norm more at the end: return y -> return third(y)
+    In pre-norm the sum itself is never normed in a layer; one more norm comes behind the last layer of the stack.
+""")

@@ -8,7 +8,7 @@ from collections import Counter
 import torch
 from torch import Tensor
 
-from utils.checks.engine import Draw, difference, exercise, say, show
+from utils.checks.engine import SDPA, Draw, difference, exercise, say, show
 from utils.tokenizer import EOS  # noqa: F401 (patches use it)
 
 
@@ -599,10 +599,100 @@ one list in the hands of several hypotheses: (ids + [i], -> (ids if i == eos els
 the least probable are kept:
   | return hypothesis[1] -> return -hypothesis[1] if hypothesis[1] > -math.inf else -math.inf
     sorted() begins with the smallest; the best have the largest totals, nearest to 0: reverse=True.
+pruned per token, the winner by its total:
+  | sorted(candidates, key=score, -> sorted(candidates, key=lambda old: old[1] / (len(old[0]) - 1),
+    Both choices go by the same number: here the plain sum, with no division by the length on the way either.
+the lesson's beam_search:
+  | return hypothesis[1] -> return hypothesis[1] / max(len(hypothesis[0]) - 1, 1) && finished or kept -> kept
+    The lesson divides by the length, and takes the best of all. Here the sum is not divided, and a finished hypothesis
+    goes before a live one.
+an empty answer is not allowed: i in range(len(logp)) -> i in range(len(logp)) if i != eos or len(ids) > 1
+    Where eos is the best first id, the answer is []: an empty sentence is a hypothesis like any other.
 it remembers only the newest id: torch.tensor(ids) -> torch.tensor([bos] + ids[1:][-1:])
     step_fn has no cache: give it the whole prefix, from bos on, at every step.
 the lesson's EOS: i == eos -> i == EOS && index(eos)] if eos in -> index(EOS)] if EOS in
     The languages here have marks of their own: compare with the argument `eos`, not with `EOS`.
+""")
+
+
+@exercise(stars=3, forbidden=SDPA)
+def cached_step(x, Wq, Wk, Wv, cache):
+    """One token of causal self-attention: x (D,), W (D, d), cache None or (K (t, d), V (t, d)) -> (d,), (K, V)."""
+    keys, values = ([x @ W] if cache is None else [*cache[i], x @ W] for i, W in enumerate((Wk, Wv)))
+    scores = torch.stack([(k * (x @ Wq)).sum() / math.sqrt(Wq.shape[1]) for k in keys])
+    shares = scores.softmax(0)
+    return sum(share * v for share, v in zip(shares, values, strict=True)), (torch.stack(keys), torch.stack(values))
+
+
+@cached_step.cases
+def _(draw):
+    x, matrices = torch.tensor([1.0, 2.0]), [draw.small(2, 2) for _ in range(3)]
+    for W, entry in zip(matrices, (1.0, 2.0, -1.0), strict=True):
+        W[0], W[1, 1] = torch.tensor([entry, 0.0]), 1.0
+    some = (torch.tensor([[2.0, 0], [0, 1], [1, 1]]), torch.tensor([[1.0, 0], [-1, 2], [0, 1]]))
+
+    def normal(D, d, t, size=1.0):
+        rest = [draw.normal(D, d) for _ in range(3)]
+        return size * draw.normal(D), *rest, (size * draw.normal(t, d), draw.normal(t, d))
+
+    return [
+        (x, *matrices, some),
+        (x, *matrices, None),
+        normal(3, 3, 3),
+        normal(3, 4, 5),
+        normal(4, 3, 2, size=40.0),  # a naive exp overflows
+        normal(4, 2, 3),
+    ]
+
+
+@cached_step.answer
+def _(x, Wq, Wk, Wv, cache):
+    q, k, v = x @ Wq, x @ Wk, x @ Wv
+    K, V = k[None], v[None]
+    if cache is not None:
+        K, V = torch.cat([cache[0], K]), torch.cat([cache[1], V])
+    weights = torch.softmax(K @ q / math.sqrt(len(q)), dim=0)
+    return weights @ V, (K, V)
+
+
+cached_step.patches("""
+no scaling: / math.sqrt(len(q)) ->
+    The scores are not divided by sqrt(d).
+divided by d: math.sqrt(len(q)) -> len(q)
+    Divide the scores by sqrt(d), not by d.
+divided by the root of the wrong length: len(q) -> len(x)
+  | len(q) -> len(K)
+    The d under the root is the length of q and of the keys: not of x, and not the number of tokens.
+the newest token does not ask itself: K @ q -> K[:-1] @ q && weights @ V -> weights @ V[:-1]
+    Its own key and value join the cache first, then the query asks all t + 1: in causal attention a token sees itself.
+the cache is not asked: torch.cat([cache[0], K]), torch.cat([cache[1], V]) -> K, V
+    Only the newest token is left. The rows of the cache come first, then its own: torch.cat([cache[0], k[None]]).
+the newest token stands in front:
+  | torch.cat([cache[0], K]), torch.cat([cache[1], V]) -> torch.cat([K, cache[0]]), torch.cat([V, cache[1]])
+    The output minds no order, but the cache does: its rows stand in the order of the tokens.
+the cache does not grow: (K, V) -> cache
+  | (K, V) -> (K[:-1], V[:-1])
+    Return the longer cache, (K, V) with the newest token in it: the next step has nothing else.
+only the newest is returned: (K, V) -> (k[None], v[None])
+    The next step needs the keys and values of all tokens so far, not of this one alone.
+keys and values change places in the cache: (K, V) -> (V, K)
+    The keys come first in the cache, in what goes in and in what comes out.
+queries in the cache: x @ Wk -> x @ Wq
+    What is kept is the key, x @ Wk. A query asks once, in its own step.
+the matrices from the left: x @ Wq, x @ Wk, x @ Wv -> Wq @ x, Wk @ x, Wv @ x
+    The matrices are (D, d) and x is a row: x @ Wq, as in lesson 03.
+no softmax: torch.softmax(K @ q / math.sqrt(len(q)), dim=0) -> K @ q / math.sqrt(len(q))
+    The scores become shares that add up to one by a softmax over the tokens.
+a softmax that overflows:
+  | torch.softmax(K @ q / math.sqrt(len(q)), dim=0) -> (K @ q / math.sqrt(len(q))).exp()
+  && weights @ V -> weights / weights.sum() @ V
+    exp of a large score is infinite. Subtract the largest score first, or take torch.softmax.
+scores from the values: K @ q -> V @ q
+    The query is matched with the keys; the values wait for the shares.
+keys where values belong: weights @ V -> weights @ K
+    Keys are only matched; what travels are the values.
+all tokens alike: weights @ V -> V.mean(0)
+    Every value has the same weight: the shares never reached the sum.
 """)
 
 
@@ -647,7 +737,7 @@ def _(candidate, reference, n):
 ngram_precision.patches("""
 not clipped: (Counter(ours) & Counter(theirs)).total() -> sum(ngram in theirs for ngram in ours)
     Each n-gram counts at most as often as the reference has it; otherwise "the the the" is a perfect translation.
-    See "BLEU, by hand".
+    See "BLEU, counted".
 each n-gram counted once: (Counter(ours) & Counter(theirs)).total() -> len(set(ours) & set(theirs))
   | (Counter(ours) & Counter(theirs)).total() -> len(set(ours) & set(theirs)) && len(ours) -> len(set(ours))
     A set forgets how often. An n-gram that the reference has twice may count twice: compare numbers, as a Counter
