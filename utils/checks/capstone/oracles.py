@@ -112,7 +112,7 @@ def _(draw):
 
 SPLIT = (
     "a view does not split heads. First (B, T, H, D/H), then exchange the axes 1 and 2; the way back the same: "
-    'transpose, then flatten. See lesson 04, "A view is not a split".'
+    'transpose, then flatten. See lesson 04, "One reshape is not a split".'
 )
 
 

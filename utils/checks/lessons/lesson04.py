@@ -43,7 +43,7 @@ def _(X, n_heads):
 split_heads.patches("""
 one reshape, and no swap: T, n_heads, D // n_heads -> n_heads, T, D // n_heads && .transpose(1, 2) ->
     It has the right shape and cuts the sentence, not the columns: memory lies word by word. Split the last dimension
-    in two first, then swap. See "A view is not a split".
+    in two first, then swap. See "One reshape is not a split".
 heads interleaved: n_heads, D // n_heads -> D // n_heads, n_heads && transpose(1, 2) -> permute(0, 3, 1, 2)
     Head h owns D/H neighboring columns, not every H-th one. In the reshape, n_heads comes before the columns of a head.
 heads not moved to the front: .transpose(1, 2) ->
@@ -97,7 +97,7 @@ def _(X):
 merge_heads.patches("""
 one reshape, and no swap: .transpose(1, 2) ->
     The shape is right, but a row is filled up with the next words of the same head. Swap heads and words first,
-    then reshape. See "A view is not a split".
+    then reshape. See "One reshape is not a split".
 heads interleaved: transpose(1, 2) -> permute(0, 2, 3, 1)
     Each word should hold all columns of head 0, then all of head 1. Here the first columns of all heads come first.
 swapped, and not joined: .reshape(B, T, H * size) ->
@@ -178,10 +178,10 @@ divided by D/H, not by its root: math.sqrt(q.shape[-1]) -> q.shape[-1]
 split by one reshape, and no swap:
   | reshape(B, T, n_heads, -1).transpose(1, 2) -> reshape(B, n_heads, T, -1) && heads.transpose(1, 2) -> heads
     Each word hears only a part of the sentence: the reshape cuts it by words, not by columns.
-    See "A view is not a split".
+    See "One reshape is not a split".
 only the split by one reshape: reshape(B, T, n_heads, -1).transpose(1, 2) -> reshape(B, n_heads, T, -1)
     Your merge is right, but the split cuts the sentence by words, not by columns: (B, T, H, D/H), then the swap.
-    See "A view is not a split".
+    See "One reshape is not a split".
 rows of the matrices for each head, not columns:
   | = torch.cat(_heads(X, Wq.T, Wk.T, Wv.T, n_heads), dim=-1) @ Wo
   | = torch.cat(_heads(X, *(torch.cat([w.T for w in W.chunk(n_heads)], 1) for W in (Wq, Wk, Wv)), n_heads), -1) @ Wo
