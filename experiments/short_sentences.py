@@ -1,8 +1,8 @@
-"""Many small trainings on short sentences, equal updates and three seeds each (lesson 08; the glosses: lesson 08b).
+"""Many small trainings on short sentences, equal updates and three seeds each (lesson 08).
 
 - models: RNN with attention and Transformer, each at four learning rates; the best on dev, three seeds.
 - cuts: Chinese as characters, as pieces (BPE), as words of a dictionary.
-- glosses (--questions glosses): none; 10,000 without a word of four characters; the 10,000 of the recipe. Asked are
+- glosses: none; 10,000 without a word of four characters; the 10,000 of the recipe. Asked are
   compounds that none contains.
 
 Models of some 150,000 parameters on sentences of at most eight characters, float32, one thread: some ten seconds a
@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--cut-rate", type=float, default=1e-2, help="the Transformer's best of the first question")
     parser.add_argument("--cuts", nargs="+", default=CUTS)
     parser.add_argument("--kinds", nargs="+", default=list(SIZES))
-    parser.add_argument("--questions", nargs="+", default=["models", "cuts"], help="glosses, too")
+    parser.add_argument("--questions", nargs="+", default=["models", "cuts", "glosses"])
     parser.add_argument("--out", type=Path, default=ROOT / "data/experiments/short_sentences.json")
     args = parser.parse_args(argv)
     set_threads(1)
