@@ -4,7 +4,8 @@ Random tokens, then the same ones again: in the second half the next token can b
 where the present token stood before and looks one further. The half's length changes, so no fixed distance helps.
 Language models of one and of two layers, four heads each. A row holds the training curve, the share of right tokens in
 the second half, and for each head: how much of its attention goes to the token after the last time (induction), how
-much to the token before (previous), and the share of right tokens without it. Writes data/experiments/induction.json.
+much to the token before (previous) and to the places around the last time, and the share of right tokens without it.
+Writes data/experiments/induction.json.
 
 python -m experiments.induction
 """
@@ -24,6 +25,7 @@ from utils.decoder_only import DecoderOnly
 
 MARKS, VOCABULARY, N_HEADS = 4, 64, 4
 SHORTEST, LONGEST = 6, 24  # tokens of a half
+AROUND = range(-3, 5)  # places counted from where the present token stood before: 0 is itself, 1 what came after it
 
 
 def twice(batch: int, n: int) -> torch.Tensor:
@@ -94,7 +96,8 @@ def heads(model: DecoderOnly, n: int = 16, batch: int = 100) -> list[dict]:
                 alone = right_tokens(model)
             scores = {"induction": look[at, at - n + 1], "previous": look[at, at - 1]}
             shares = {name: round(share.mean().item(), 4) for name, share in scores.items()}
-            found.append({"layer": layer, "head": head, **shares, "right_without": alone})
+            around = [round(look[at[3:], at[3:] - n + k].mean().item(), 4) for k in AROUND]
+            found.append({"layer": layer, "head": head, **shares, "around": around, "right_without": alone})
     return found
 
 

@@ -185,7 +185,9 @@ def test_induction_a_perfect_head_is_found_and_missed(monkeypatch):
     looks[:, 1, 2, at, at - n + 1] = 1.0
     looks[:, 0, 3, at, at - 1] = 1.0
     monkeypatch.setattr(model, "attention_weights", lambda *_: looks)
-    found = {(h["layer"], h["head"]): (h["induction"], h["previous"]) for h in induction.heads(model)}
+    rows = induction.heads(model)
+    assert rows[6]["around"] == [0, 0, 0, 0, 1, 0, 0, 0]
+    found = {(h["layer"], h["head"]): (h["induction"], h["previous"]) for h in rows}
     assert found.pop((1, 2)) == (1.0, 0.0) and found.pop((0, 3)) == (0.0, 1.0) and set(found.values()) == {(0.0, 0.0)}
     tokens = induction.twice(2, 5)
     before = model(tokens[:, :0], tokens)
