@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers import real
 
-from experiments import associative_recall, language_model, one_sequence, pretraining, since_2017
+from experiments import associative_recall, induction, language_model, one_sequence, pretraining, since_2017
 from utils import corpus, dictionary, paraphrases
 from utils.checkpoint import build, load_model
 from utils.config import ModelConfig
@@ -168,3 +168,38 @@ def test_associative_recall(tmp_path):
     assert all(len(run["right"]) == 6 and max(run["right"]) < 0.3 for run in found["runs"]), "untrained"
     sizes = [run["parameters"] for run in found["runs"][:2]]
     assert max(sizes) < 1.01 * min(sizes) and found["guess"][0] == 1.0
+
+
+def test_induction_the_second_half_is_the_first_and_each_token_has_one_place():
+    tokens = induction.twice(20, 9)
+    assert torch.equal(tokens[:, :9], tokens[:, 9:]) and all(len(set(row[:9])) == 9 for row in tokens.tolist())
+    assert tokens.min() >= 4 and tokens.max() < induction.VOCABULARY
+
+
+def test_induction_a_perfect_head_is_found_and_missed(monkeypatch):
+    """A model that looks where it should: score 1; and taking a head away takes its columns, for a while."""
+    torch.manual_seed(0)
+    model, n = induction.make(2), 16
+    looks = torch.zeros(100, 2, 4, 2 * n, 2 * n)
+    at = torch.arange(n, 2 * n)
+    looks[:, 1, 2, at, at - n + 1] = 1.0
+    looks[:, 0, 3, at, at - 1] = 1.0
+    monkeypatch.setattr(model, "attention_weights", lambda *_: looks)
+    found = {(h["layer"], h["head"]): (h["induction"], h["previous"]) for h in induction.heads(model)}
+    assert found.pop((1, 2)) == (1.0, 0.0) and found.pop((0, 3)) == (0.0, 1.0) and set(found.values()) == {(0.0, 0.0)}
+    tokens = induction.twice(2, 5)
+    before = model(tokens[:, :0], tokens)
+    with induction.without(model, 1, 2):
+        silent = model(tokens[:, :0], tokens)
+    assert not torch.equal(silent, before) and torch.equal(model(tokens[:, :0], tokens), before)
+    with torch.no_grad():
+        model.stack.layers[1].self_attention.out_proj.weight[:, 32:48] = 0
+    torch.testing.assert_close(model(tokens[:, :0], tokens), silent)
+
+
+def test_induction(tmp_path):
+    out = tmp_path / "result.json"
+    induction.main(["--steps", "3", "--seeds", "0", "--out", str(out)])
+    runs = result(out)["runs"]
+    assert [run["layers"] for run in runs] == [1, 2] and [len(run["heads"]) for run in runs] == [4, 8]
+    assert all(run["right"] < 0.3 and math.isfinite(run["curve"][0]) for run in runs)

@@ -74,3 +74,10 @@ def test_the_decoder_looks_at_the_source_and_at_what_it_has_read(decoder):
 def test_a_share_that_hardly_counts_is_left_out_and_the_future_is_not_drawn(decoder):
     assert len(lines_on(figures.writing_step(**decoder, step=0), figures.WEIGHT)) == 3 + 1
     assert len(lines_on(figures.writing_step(**decoder, step=2), figures.WEIGHT)) == 3 + 2
+
+
+def test_the_plan_joins_both_sides_by_the_scores_and_the_last_state():
+    fig = figures.seq2seq_parts()
+    assert {"GRU encoder", "GRU decoder", "scores($S$, $H$)", "softmax: weights"} <= set(words_on(fig))
+    assert len(lines_on(fig, figures.KEY)) == len(lines_on(fig, figures.QUERY)) == 2
+    assert_words_stand_apart(fig)

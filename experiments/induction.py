@@ -1,0 +1,122 @@
+"""A head that finds what came after the last time: grown, found by where it looks, and taken away (lesson 10).
+
+Random tokens, then the same ones again: in the second half the next token can be known, by whoever finds the place
+where the present token stood before and looks one further. The half's length changes, so no fixed distance helps.
+Language models of one and of two layers, four heads each. A row holds the training curve, the share of right tokens in
+the second half, and for each head: how much of its attention goes to the token after the last time (induction), how
+much to the token before (previous), and the share of right tokens without it. Writes data/experiments/induction.json.
+
+python -m experiments.induction
+"""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from experiments import record, rows_left
+from utils.config import ROOT, ModelConfig
+from utils.decoder_only import DecoderOnly
+
+MARKS, VOCABULARY, N_HEADS = 4, 64, 4
+SHORTEST, LONGEST = 6, 24  # tokens of a half
+
+
+def twice(batch: int, n: int) -> torch.Tensor:
+    """Random tokens, and the same once more: (batch, 2 n)."""
+    half = torch.rand(batch, VOCABULARY - MARKS).argsort(dim=1)[:, :n] + MARKS  # different ones: one place to find
+    return torch.cat([half, half], dim=1)
+
+
+def make(n_layers: int) -> DecoderOnly:
+    """A small language model."""
+    sizes = {"d_model": 64, "n_heads": N_HEADS, "n_layers": n_layers, "d_ff": 128, "dropout": 0.0}
+    return DecoderOnly(ModelConfig(MARKS, VOCABULARY, "decoder-only", **sizes))
+
+
+def train(model: DecoderOnly, steps: int, lr: float = 2e-3, batch: int = 32) -> list[float]:
+    """Adam on fresh texts, every token predicted. Returns the loss in the second half, of every step."""
+    optimizer, losses = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98)), []
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = lr * min(1, (step + 1) / 100)
+        n = int(torch.randint(SHORTEST, LONGEST + 1, ()))
+        tokens = twice(batch, n)
+        logits = model(tokens[:, :0], tokens[:, :-1])
+        nll = F.cross_entropy(logits.mT, tokens[:, 1:], reduction="none")  # (batch, 2 n - 1)
+        optimizer.zero_grad()
+        nll.mean().backward()
+        optimizer.step()
+        losses.append(nll[:, n:].mean().item())
+    return losses
+
+
+@torch.no_grad()
+def right_tokens(model: DecoderOnly, n: int = 16, batch: int = 100) -> float:
+    """The share of right tokens in the second half of new texts, but for its first one, which nobody can know."""
+    with torch.random.fork_rng():
+        torch.manual_seed(n)
+        tokens = twice(batch, n)
+    said = model(tokens[:, :0], tokens[:, :-1]).argmax(-1)
+    return round((said == tokens[:, 1:])[:, n:].float().mean().item(), 4)
+
+
+@contextmanager
+def without(model: DecoderOnly, layer: int, head: int) -> Iterator[None]:
+    """The model, one of whose heads says nothing: its columns are zero before W^O."""
+    width = model.config.d_model // model.config.n_heads
+
+    def silence(module, inputs):
+        heads = inputs[0].clone()
+        heads[..., head * width : (head + 1) * width] = 0
+        return (heads,)
+
+    hook = model.stack.layers[layer].self_attention.out_proj.register_forward_pre_hook(silence)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@torch.no_grad()
+def heads(model: DecoderOnly, n: int = 16, batch: int = 100) -> list[dict]:
+    """Of each head: where it looks in the second half, and the share of right tokens without it."""
+    tokens = twice(batch, n)
+    weights = model.attention_weights(tokens[:, :0], tokens).mean(0)  # (L, H, 2 n, 2 n)
+    at, found = torch.arange(n, 2 * n), []
+    for layer in range(weights.shape[0]):
+        for head in range(N_HEADS):
+            look = weights[layer, head]
+            with without(model, layer, head):
+                alone = right_tokens(model)
+            scores = {"induction": look[at, at - n + 1], "previous": look[at, at - 1]}
+            shares = {name: round(share.mean().item(), 4) for name, share in scores.items()}
+            found.append({"layer": layer, "head": head, **shares, "right_without": alone})
+    return found
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--layers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--out", type=Path, default=ROOT / "data/experiments/induction.json")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    keys = [(n_layers, seed) for seed in args.seeds for n_layers in args.layers]
+    rows, left = rows_left(args.out, keys, ("layers", "seed"))
+    for n_layers, seed in tqdm(list(left)):
+        torch.manual_seed(seed)
+        model = make(n_layers)
+        losses = torch.tensor(train(model, args.steps))
+        curve = [round(part.mean().item(), 4) for part in losses.split(20)]
+        row = {"layers": n_layers, "seed": seed, "right": right_tokens(model), "heads": heads(model), "curve": curve}
+        rows.append(row)
+        record("induction", argv, rows, args.out, steps=args.steps)
+
+
+if __name__ == "__main__":
+    main()
