@@ -227,7 +227,7 @@ def attention_figures():
     yield figures.attention_in_parallel("cats drink warm milk".split(), a, q, k, v, weights, weights, weights @ v)
     yield figures.one_score(k.T, q.T, "cats drink warm milk".split())
     yield figures.online_softmax(scores, v, "cats drink warm milk".split(), 3)
-    yield figures.roofline({"loop": (0.3, 2e7), "matrices": (8, 5e10)}, {"here": (8e10, 1.6e10)})
+    yield figures.roofline({"loop": [(0.3, 2e7), (0.3, 1e7)], "matrices": [(8, 5e10)]}, {"here": (8e10, 1.6e10)})
     yield figures.heatmap(torch.rand(5, 5), range(5), range(5)).figure
     yield figures.heatmap(2 * torch.rand(5, 5) - 1, range(5), range(5), limits=(-1, 1)).figure
     yield figures.attention_of_one(torch.randn(5, 5).softmax(1), TOKENS)

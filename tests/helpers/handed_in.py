@@ -143,7 +143,8 @@ def a_class(folder: Path, precious: Path, lessons: list[str]) -> dict[tuple[str,
         names = list(mine)
         odd, verdicts = {names[0]: f"def {names[0]}(:\n    return 1"}, {names[0]: "error: Python cannot read its cell"}
         verdicts[names[1]] = "not attempted"
-        odd[names[2]], verdicts[names[2]] = "", "missing"
+        if len(names) > 2:
+            odd[names[2]], verdicts[names[2]] = "", "missing"
         if len(names) > 3:
             odd[names[3]] = right[names[3]].replace(f"def {names[3]}(", "def my_own(")
             verdicts[names[3]] = "missing"

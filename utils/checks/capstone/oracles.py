@@ -175,7 +175,7 @@ def _(n, d):
 
 sinusoidal.patches("""
 sines left, cosines right: torch.stack -> torch.cat
-    Here they alternate, as in the paper. See lesson 05, "Two layouts, one code".
+    Here they alternate, as in the paper. See lesson 05, "Two layouts, one code (deeper)".
 cosine before sine: angle.sin(), angle.cos() -> angle.cos(), angle.sin()
     Sines stand in the even columns, 0, 2, ...
 positions from 1: torch.arange(n, -> torch.arange(1, n + 1,

@@ -36,7 +36,7 @@ def _(n_positions, d_model):
 sinusoidal.patches("""
 all sines, then all cosines: torch.stack -> torch.cat
     The numbers are right, in the layout of halves. Asked for is the paper's: sine and cosine of one hand side by side,
-    in columns 2i and 2i + 1. See "Two layouts, one code".
+    in columns 2i and 2i + 1. See "Two layouts, one code (deeper)".
 sine and cosine exchanged: angle.sin(), angle.cos() -> angle.cos(), angle.sin()
     The sine comes first, in the even columns: at place 0 a row is 0, 1, 0, 1, ...
 places counted from 1: torch.arange(n_positions, -> torch.arange(1, n_positions + 1,
