@@ -6,19 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from tools.messages import SAYING, name_of
 from utils import checks
 
 ROOT = Path(checks.__file__).parent
-TOLD = {"say", "Wrong", "Missing"}  # the last two hand on to the first what they are given
 DATA = {"Part", "patches", "mistake"}  # tasks, names and advice: said when they are shown
 AUTHORS = {"Misfit"}  # for who writes a lesson
 OTHERS = {"engine/patches.py"}  # it speaks to authors only
 FILES = sorted({path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py")} - OTHERS)
 SENTENCE = re.compile(r"[a-z]{2,},? [a-z]{2,},? [a-z]{2,}|^[a-z]+ [a-z]+ ?$")
-
-
-def name_of(node: ast.expr) -> str:
-    return getattr(node, "attr", getattr(node, "id", ""))
 
 
 def is_exempt(node: ast.AST) -> bool:
@@ -37,7 +33,7 @@ def not_said(node: ast.AST) -> list[str]:
     if is_exempt(node):
         return []
     children, found = list(ast.iter_child_nodes(node)), []
-    if isinstance(node, ast.Call) and name_of(node.func) in TOLD and node.args:
+    if isinstance(node, ast.Call) and name_of(node.func) in SAYING and node.args:
         text, *more = node.args
         children = node.keywords
         found = [ast.unparse(node)] * (

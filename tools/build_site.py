@@ -8,7 +8,6 @@ Python files lead to pages with their docstrings. Everything lies in the folder:
 """
 
 import argparse
-import json
 import posixpath
 import re
 import shutil
@@ -18,8 +17,11 @@ from html import escape
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
+import nbformat
+
 from tools import colab, glossary, modules, pack_explorer
 from tools.handout import LINK
+from tools.run_lessons import alt_text
 
 ROOT = Path(__file__).resolve().parents[1]
 WEBSITE = Path(__file__).with_name("website")
@@ -87,22 +89,15 @@ def linked(text: str, path: str, sources: set[str], url: str = "") -> str:
 
 def lesson(source: str, path: str, sources: set[str], url: str) -> str:
     """A stored notebook as a page: links, summaries, alt texts, and the explorer where the translator is at work."""
-    notebook = json.loads(source)
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "markdown":
-            cell["source"] = summaries(linked("".join(cell["source"]), path, sources, url))
-        elif alt := caption(cell):
-            cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+    notebook = nbformat.reads(source, 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = summaries(linked(cell.source, path, sources, url))
+        elif alt := alt_text(cell):
+            cell.metadata["mystnb"] = {"image": {"alt": alt}}
     if PurePosixPath(path).parent.name == "notebooks" and PurePosixPath(path).stem.split("_")[0] in EXPLORED:
-        notebook["cells"][0]["source"] += FRAME.format(up="../")
-    return json.dumps(notebook, ensure_ascii=False)
-
-
-def caption(cell: dict) -> str:
-    """What stands in words below the pictures of a cell."""
-    html = ["".join(output.get("data", {}).get("text/html", "")) for output in cell["outputs"]]
-    found = re.search(r"The picture in words</summary>(.*?)</details>", "\n".join(html), re.DOTALL)
-    return " ".join(re.sub(r"<[^>]*>", "", found[1]).split()) if found else ""
+        notebook.cells[0].source += FRAME.format(up="../")
+    return nbformat.writes(notebook)
 
 
 # ---- the sources ----

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from utils.language import language
+
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "work"
 RECORD = ".copied.json"  # what was copied: {path in work/: SHA-256}
@@ -35,8 +37,7 @@ def course_files(root: Path = ROOT) -> dict[str, bytes]:
 
 def tongue() -> str:
     """The language that was asked for, where that is not English: the folder of its lessons."""
-    asked = os.environ.get("TRANSFORMER_COURSE_LANGUAGE", "")
-    return asked if asked != "en" else ""
+    return "" if language() == "en" else language()
 
 
 def first_lesson(files: Iterable[str]) -> str | None:

@@ -79,7 +79,7 @@ def weave(notebook: NotebookNode, words: dict[tuple[str, str], str], path: Path,
             made.cells[index].source = linked(other, path, tongue)
         else:
             for output in made.cells[index].get("outputs", ()):
-                replace_in(output, text, other)
+                replace_in(output, text, other, tongue)
     for cell in made.cells:
         for output in cell.get("outputs", ()):
             result_in(output, tongue)
@@ -91,17 +91,19 @@ def linked(text: str, path: Path, tongue: str) -> str:
     here = posixpath.dirname(path.relative_to(NOTEBOOKS.parent).as_posix())
     there = posixpath.dirname(woven(path, tongue).relative_to(NOTEBOOKS.parent).as_posix())
 
+    translated = catalogues(tongue)
+
     def moved(link: re.Match) -> str:
         target = posixpath.normpath(posixpath.join(here, link[1]))
         other = NOTEBOOKS.parent / target
-        if other in catalogues(tongue):
+        if other in translated:
             target = woven(other, tongue).relative_to(NOTEBOOKS.parent).as_posix()
         return "](" + posixpath.relpath(target, there)
 
     return re.sub(r"\]\((?![a-z]+:|#)([^)#\s]+)", moved, text)
 
 
-def replace_in(output: NotebookNode, text: str, other: str) -> None:
+def replace_in(output: NotebookNode, text: str, other: str, tongue: str) -> None:
     """A caption or alt text in what a figure has left: in its HTML, in its data, and beside its picture."""
     for about in output.get("metadata", {}).values():
         if isinstance(about, dict) and about.get("alt") == text:
@@ -109,10 +111,9 @@ def replace_in(output: NotebookNode, text: str, other: str) -> None:
     page = output.get("data", {}).get("text/html")
     if page and "figure-caption" in page:
         page = page.replace(html.escape(text), html.escape(other)).replace(quoted(text), quoted(other))
-        page = re.sub("<b>Figure (?=[0-9])", f"<b>{language.WORDS['zh']['Figure']} ", page)
-        output.data["text/html"] = page.replace(
-            "<summary>The picture in words<", f"<summary>{language.WORDS['zh']['The picture in words']}<"
-        )
+        for english, word in language.WORDS.get(tongue, {}).items():
+            page = re.sub(rf"<(b|summary)>{english}(?= [0-9]|<)", rf"<\1>{word}", page)
+        output.data["text/html"] = page
 
 
 def quoted(text: str) -> str:
