@@ -42,14 +42,18 @@ def training(name: str, arguments: str, *needs: str) -> Stage:
     return Stage(name, "utils.training", f"--out {{out}} {arguments} --precision float32 --eval-minutes 10", needs)
 
 
-def translating(name: str, model: str, arguments: str = "") -> Stage:
-    """A stage in which a model translates the training sentences."""
-    return Stage(name, "utils.synthetic", f"{{{model}}} --out {{out}}/pairs.tsv {arguments}".strip(), (model,))
+def translating(name: str, *models: str) -> Stage:
+    """A stage in which a model, or several as an ensemble, translate the training sentences."""
+    return Stage(name, "utils.synthetic", " ".join(f"{{{one}}}" for one in models) + " --out {out}/pairs.tsv", models)
+
+
+def pairs(*names: str) -> str:
+    """The option that adds the pairs of these stages to the training pairs."""
+    return "--synthetic " + ",".join(f"{{{name}}}/pairs.tsv" for name in names)
 
 
 TEACHER = "--steps 6000 --numbers 10000"
-MADE = "--synthetic {from-there-1}/pairs.tsv,{from-there-2}/pairs.tsv,{from-back-1}/pairs.tsv --numbers 20000"
-FROM = ("from-there-1", "from-there-2", "from-back-1")
+STUDENT = "--steps 6500 --numbers 20000 --joined 5000 --dropout 0.2"
 
 RECIPE = (
     # Teachers: two translate into English, one back into Chinese.
@@ -58,11 +62,19 @@ RECIPE = (
     training("back-1", f"{TEACHER} --seed 3 --reverse"),
     # What they make of the training sentences.
     translating("from-there-1", "there-1"),
-    translating("from-there-2", "there-2"),
     translating("from-back-1", "back-1"),
-    # The student learns from all of it: first at a level learning rate, then while that falls to zero.
-    training("student", f"{MADE} --steps 6500 --cooldown 0 --seed 4 --n-layers 5 --decoder-layers 2", *FROM),
-    training("final", f"{MADE} --steps 6500 --cooldown 1 --warmup 100 --seed 5 --start {{student}}", *FROM, "student"),
+    translating("from-both", "there-1", "there-2"),
+    # The first teacher goes on as the student of all: at a level learning rate, then while that falls to zero.
+    training(
+        "student",
+        f"{STUDENT} {pairs('from-there-1', 'from-back-1')} --cooldown 0 --seed 4 --start {{there-1}}",
+        *("from-there-1", "from-back-1", "there-1"),
+    ),
+    training(
+        "final",
+        f"{STUDENT} {pairs('from-both', 'from-back-1')} --cooldown 1 --warmup 100 --seed 5 --start {{student}}",
+        *("from-both", "from-back-1", "student"),
+    ),
 )
 
 
