@@ -1,13 +1,24 @@
-
-// ---- put after the explorer's modules by tests/test_explorer.py: answers requests, one JSON a line ----
+/* The model and the text of a page's folder without the page: `node answer.js FOLDER` reads requests, [[what, of what], ...],
+   as JSON from standard input, and answers each with a line. The check of an export and the tests ask. */
 
 import { readFileSync } from "node:fs";
+import { runInThisContext } from "node:vm";
+import { load } from "./load.js";
+import { said, search } from "./search.js";
 
-const [head, weights, requests] = process.argv.slice(2).map((path) => readFileSync(path));
-const { model, text } = unpack(JSON.parse(head), new Uint8Array(weights).buffer);
+/** Runs a file as a browser does: one that is missing or broken does nothing. */
+async function run(file) {
+  try {
+    runInThisContext(readFileSync(`${process.argv[2]}/${file}`, "utf-8"));
+  } catch {}
+}
+
+const { model, text } = await load(() => {}, run).catch(({ message }) => {
+  console.error(message);
+  process.exit(1);
+});
 const plain = (looks) => looks.map(({ weights }) => weights.map((row) => [...row]));
 const answers = {
-  clean: (request) => text.clean(request),
   pieces: (request) => text.pieces(request),
   encode: (request) => text.encode(request),
   decode: (request) => text.decode(request),
@@ -26,4 +37,4 @@ const answers = {
     };
   },
 };
-for (const [what, request] of JSON.parse(requests)) console.log(JSON.stringify(answers[what](request)));
+for (const [what, request] of JSON.parse(readFileSync(0, "utf-8"))) console.log(JSON.stringify(answers[what](request)));
