@@ -129,7 +129,9 @@ def page(source: str = "zh", lessons: str = "") -> str:
     """The whole page but for the model. lessons: where lesson {} lies, seen from the page; "" for no links."""
     html = (SOURCES / "index.html").read_text(encoding="utf-8")
     if source != "zh":  # which language it is, nobody knows
-        chinese = r' lang="zh"|(?<=data-examples=")[^"]*|(?<=spellcheck="false">)[^<]*| with Chinese characters|Chinese\s+'
+        chinese = (
+            r' lang="zh"|(?<=data-examples=")[^"]*|(?<=spellcheck="false">)[^<]*| with Chinese characters|Chinese\s+'
+        )
         html = re.sub(chinese, "", html)
     style, code = (SOURCES / "style.css").read_text(encoding="utf-8"), bundle("app.js")
     html = html.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
