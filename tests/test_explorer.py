@@ -97,7 +97,8 @@ def tiny(tmp_path_factory):
 def foreign(tmp_path_factory):
     """A translator from another language than Chinese, into Chinese, and the same in node."""
     folder = tmp_path_factory.mktemp("foreign")
-    tokenizer = Tokenizer.train([en for _, en in PAIRS] + AWKWARD, [zh for zh, _ in PAIRS], 70, source="any")
+    awkward = [text.clean_english(text.whole_characters(case)) for case in AWKWARD]
+    tokenizer = Tokenizer.train([en for _, en in PAIRS] + awkward, [zh for zh, _ in PAIRS], 70, source="any")
     sizes = {"src_vocab": tokenizer.src_vocab, "tgt_vocab": tokenizer.tgt_vocab}
     translator = Translator(tiny_model(**sizes).float(), tokenizer, torch.device("cpu"))
     return translator, Node(folder, translator, "float16")

@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +44,12 @@ def javascript(pattern: str | re.Pattern, flags: str = "gu") -> list[str]:
     return [source, flags + ("i" if pattern.flags & re.IGNORECASE else "")]
 
 
-def characters(holds) -> str:
+def ends_a_line(character: str) -> bool:
+    return len(f"a{character}a".splitlines()) > 1
+
+
+@cache
+def characters(holds: Callable[[str], bool]) -> str:
     """All characters of which something holds, as the inside of a character class."""
     return "".join(f"\\u{{{code:x}}}" for code in range(sys.maxunicode + 1) if holds(chr(code)))
 
@@ -61,7 +68,7 @@ def tables(tokenizer: Tokenizer) -> dict:
         "tgt": tokenizer.tgt_tokens(list(range(tokenizer.tgt_vocab))),
         "unify": [[javascript(rule["pattern"]["Regex"]), rule["content"]] for rule in rules],
         "spaces": characters(str.isspace),
-        "lines": characters(lambda c: len(f"a{c}a".splitlines()) > 1),
+        "lines": characters(ends_a_line),
         "longest": text.LONGEST[tokenizer.source],
         "opencc": [{word: simple.split(" ")[0] for word, simple in words.items()} for _, _, words in dictionaries],
         "quotes": {chr(old): new for old, new in text.QUOTES.items()},
@@ -129,10 +136,8 @@ def page(source: str = "zh", lessons: str = "") -> str:
     """The whole page but for the model. lessons: where lesson {} lies, seen from the page; "" for no links."""
     html = (SOURCES / "index.html").read_text(encoding="utf-8")
     if source != "zh":  # which language it is, nobody knows
-        chinese = (
-            r' lang="zh"|(?<=data-examples=")[^"]*|(?<=spellcheck="false">)[^<]*| with Chinese characters|Chinese\s+'
-        )
-        html = re.sub(chinese, "", html)
+        examples = r'(?<=data-examples=")[^"]*|(?<=spellcheck="false">)[^<]*'
+        html = re.sub(rf'{examples}| lang="zh"| with Chinese characters|Chinese\s+', "", html)
     style, code = (SOURCES / "style.css").read_text(encoding="utf-8"), bundle("app.js")
     html = html.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
     html = html.replace('<script type="module" src="app.js"></script>', f'<script type="module">\n{code}</script>')

@@ -13,10 +13,11 @@ async function run(file) {
   } catch {}
 }
 
-const { model, text } = await load(() => {}, run).catch(({ message }) => {
-  console.error(message);
+process.on("uncaughtException", (error) => {
+  console.error(error.message);
   process.exit(1);
 });
+const { model, text } = await load(() => {}, run);
 const plain = (looks) => looks.map(({ weights }) => weights.map((row) => [...row]));
 const answers = {
   pieces: (request) => text.pieces(request),
