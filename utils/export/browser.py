@@ -71,7 +71,7 @@ def tables(tokenizer: Tokenizer) -> dict:
         "lines": characters(ends_a_line),
         "longest": text.LONGEST[tokenizer.source],
         "opencc": [{word: simple.split(" ")[0] for word, simple in words.items()} for _, _, words in dictionaries],
-        "quotes": {chr(old): new for old, new in text.QUOTES.items()},
+        "quotes": {chr(old): chr(new) for old, new in text.QUOTES.items()},
         "patterns": {
             name: javascript(getattr(text, name), "u" if name == "HAN" else "gu")
             for name in ("INVISIBLE", "HAN", "FOREIGN", "NO_END", "SENTENCE", "CLAUSE")
