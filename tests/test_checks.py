@@ -649,6 +649,7 @@ READS = "def answer(q, K):\n    return {}\n"
         ("K @ W @ q", {"W": torch.zeros(9, 8)}, "reads W (a tensor of shape (9, 8)), "),
         ("(lambda: K @ q / d + H)()", {"d": 7, "H": 3}, "reads d (here 7) and H (here 3), "),
         ("K @ q / math.sqrt(SIZE)", {"SIZE": 7}, ""),  # a constant
+        ("K @ q - inf", {"inf": math.inf}, ""),  # from math import inf
         ("K.shape[0] * q", {"shape": 7}, ""),  # an attribute of this name
         ("cut(K)", {"cut": lambda K: K}, ""),
         ("K @ q", {"d": 7}, ""),
@@ -876,6 +877,8 @@ def test_a_dtype_or_a_layout_in_memory_is_told_without_the_numbers():
     assert "with float64: wrong dtype: torch.float64 is wanted" in said and "X =" not in said
     said = str(check(lambda X: check.oracle(X) if X.is_contiguous() else X.view(-1)))
     assert "with inputs not contiguous in memory: it stopped with RuntimeError" in said and "X =" not in said
+    said = str(check(lambda X: check.oracle(X) if X.is_contiguous() else X.view(-1).to(X.dtype)))
+    assert "it stopped with RuntimeError" in said and "takes it from an input" not in said  # the line says dtype
 
 
 def test_the_courses_own_code_is_allowed_where_it_is_not_the_answer():

@@ -334,7 +334,7 @@ class Check:
             other, tried = each_tensor(case, change), each_tensor(case, change)
             done = call(answer, tried, allowance, self.forbidden)
             if problem := self._problem(done, _outcome(self.oracle, other), other, tried):
-                if "dtype" in problem:
+                if "dtype" in problem.splitlines()[0]:  # not in the line of code that stopped
                     problem += " " + say(
                         "A tensor that you make anew takes it from an input: torch.zeros(..., dtype=x.dtype)."
                     )
@@ -411,8 +411,9 @@ def _two_told(one: Mistake, other: Mistake) -> str:
 
 def _nan_arrives(name: str) -> str:
     return say(
-        "the values are right, but the gradient that reaches {name} is NaN: a NaN on the way was replaced too late. "
-        "Keep it from arising, or cut it off on both sides (masked_fill).",
+        "the values are right, but the gradient that reaches {name} is NaN: a NaN on the way was replaced too late, "
+        "or minus infinity was added where it should be filled in. Keep the NaN from arising, or cut it off on both "
+        "sides (masked_fill).",
         name=name,
     )
 
