@@ -1,4 +1,4 @@
-"""A checkpoint for other programs: `python -m utils.export --to browser|onnx|ctranslate2 --out FOLDER`.
+"""A checkpoint for other programs: `python -m utils.export --to TARGET --out FOLDER`.
 
 `browser`, `ctranslate2` and `onnx` each write the files of one target; `__main__` checks them against PyTorch and keeps
 them. `explorer/` is the browser's page, `programs/` has what else translates with them: a folder that is exported needs
