@@ -86,7 +86,7 @@ def test_the_shipped_model_is_exported_and_its_readme_runs(target, tmp_path, cap
 def test_the_shipped_model_is_exported_for_the_browser(tmp_path, capsys):
     out = tmp_path / "out"
     assert export("browser", out, CHECKPOINT) == 0, capsys.readouterr().err
-    assert "with these weights the page's program (in node, " in capsys.readouterr().out
+    assert "the page's program in node: greedy search gives the same ids for " in capsys.readouterr().out
     size = sum(path.stat().st_size for path in out.iterdir())
     assert size < 11e6, f"{size / 1e6:.1f} MB"
 

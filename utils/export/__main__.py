@@ -13,7 +13,7 @@ from dataclasses import fields
 from importlib import import_module, metadata
 from pathlib import Path
 
-from utils import limits, text
+from utils import text
 from utils.batching import chunks
 from utils.checkpoint import CheckpointError
 from utils.config import CHECKPOINT, ROOT, ModelConfig, flag
@@ -39,10 +39,13 @@ SEARCH = "import json, sys, translate; print(json.dumps(translate.generate(*json
 
 
 def lines(translator: Translator) -> list[str]:
-    """Text in the source language: the sentences of data/limits.tsv, which an installed package may lack."""
-    cases = limits.cases() if limits.SETS.is_file() else []
+    """Text in the source language: the sentences of data/limits.tsv; none where the package was installed without."""
+    if not (ROOT / "data" / "limits.tsv").is_file():
+        return []
+    from utils.limits import cases  # and more that reads data/
+
     zh = translator.tokenizer.source == "zh"
-    return [line for case in cases for line in ([case.zh, case.plain] if zh else [case.en])]
+    return [line for case in cases() for line in ([case.zh, case.plain] if zh else [case.en])]
 
 
 def sample(translator: Translator) -> list[list[int]]:
@@ -100,7 +103,7 @@ def check(translator: Translator, folder: Path, target: str) -> str:
     return f"compared with PyTorch on {len(rows)} rows (sentences, and random tokens), " + " and ".join(said)
 
 
-def check_page(translator: Translator, folder: Path, target: str = "browser") -> str:
+def check_page(translator: Translator, folder: Path) -> str:
     """`check` for the page: what 8 bits change, and whether its program, run in node, computes with them as PyTorch."""
     rows = sample(translator)
     stored = copy.copy(translator)
@@ -114,10 +117,10 @@ def check_page(translator: Translator, folder: Path, target: str = "browser") ->
     if browser.answers(folder, [["pieces", line] for line in texts]) != [[translator.pieces(line)] for line in texts]:
         raise ExportError("The page cleans or cuts text otherwise than Python does: nothing was written.")
     rows, compared = rows[:: len(rows) // 20 + 1], []  # a page takes its time
-    for width, least in SEARCHES[target].items():
+    for width, least in SEARCHES["browser"].items():
         theirs = browser.answers(folder, [["search", {"src": row, "size": width}] for row in rows])
         compared.append(agreement(ours(stored, rows, width), theirs, least, named(width)))
-    return said + f"with these weights the page's program (in node, {len(rows)} rows), " + " and ".join(compared)
+    return said + f"with these weights, on {len(rows)} of them, the page's program in node: " + " and ".join(compared)
 
 
 # ---- the targets ---------------------------------------------------------------------------------------------
@@ -131,7 +134,7 @@ def fill(target: str, translator: Translator, folder: Path, **options: str) -> s
         shutil.copy(PROGRAMS / f"{target}.py", folder / "translate.py")
         shutil.copy(text.__file__, folder / "text.py")
     (folder / "LICENSE").write_text(license_text(), encoding="utf-8")
-    checked = (check_page if target == "browser" else check)(translator, folder, target)
+    checked = check_page(translator, folder) if target == "browser" else check(translator, folder, target)
     shutil.rmtree(folder / "__pycache__", ignore_errors=True)
     (folder / "README.md").write_text(readme(translator, target, checked), encoding="utf-8")
     return checked

@@ -45,6 +45,7 @@ def javascript(pattern: str | re.Pattern, flags: str = "gu") -> list[str]:
 
 
 def ends_a_line(character: str) -> bool:
+    """Whether Python ends a line there."""
     return len(f"a{character}a".splitlines()) > 1
 
 
