@@ -18,7 +18,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from utils import checks
-from utils.checks.capstone import PARTS
+from utils.checks.capstone import PARTS, oracles
 from utils.checks.engine.cases import Draw
 from utils.checks.engine.check import Check
 from utils.checks.engine.messages import LOCALE
@@ -44,8 +44,9 @@ def literals(tree: ast.AST) -> list[str]:
 
 
 def exercises() -> list[Check]:
-    """Every exercise of every lesson."""
-    return [check for module in checks.LESSONS for check in vars(module).values() if isinstance(check, Check)]
+    """Every exercise of every lesson, and the parts of the capstone that are compared with one."""
+    modules = (*checks.LESSONS, oracles)
+    return [check for module in modules for check in vars(module).values() if isinstance(check, Check)]
 
 
 def collected() -> list[str]:
