@@ -147,7 +147,9 @@ def retold(text: str, tongue: str) -> str:
         if found := pattern.fullmatch(text):
             values = {name: retold(value, tongue) for name, value in found.groupdict().items()}
             if not is_bare or all(values.values()):
-                return re.sub(r"\{(\w+)[^}]*\}", lambda place: values[place[1]] or found[place[1]], other)
+                parts = re.split(r"\{(\w+)[^}]*\}", other)
+                parts[1::2] = [values[name] or found[name] for name in parts[1::2]]
+                return "".join(parts)
     return ""
 
 

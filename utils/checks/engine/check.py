@@ -238,7 +238,8 @@ class Check:
         return difference(wanted, got)
 
     def _as_case(self, case: tuple) -> str:
-        return f"\n{say('for')}" + "".join(f"\n  {name} = {show(x)}" for name, x in zip(self.parameters, case, strict=True))
+        pairs = zip(self.parameters, case, strict=True)
+        return f"\n{say('for')}" + "".join(f"\n  {name} = {show(x)}" for name, x in pairs)
 
     # ---- which mistake? ----
 
@@ -341,7 +342,8 @@ class Check:
             if problem := self._problem(done, _outcome(self.oracle, other), other, tried):
                 if "dtype" in problem:
                     problem = say(
-                        "{problem} A tensor that you make anew takes it from an input: torch.zeros(..., dtype=x.dtype).",
+                        "{problem} A tensor that you make anew takes it from an input: "
+                        "torch.zeros(..., dtype=x.dtype).",
                         problem=problem,
                     )
                 # The numbers are printed where they are what is wrong: this case is not a small one.
