@@ -16,6 +16,7 @@ from utils.config import ROOT
 from utils.evaluation import scores
 from utils.limits import loops
 
+MADE = "data/cache/stages"
 ARMS = {
     "plain": "",
     "dropout 0.3": "--dropout 0.3",
@@ -29,6 +30,10 @@ ARMS = {
     "all glosses": "--glosses 30000",
     "numbers and names": "--numbers 10000",
     "joined pairs": "--joined 10000",
+    # These need the pairs that the first stages of `make train` leave in data/cache/stages/.
+    "distillation": f"--synthetic {MADE}/from-there-1/pairs.tsv",
+    "back-translation": f"--synthetic {MADE}/from-back-1/pairs.tsv",
+    "both": f"--synthetic {MADE}/from-there-1/pairs.tsv,{MADE}/from-back-1/pairs.tsv",
 }
 
 

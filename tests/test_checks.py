@@ -649,6 +649,7 @@ READS = "def answer(q, K):\n    return {}\n"
         ("K @ W @ q", {"W": torch.zeros(9, 8)}, "reads W (a tensor of shape (9, 8)), "),
         ("(lambda: K @ q / d + H)()", {"d": 7, "H": 3}, "reads d (here 7) and H (here 3), "),
         ("K @ q / math.sqrt(SIZE)", {"SIZE": 7}, ""),  # a constant
+        ("K @ q - inf", {"inf": math.inf}, ""),  # from math import inf
         ("K.shape[0] * q", {"shape": 7}, ""),  # an attribute of this name
         ("cut(K)", {"cut": lambda K: K}, ""),
         ("K @ q", {"d": 7}, ""),

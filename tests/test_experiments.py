@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from experiments import (
     two_heads,
     vocabulary,
     without_rnn,
+    write_pairs,
 )
 from utils import corpus, dictionary
 from utils.positional import rotary
@@ -69,9 +71,12 @@ def test_same_minutes(small_corpus, tmp_path):
 
 
 @pytest.mark.slow
-def test_recipe(small_corpus, tmp_path):
+def test_recipe(small_corpus, tmp_path, monkeypatch):
     """Each arm once, also when it is called again for some and with another seed."""
     out = tmp_path / "result.json"
+    monkeypatch.chdir(tmp_path)
+    for name in ("from-there-1", "from-back-1"):
+        write_pairs(Path(recipe.MADE) / name / "pairs.tsv", [corpus.Pair("你好吗？", "How are things?")])
     arguments = ["--updates", "2", *paths(tmp_path, out)]
     arms = list(recipe.ARMS)
     recipe.main([*arguments, "--arms", *arms[:2], "--options", *TINY, "--numbers", "5"])

@@ -423,8 +423,9 @@ def _two_told(one: Mistake, other: Mistake) -> str:
 
 def _nan_arrives(name: str) -> str:
     return say(
-        "the values are right, but the gradient that reaches {name} is NaN: a NaN on the way was replaced too late. "
-        "Keep it from arising, or cut it off on both sides (masked_fill).",
+        "the values are right, but the gradient that reaches {name} is NaN: a NaN on the way was replaced too late, "
+        "or minus infinity was added where it should be filled in. Keep the NaN from arising, or cut it off on both "
+        "sides (masked_fill).",
         name=name,
     )
 

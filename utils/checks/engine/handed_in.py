@@ -2,6 +2,7 @@
 
 import dis
 import inspect
+import math
 import types
 from collections.abc import Callable
 
@@ -29,7 +30,7 @@ def read_from_outside(answer: Callable) -> str:
         x = outside.get(name)
         if isinstance(x, Tensor):
             read.append(say("{name} (a tensor of shape {shape})", name=name, shape=tuple(x.shape)))
-        elif isinstance(x, (int, float)) and not isinstance(x, bool) and not (len(name) > 1 and name.isupper()):
+        elif isinstance(x, (int, float)) and not isinstance(x, bool) and not _constant(name, x):
             read.append(say("{name} (here {value})", name=name, value=show(x)))
     if not read:
         return ""
@@ -39,6 +40,10 @@ def read_from_outside(answer: Callable) -> str:
         names=say(" and ").join(read),
         place=say("this notebook") if outside.get("__name__") == "__main__" else say("this file"),
     )
+
+
+def _constant(name: str, x: float) -> bool:
+    return len(name) > 1 and name.isupper() or math.isinf(x)  # SIZE, and `from math import inf`
 
 
 def _globals_of(code: types.CodeType | None) -> list[str]:

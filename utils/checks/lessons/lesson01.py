@@ -60,6 +60,7 @@ a tanh for each part: = torch.tanh(W @ x) + torch.tanh(U @ h) + b
   | = torch.tanh(W @ x + b) + torch.tanh(U @ h)
     Add the parts first: one tanh around the whole sum, not one for each part.
 the memory is added after the tanh: + U @ h -> && torch.tanh(a) -> torch.tanh(a) + U @ h
+  | = torch.tanh(W @ x) + U @ h + b
     U h belongs inside: one tanh around the sum of all three parts.
 entry by entry: W @ x + U @ h -> W * x + U * h
   | W @ x + U @ h -> (W * x).sum(0) + (U * h).sum(0)
@@ -68,6 +69,8 @@ W and U are exchanged: W @ x + U @ h -> U @ x + W @ h
     W reads the word x, U reads the memory h. Their shapes say it, too.
 both matrices are transposed: W @ x + U @ h -> x @ W + h @ U
     Vectors are columns here: W @ x. x @ W is W transposed, times x; and so for U.
+W is transposed: W @ x -> x @ W
+    Vectors are columns here: W @ x. x @ W is W transposed, times x.
 U is transposed: U @ h -> h @ U
     Vectors are columns here: U @ h. h @ U is U transposed, times h.
 a sigmoid instead of tanh: torch.tanh -> torch.sigmoid
@@ -183,8 +186,15 @@ every layer adds k: (kernel - 1) -> kernel
     Windows overlap: one of the k positions was seen before, so a layer adds k - 1. See "Stacked filters see more".
 L times k: = n_layers * kernel
     That is right only if no two windows overlap. They do: a layer adds k - 1. See "Stacked filters see more".
+the arguments are exchanged: = 1 + kernel * (n_layers - 1)
+    The first argument is the number of layers, the second their width.
+one layer alone: = kernel
+  | = kernel if n_layers else 1
+    k is what one layer sees; each further one adds k - 1, and without any it is 1.
 k to the power L: = kernel**n_layers
-    That would need windows that never overlap. They do: a layer adds k - 1. See "Stacked filters see more".
+  | = (kernel - 1) ** n_layers
+  | = 1 + (kernel - 1) ** n_layers
+    Fields grow by addition: windows overlap, and a layer adds k - 1. See "Stacked filters see more".
 one layer too few: n_layers * -> (n_layers - 1) *
     With no layer an output sees 1 position, itself; each layer, the first one too, adds k - 1.
 one layer too many: n_layers * -> (n_layers + 1) *
@@ -214,7 +224,7 @@ def dilated_field(kernel, dilations):
 
 @dilated_field.cases
 def _(draw):
-    return [(2, [1, 3]), (3, [1, 2, 4]), (4, [2]), (5, []), (1, [2, 3]), (draw.integer(6, 9), draw.integers(2, 5, 3))]
+    return [(2, [1, 3]), (3, [2, 5, 1]), (4, [2]), (5, []), (1, [2, 3]), (draw.integer(6, 9), draw.integers(2, 5, 3))]
 
 
 @dilated_field.answer
@@ -233,6 +243,24 @@ the gaps are multiplied: sum(dilations) -> math.prod(dilations)
     A layer adds (k - 1) times its own gap, whatever the others' gaps: add them up.
 the largest gap alone: sum(dilations) -> max(dilations, default=0)
     Every layer widens the field, those with small gaps, too.
+one layer alone: sum(dilations) -> (dilations or [0])[-1]
+  | sum(dilations) -> (dilations or [0])[0]
+    Every layer widens the field by (k - 1) times its gap, not one alone: add them up.
+one gap for all layers: sum(dilations) -> len(dilations) * max(dilations, default=0)
+  | sum(dilations) -> len(dilations) * (dilations or [0])[-1]
+  | sum(dilations) -> len(dilations) * (dilations or [0])[0]
+    Each layer has a gap of its own: add up the gaps, one for each layer.
+the gap as the number of words between: sum(dilations) -> sum(gap + 1 for gap in dilations)
+    The gap is the distance from one word to the next: 1 is the window without any word left out.
+gaps that double: sum(dilations) -> (2 ** len(dilations) - 1)
+    The gaps are given, one for each layer, and need not double: add them up.
+the width is not used: (kernel - 1) * ->
+  | (kernel - 1) -> 2
+    A window of k words has k - 1 steps; sum + 1 is right for width 2, 2 sum + 1 for width 3.
+k instead of 1 to begin with: 1 + -> kernel +
+    Begin with the output itself, 1 position; each layer, the first one too, adds (k - 1) times its gap.
+nothing without layers: sum(dilations) -> sum(dilations) if dilations else 0
+    Without any layer an output is its own input: it sees 1 position.
 the top layer is left out: sum(dilations) -> sum(dilations[:-1])
     Every layer adds its (k - 1) gaps, the highest one, too.
 the lowest layer is left out: sum(dilations) -> sum(dilations[1:])
@@ -300,6 +328,10 @@ n divided by k: return 0 -> return 1 && (n - 1) / (kernel - 1) -> n / kernel
 at least one layer: return 0 -> return 1
   | return 0 -> return 1 if kernel > 1 else 0
     With n = 1 the output has seen everything before the first layer: 0 layers are enough.
+the first layer is not counted: (n - 1) / -> (n - kernel) /
+    k words are seen through one layer, which counts, too: n - 1 are left to win before it.
+k - 1 at either end: / (kernel - 1) -> / (2 * (kernel - 1))
+    A layer adds k - 1 positions in all: half of them on the left, half on the right.
 from the first word to the last: (n - 1) / -> 2 * (n - 1) /
     That many let every output see every input. One output is enough here, and it may stand in the middle.
 the logarithm: = next(layers for layers in range(99) if n == 1 or kernel**layers >= n)

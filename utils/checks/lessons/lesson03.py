@@ -69,6 +69,10 @@ the matrices stand in front: X @ W for -> W @ X for
 the lecture's product of columns: Q @ K.T -> K.T @ Q
   | Q @ K.T -> K.T @ Q && softmax(1) -> softmax(0) && shares @ V -> V @ shares
     K^T Q is for columns. In rows it lets entries of vectors meet, (d, d), not words: take Q @ K.T, (n, n).
+multiplied by sqrt(d): scores = Q @ K.T / -> scores = Q @ K.T *
+    The scores are divided by sqrt(d), not multiplied.
+one softmax for all words: scores.softmax(1) -> scores.flatten().softmax(0).view_as(scores)
+    All shares together add up to 1 here. Every word has a softmax of its own, along its row: dim=-1.
 divided after the softmax: / math.sqrt(Q.shape[1]) -> && softmax(1) -> softmax(1) / math.sqrt(Q.shape[1])
     The scores are divided by sqrt(d), before the softmax: after it the shares no longer add up to 1.
 the matrices are transposed: X @ W for -> X @ W.T for
@@ -290,6 +294,8 @@ the wrong two dimensions swapped: K.mT -> K.transpose(0, 1)
     K.transpose(0, 1) swaps sentences and words: (n, B, d). The last two, words and d, change places: K.mT.
 sentences laid end to end: return outputs -> return torch.cat(list(outputs))
     torch.cat lengthens a dimension that is there already, (B*n, d); torch.stack makes a new one in front, (B, n, d).
+the batch of one is lost: return outputs -> return outputs.squeeze()
+    squeeze() drops every dimension of size 1. One sentence is a batch, too: (1, n, d).
 only the first sentence: return outputs -> return outputs[:1].expand_as(outputs)
     Every sentence of the batch has outputs of its own.
 no softmax: .softmax(-1) ->
@@ -319,7 +325,8 @@ def _(draw):
         (q, K, V, 2),
         (torch.ones(1), -low, torch.tensor([[1.0], [2], [3]]), 2),  # scores that overflow a plain exp
         (torch.ones(1), low, torch.tensor([[1.0], [2], [3]]), 2),  # scores whose exp is 0
-        (torch.ones(1), torch.tensor([[1000.0], [-1000]]), torch.tensor([[1.0], [2]]), 1),  # a block far below the peak
+        # Peaks that rise twice, then a block far below them.
+        (torch.ones(1), torch.tensor([[998.0], [999], [1000], [-1000]]), torch.tensor([[1.0], [2], [3], [4]]), 1),
         (draw.normal(3), draw.normal(5, 3), draw.normal(5, 2), 1),
         (draw.normal(2), draw.normal(3, 2), draw.normal(3, 3), 8),  # one block holds all
         (draw.normal(3) * 2, draw.normal(7, 3), draw.normal(7, 2), 3),
@@ -404,6 +411,15 @@ m begins at 0: -INFINITY -> 0.0
     If all scores are far below 0, every power is 0, and so is the total. Begin with minus infinity.
 not divided at the end: / total ->
     o is a sum of values that is not divided yet: the output is o / l.
+divided before the end: mixed * factor + e @ values -> (mixed * factor + e @ values) / total && mixed / total -> mixed
+  | mixed * factor + e @ values -> (mixed * factor + e @ values) / total
+  | + e @ values -> + e @ values / total && mixed / total -> mixed
+  | + e @ values -> + e @ values / total
+    o is the sum of values, not yet divided: only so can the next block be added. Divide by l once, after the loop.
+the new block is shrunk as well:
+  | total * factor + e.sum() -> (total + e.sum()) * (factor if i else 1)
+  && mixed * factor + e @ values -> (mixed + e @ values) * (factor if i else 1)
+    The new powers are measured from the new peak already. Multiply l and o by the factor, then add the new block.
 no scaling: / math.sqrt(len(q)) ->
     The scores are not divided by sqrt(d), where d is the length of the query.
 divided by d: math.sqrt(len(q)) -> len(q)
@@ -446,4 +462,6 @@ o is not rescaled: o_1 * f_1 + o_2 * f_2 -> o_1 + o_2
 l is not rescaled: l_1 * f_1 + l_2 * f_2 -> l_1 + l_2
 nothing is rescaled: torch.exp(m_1 - m), -> 1,
 each block measured from its own peak: torch.exp(m_1 - m), torch.exp(top - m) -> 1, 1
+divided before the end: e @ V[i : i + block] -> e @ V[i : i + block] / e.sum()
+  | e @ V[i : i + block] -> e @ V[i : i + block] / e.sum() && seen[2] / seen[1] -> seen[2]
 """)

@@ -55,6 +55,13 @@ number and size of the heads exchanged: n_heads, D // n_heads -> D // n_heads, n
 slices as wide as there are heads:
   | = torch.stack([X[:, :, h * n_heads : (h + 1) * n_heads] for h in range(n_heads)], dim=1)
     A head has D // n_heads columns, and that is how far its slice reaches: h * size to (h + 1) * size.
+slices that overlap:
+  | = torch.stack([X[:, :, h : h + X.shape[2] // n_heads] for h in range(n_heads)], dim=1)
+    The slice of head h begins where the one before it ends: with size = D // n_heads, h * size to (h + 1) * size.
+heads counted as sentences:
+  | parts.transpose(1, 2) -> parts.transpose(1, 2).flatten(0, 1)
+  | parts.transpose(1, 2) -> parts.reshape(B * n_heads, T, D // n_heads)
+    The heads are a dimension of their own, after the batch: (B, H, T, D/H). Do not join the two.
 swapped before the reshape:
   | X.reshape(B, T, n_heads -> X.transpose(1, 2).reshape(B, n_heads, T && parts.transpose(1, 2) -> parts
     Split the columns first, (B, T, H, D/H), then swap words and heads. The other way round mixes words and columns.
@@ -173,6 +180,13 @@ scaled by sqrt(D), the size of the model: q.shape[-1] -> D
     A score adds up D/H products, the length of one head's query: divide by sqrt(D/H). See "sqrt(d) of what?".
 scaled by the root of the number of heads: q.shape[-1] -> n_heads
     After the split q.shape[1] is the number of heads. What counts is the length of one head's query, q.shape[-1].
+multiplied by the root: / math -> * math
+    Divide the scores by sqrt(D/H): long queries make them large, and the softmax too sure.
+divided after the softmax: / math.sqrt(q.shape[-1]) -> && softmax(-1) -> softmax(-1) / math.sqrt(q.shape[-1])
+    Divide the scores, before the softmax: afterwards the shares no longer add up to one.
+nobody hears the words after it:
+  | scores.softmax(-1) -> scores.masked_fill(torch.ones(T, T).triu(1).bool(), -math.inf).softmax(-1)
+    No mask here: every word hears all words of its sentence, those after it, too.
 divided by D/H, not by its root: math.sqrt(q.shape[-1]) -> q.shape[-1]
     The typical score grows like the root of a head's length: divide by sqrt(D/H).
 split by one reshape, and no swap:
@@ -220,6 +234,8 @@ queries and keys exchanged: q @ k.mT -> k @ q.mT
     Row i answers for word i: its query meets all keys, q @ k.mT, not k @ q.mT.
 keys where values belong: @ v -> @ k
     Keys are only matched; what travels are the values: the weights meet v, from X @ Wv.
+values that were not projected: softmax(-1) @ v -> softmax(-1) @ X.reshape(B, T, n_heads, -1).transpose(1, 2)
+    The values are columns of X @ Wv, not of X.
 the matrices are transposed: X @ W) -> X @ W.T) && @ Wo -> @ Wo.T
     A word is a row here, X @ Wq. Only nn.Linear and nn.MultiheadAttention store the transposed matrix.
 W^O transposed: @ Wo -> @ Wo.T
@@ -287,7 +303,8 @@ the query silenced, not the head: columns] = 0 -> columns] = v[:, h].mean(1, kee
     A head with a query of zeros is not silent: its scores are all equal, and it hears the average of all values.
     Put zeros where its result stands, before Wo.
 shares, not norms: return torch.stack(norms) -> return torch.stack(norms) / torch.stack(norms).sum()
-    Return the norms as they are: divided by their sum they only say which head counts more, not how much it moves.
+  | return torch.stack(norms) -> return torch.stack(norms) / full.norm()
+    Return the norms as they are: divided by another number they only say which head counts more, not how much it moves.
 squared: .sqrt() ->
     The Frobenius norm is the root of the sum of all squares: the root is missing.
 a mean where the sum belongs: .sum() -> .mean()
@@ -299,6 +316,8 @@ several norms, one for every word or sentence: moved.pow(2).sum().sqrt() -> move
   | moved.pow(2).sum().sqrt() -> moved.norm(dim=2).mean()
   | moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2)).sum()
   | moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2)).mean()
+  | moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2))
+  | moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2)) && return torch.stack(norms) -> return torch.stack(norms, dim=1)
     There is one norm for each head, over sentences, words and columns together: add up all squares, take one
     root at the end. A sum or a mean of several norms is another number.
 not scaled by sqrt(D/H): / math.sqrt(q.shape[-1]) ->
