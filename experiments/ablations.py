@@ -54,7 +54,7 @@ class NoResidual(nn.Module):
         super().__init__()
         self.layer = layer
 
-    def forward(self, x, *memory_and_mask, hands=None):
+    def forward(self, x, *memory_and_mask, hands=None):  # hands: rotary's, unused here
         layer, (*memory, mask) = self.layer, memory_and_mask
         may = no_future(x.shape[1]) if memory else mask
         sublayers = [(layer.attention_norm, lambda z: layer.self_attention(z, z, may))]

@@ -510,6 +510,11 @@ BUGS = {
         "should be a class, and yours is 3",
     ),
     "no module": ([("class FeedForward(nn.Module)", "class FeedForward(list)")], "FeedForward", "should be a module"),
+    "a row of the mask for each query": (
+        [("masked_fill(~mask,", "masked_fill(~mask[..., list(range(q.shape[-2])), :],")],
+        "attention",
+        "one row for all queries",
+    ),
 }
 
 

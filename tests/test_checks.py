@@ -877,6 +877,8 @@ def test_a_dtype_or_a_layout_in_memory_is_told_without_the_numbers():
     assert "with float64: wrong dtype: torch.float64 is wanted" in said and "X =" not in said
     said = str(check(lambda X: check.oracle(X) if X.is_contiguous() else X.view(-1)))
     assert "with inputs not contiguous in memory: it stopped with RuntimeError" in said and "X =" not in said
+    said = str(check(lambda X: check.oracle(X) if X.is_contiguous() else X.view(-1).to(X.dtype)))
+    assert "it stopped with RuntimeError" in said and "takes it from an input" not in said  # the line says dtype
 
 
 def test_the_courses_own_code_is_allowed_where_it_is_not_the_answer():

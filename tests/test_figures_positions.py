@@ -104,3 +104,17 @@ def test_other_paces_draws_a_panel_for_each_hand():
     for hand, ax in enumerate(panels):
         drawn = [(line.get_label(), line.get_ydata()[0]) for line in ax.lines if len(line.get_ydata()) == 63]
         assert drawn == [(f"speed x {factor:g}", 10 * hand + factor) for factor in (0.5, 1.0, 2.0)]
+
+
+def test_right_answers_by_places_and_by_distance_are_those_given():
+    names = ("one", "two", "three", "four")
+    blocks = {name: np.full((4, 4), 25.0 * i) for i, name in enumerate(names)}
+    figure = figures.right_by_places(blocks, seen=8, longest=32)
+    for ax, (name, right) in zip(figure.axes, blocks.items(), strict=False):  # the color bar is the fifth
+        assert ax.get_title() == name and (ax.images[0].get_array() == right).all()
+        assert [patch.get_width() for patch in ax.patches if isinstance(patch, Rectangle)] == [8]
+    curves = {name: np.random.default_rng(0).uniform(0, 100, (3, 31)) for name in names}
+    figure = figures.right_by_distance(curves, seen=7)
+    for ax, seeds in zip(figure.axes, curves.values(), strict=True):
+        drawn = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 31]
+        assert np.array_equal(drawn, seeds)

@@ -27,8 +27,11 @@ from .positions import (
     one_hand,
     one_hot_appended,
     other_paces,
+    paint,
     position_matrix,
     positions_added,
+    right_by_distance,
+    right_by_places,
     turned_pair,
     who_comes_first,
 )

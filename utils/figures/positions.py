@@ -111,6 +111,14 @@ def clock_faces(e, positions: Sequence[int], periods: Sequence[str]):
     return ax.figure
 
 
+def paint(ax, matrix, title="", **labels):
+    """A matrix of sines and cosines in colors, -1 orange, 0 white, 1 purple; returns the image, for a color bar."""
+    image = ax.imshow(as_array(matrix), cmap="PuOr", vmin=-1, vmax=1, aspect="auto", interpolation="none")
+    ax.set(title=title, **labels)
+    ax.spines[:].set_visible(False)
+    return image
+
+
 def position_matrix(W_P, base: float = 10000.0):
     """W^P, (d, n) in the interleaved layout, as a heat map that says how to read it: turns, half turns, slow hands."""
     import matplotlib.pyplot as plt
@@ -119,9 +127,8 @@ def position_matrix(W_P, base: float = 10000.0):
     d = len(W_P)
     fig, ax = plt.subplots(figsize=(6.8, 4.2))
     label = dict(va="center", fontsize=9, bbox=dict(fc="white", ec="none", pad=1.5))
-    image = ax.imshow(W_P, cmap="PuOr", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
-    ax.spines[:].set_visible(False)
-    ax.set(xlabel="position (column of $W^P$)", ylabel="dimension (row of $W^P$)", yticks=[*range(0, d, 16), d - 1])
+    image = paint(ax, W_P, xlabel="position (column of $W^P$)", ylabel="dimension (row of $W^P$)")
+    ax.set(yticks=[*range(0, d, 16), d - 1])
     for row in (0, 8, 16):
         turn, y = 2 * np.pi * base ** (row / d), row - 1.2
         for color, width in (("white", 5), ("black", 2)):  # a rim, to be seen on any ground
@@ -214,6 +221,40 @@ def who_comes_first(words: Sequence[str], asks: str = "我", about: str = "你")
         arrow(ax, (at[asks], y + 0.24), (at[about], y + 0.24), 0.3, QUERY)
         text(ax, 1.35 + step * len(row), y, f"{asks} before {about}?  {'yes' if first else 'no'}", 11, ha="left")
     return ax.figure
+
+
+def right_by_places(blocks: dict, seen: int = 16, longest: int = 64):
+    """Percent of right answers by the places of 我 (rows) and 你 (columns), a map for each scheme: {name: (k, k)}.
+
+    `longest` places each way in k blocks; a frame encloses the places below `seen`.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(2, len(blocks) // 2, figsize=(6.8, 4.7), sharex=True, sharey=True)
+    for ax, (name, right) in zip(axes.flat, blocks.items(), strict=True):
+        image = ax.imshow(right, cmap="PuOr", vmin=0, vmax=100, extent=(0, longest, longest, 0))
+        ax.add_patch(plt.Rectangle((0, 0), seen, seen, fill=False, lw=1.5))
+        ax.set(title=name, xticks=range(0, longest + 1, 16), yticks=range(0, longest + 1, 16))
+    fig.supxlabel("place of 你 (frame: seen in training)", fontsize=11)
+    fig.supylabel("place of 我", fontsize=11)
+    fig.colorbar(image, ax=axes, shrink=0.7, label="right answers (%)")
+    return fig
+
+
+def right_by_distance(curves: dict, seen: int = 15):
+    """Percent of right answers at distance 1, 2, ..., a panel for each scheme: {name: (seeds, distances)}."""
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(2, len(curves) // 2, figsize=(6.8, 4.3), sharex=True, sharey=True)
+    for ax, (name, seeds) in zip(axes.flat, curves.items(), strict=True):
+        ax.axvspan(1, seen, color=PALE, alpha=0.5, lw=0)
+        ax.axhline(50, color=GRAY, linestyle=":")
+        for right in seeds:
+            ax.plot(range(1, len(right) + 1), right, color=BLUE, lw=1, alpha=0.7)
+        ax.set(title=name, ylim=(-4, 104), xticks=range(0, len(right) + 2, 16))
+    fig.supxlabel("distance of 我 and 你, 64 words (gray: seen in training)", fontsize=11)
+    fig.supylabel("right answers (%)", fontsize=11)
+    return fig
 
 
 def other_paces(curves: dict):

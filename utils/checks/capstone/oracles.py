@@ -34,6 +34,7 @@ def _(draw):
     return [
         (q, k, v, None),
         (q, k, v, mask),
+        (q, k, v, mask[1:]),  # one row for all queries
         (*two_heads, None),
         (*heads, torch.ones(4, 4).tril().bool()),
         (draw.normal(2, 3, 5, 5), *heads[1:], padding),
@@ -55,8 +56,14 @@ divided by d: math.sqrt(q.shape[-1]) -> q.shape[-1]
     Variances add, so a dot product grows like the root of d: divide by sqrt(d).
 scaled by the length of the values: q.shape -> v.shape
     The d under the root is the length of q and k: q.shape[-1].
+divided by the root of n: q.shape[-1] -> q.shape[-2]
+  | q.shape[-1] -> k.shape[-2]
+  | q.shape[-1] -> len(q)
+    The d under the root is the length of one query, q.shape[-1]. How many words or sentences there are has no part.
 softmax over the queries: softmax(-1) -> softmax(-2)
-    Each query divides its own attention: softmax(dim=-1). See lesson 03, "Break it: softmax along the wrong axis".
+    The shares of one query, over all keys, add up to one: softmax(dim=-1).
+the shares come first: @ v ->
+    The output comes first, shares @ v; the shares may follow it, as a second result.
 softmax over a numbered axis: softmax(-1) -> softmax(1)
     dim=1 is the last axis of a matrix, and the heads of a batch: count from the end, softmax(dim=-1).
 softmax over the first axis: softmax(-1) -> softmax(0)
@@ -90,6 +97,11 @@ def _(q, k, v, mask=None):
 attention.patches("""
 outputs stacked in front: dim=-2 -> dim=0
     Sentences and heads come first, then the queries: torch.stack(outputs, dim=-2).
+outputs stacked as columns: dim=-2 -> dim=-1
+    Each output is a row: torch.stack(outputs, dim=-2).
+softmax over the first axis: softmax(-1) -> softmax(0)
+the shares lie across the values: shares[..., None] -> shares
+    The shares belong to the rows of v: shares[..., None] * v, or shares.unsqueeze(-1) * v.
 """)
 
 

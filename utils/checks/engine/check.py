@@ -340,7 +340,7 @@ class Check:
             other, tried = each_tensor(case, change), each_tensor(case, change)
             done = call(answer, tried, allowance, self.forbidden)
             if problem := self._problem(done, _outcome(self.oracle, other), other, tried):
-                if "dtype" in problem:
+                if "dtype" in problem.splitlines()[0]:  # not in the line of code that stopped
                     problem = say(
                         "{problem} A tensor that you make anew takes it from an input: "
                         "torch.zeros(..., dtype=x.dtype).",

@@ -42,6 +42,10 @@ the root of 2 from the page: len(q) -> 2
     In the lesson's example d is 2; here it is len(q).
 multiplied by sqrt(d): / math -> * math
     The scaling should make large scores smaller: divide by sqrt(d).
+the reach alone: math.sqrt(len(q)) -> q.norm()
+    That is how far each key reaches along q. A score is the dot product over sqrt(d).
+divided by n: math.sqrt(len(q)) -> len(K)
+    n, the number of keys, has no part in it: divide by sqrt(d), with d = len(q).
 the cosine: = K @ q / (K.norm(dim=1) * q.norm())
     A cosine forgets how long q and k are. The dot product keeps it, and only sqrt(d) divides it.
 a column instead of a vector: K @ q -> K @ q[:, None]
@@ -93,6 +97,8 @@ def _(z):
 
 softmax.patches("""
 it overflows: (z - z.max()) -> z
+  | (z - z.max()).exp() -> z.double().exp()
+  && return powers / powers.sum() -> return (powers / powers.sum()).to(z.dtype)
     exp(1000) is infinite. Subtract the largest score from all of them first: the shares stay the same.
 the mean is subtracted: max -> mean
     With one score of -inf the mean is -inf, too. Subtract the largest score: it is always finite.
@@ -102,9 +108,14 @@ another score is subtracted: z.max() -> z[0]
   | z.max() -> z[-1]
   | z.max() -> z[z.isfinite()].mean()
     The largest score may lie a thousand above it, and its power overflows. Subtract the largest, wherever it stands.
+the largest in size is subtracted: z.max() -> z.abs().max()
+    The largest in size may be a negative score, even -inf: then z - c is huge, or NaN. Subtract the largest score.
+divided by the largest score: z - z.max() -> z / z.max()
+    Dividing changes the differences of the scores, and so the shares. Subtract the largest score.
 a fixed number is subtracted: z.max() -> 1000
     Then small scores all have the power 0. Subtract the largest score, whatever it is.
 no powers at all: = z / z.sum()
+  | .exp() ->
     Scores may be negative, and their sum 0. Raise e to each of them first: torch.exp.
 divided by the largest: = z.exp() / z.exp().max()
     The largest share is then 1, whatever the others are. Divide by the sum of the powers.
@@ -169,6 +180,8 @@ scores from the values: K @ q -> V @ q
     The query is matched with the keys; the values wait for the shares.
 keys where values belong: shares @ V -> shares @ K
     Keys are only matched; what travels are the values: sum over the shares times v_i.
+the shares alone: shares @ V -> shares
+    The shares are not the output yet: it is the sum of the values, each times its share, shares @ V.
 all values alike: = V.mean(0)
     Every value has the same weight: the shares never reached the sum.
 only the best value: = V[(K @ q).argmax()]
@@ -241,6 +254,10 @@ the weights are transposed: softmax(1) -> softmax(1).T
     Row i of the weights belongs to query i: it weighs the rows of V.
 the output is transposed: return (Q -> return ((Q && @ V -> @ V).T
     One word per row: the result is (n, d).
+returned in the first turn: return (Q -> return ((Q && @ V -> @ V)[0]
+    One vector comes back, not one for each word. Collect the outputs, and return torch.stack(outputs) after the loop.
+end to end: return (Q -> return ((Q && @ V -> @ V).flatten()
+    torch.cat puts the outputs one behind the other. torch.stack makes a row of each.
 only the first word's output: X @ Wq.T -> X[:1].expand_as(X) @ Wq.T
     Every word asks: the result has a row for each.
 """)
@@ -298,6 +315,7 @@ hidden scores are 0: -INFINITY -> 0.0
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
 hidden scores are not low enough: -INFINITY -> -1e4
   | -INFINITY -> -1e4 && if not may_attend.any() -> if False
+  | -INFINITY -> -1e4 && if not may_attend.any() -> if False && softmax(0) -> softmax(0) * may_attend
     Allowed scores may lie far below -10000, and then the hidden ones win. Take minus infinity.
 0 times minus infinity: .masked_fill(~may_attend, -INFINITY) -> + ~may_attend * -INFINITY
     That is NaN, not 0. masked_fill or torch.where put minus infinity where it belongs.

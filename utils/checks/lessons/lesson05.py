@@ -114,6 +114,8 @@ the columns of p taken first: W[:, :d_x] -> W[:, -d_x:] && W[:, d_x:] -> W[:, :-
     x stands above p in [x; p], so the first d_x columns are those of x.
 d_x taken for the width of W^P: W_I = -> d_x = W.shape[1] - d_x; W_I =
     d_x is the length of x, which stands above p: W^I has d_x columns, and W^P the others.
+the last d_x columns taken for p: W[:, d_x:] -> W[:, -d_x:]
+    W^P gets all columns that are left, W[:, d_x:]; -d_x takes d_x of them, counted from the end.
 cut one column too late: W_I = -> d_x += 1; W_I =
     Columns count from 0: those of x are 0 ... d_x - 1, which W[:, :d_x] takes.
 cut one column too early: W_I = -> d_x -= 1; W_I =
@@ -165,6 +167,8 @@ all hands at one speed: offset * 10000 ** (-2 * i / d_model) -> float(offset)
 the minus is missing: -sin -> sin
     The cosine of a sum is cos a cos b - sin a sin b: the entry below the diagonal is -sin. Without it the block is no
     rotation.
+both sines negative: [cos, sin] -> [cos, -sin]
+    sin(a + b) is sin a cos b + cos a sin b: the sine in the first row is positive, only the one below is not.
 a mirror, not a rotation: [-sin, cos] -> [sin, -cos]
     The minus belongs to the sine below the diagonal. With -cos in the corner, the block reflects the hand.
 sine and cosine exchanged: [[cos, sin], [-sin, cos]] -> [[sin, cos], [-cos, sin]]
@@ -260,6 +264,16 @@ the 2 in the exponent forgotten: -2 * i -> -i
     Pair i of row p turns by p * 10000^(-2i/d), with i = 0, 1, ..., d/2 - 1.
 the exponent doubled: -2 * i -> -4 * i
     range(0, d, 2) counts 0, 2, 4, ...: that is 2i already. Pair i of row p turns by p * 10000^(-2i/d).
+every column has an angle of its own: torch.arange(d // 2 -> torch.arange(d && -2 * i -> -i
+  && cos * first - sin * second -> cos[:, ::2] * first - sin[:, ::2] * second
+  && sin * first + cos * second -> sin[:, 1::2] * first + cos[:, 1::2] * second
+    The two entries of a pair turn by one angle: p * 10000^(-2i/d) in column 2i and in column 2i + 1.
+degrees instead of radians: angle = p -> angle = math.pi / 180 * p
+    The angle p * 10000^(-2i/d) is in radians already, as torch.sin and math.sin want it.
+put together in the wrong order: torch.stack(turned, dim=-1).flatten(-2) -> torch.stack(turned).reshape(T, d)
+    A reshape keeps the order in memory. torch.stack with dim=-1 puts the two entries of a pair side by side.
+the pairs are not joined: .flatten(-2) ->
+    That is (n, d/2, 2), a pair of entries each: .flatten(-2) makes rows of d numbers of them.
 added, not turned: torch.stack(turned -> x + torch.stack([sin, cos]
     That is the sinusoidal encoding. Rotary adds nothing: it turns each pair, and no row gets longer.
 multiplied entry by entry: torch.stack(turned -> x * torch.stack([sin, cos]
@@ -302,6 +316,12 @@ divided by the distance: slopes[:, None, None] * far -> slopes[:, None, None] / 
     The bias grows with the distance: slope times |i - j|.
 places from 1, not distances: (i - j).abs() -> j + 1 + 0 * i
     The bias belongs to the distance |i - j| of query and key, not to the place of the key.
+a negative slope made positive: -slopes -> -slopes.abs()
+    A slope counts as it is given: minus slope times distance, which is positive where the slope is negative.
+slopes of your own: -slopes -> -(2.0 ** -torch.arange(1, len(slopes) + 1).to(slopes))
+    The slopes are given: head h has slopes[h].
+neighbors left free: (i - j).abs() -> ((i - j).abs() - 1).clamp(min=0)
+    Neighbors have the distance 1, and it counts: slope times |i - j|.
 the distance alone: slopes[:, None, None] * far -> torch.ones_like(slopes)[:, None, None] * far
     Each head multiplies the distance with its own slope.
 one slope for all heads: slopes[:, None, None] -> slopes[:1, None, None].expand(len(slopes), 1, 1)

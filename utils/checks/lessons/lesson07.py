@@ -68,6 +68,10 @@ no eps: (variance + 1e-5) -> variance
 x.std(), and no eps: , correction=0 -> && (variance + 1e-5) -> variance
     Two things at once: std divides by d - 1, the formula by d; and a vector of equal entries gives 0 / 0. Compute the
     variance, add 1e-5, and take the root last. See section 3.
+another eps: 1e-5 -> 1e-6
+  | 1e-5 -> 1e-8
+  | 1e-5 -> 1e-12
+    eps is 1e-5 here. Only vectors of tiny variance show it: section 3 has one.
 divided by the variance: .sqrt() ->
     Divide by the root of it, the standard deviation.
 the first axis instead of the last: mean(-1, keepdim=True) -> mean(0)
@@ -132,6 +136,8 @@ the diagonal is missing: tril() -> tril(-1)
     A word may ask itself, too: j <= i, not j < i. Otherwise the first row has nobody to ask at all.
 one step too far: tril() -> tril(1)
     Row i sees column i + 1: the very word that it should say next. j <= i.
+only the diagonal: torch.ones(n, n).tril() -> torch.eye(n)
+    Row i looks at itself and at all columns on its left: j <= i, not j == i.
 nothing is hidden: .tril() ->
     Every entry is True: compare j with i, and let j <= i alone be True.
 numbers where True and False belong: .bool() ->
@@ -186,6 +192,8 @@ x added twice: return -> return x +
     Add x before the norm only; nothing is added after it.
 gamma and beta left out: gamma * normed + beta -> normed
     The norm stretches by gamma and shifts by beta, as in exercise 1.
+gamma and beta exchanged: gamma * normed + beta -> beta * normed + gamma
+    gamma stretches, beta shifts: gamma * normed + beta.
 the unbiased variance: , correction=0 ->
     The variance is divided by d, not by d - 1: exercise 1's layer_norm does it.
 """)
@@ -220,9 +228,15 @@ divided by d_model: d_model**-0.5 -> d_model**-1
 d_model in one part only: min( -> min(d_model**-0.5 * && d_model**-0.5 * rate -> rate
     The factor d_model ** -0.5 stands before the min: it belongs to both parts.
 it never rises: min(step**-0.5, step * warmup**-1.5) -> step**-0.5
-    This is the falling part alone. Up to step = warmup, step * warmup ** -1.5 is smaller.
+  | -1.5 -> 1.5
+    Before step = warmup the min should be step * warmup ** -1.5. Is it there, and with its minus sign?
 it never falls: min(step**-0.5, step * warmup**-1.5) -> step * warmup**-1.5
-    This is the rising part alone. After step = warmup, step ** -0.5 is smaller.
+  | step**-0.5 -> step**0.5
+    After step = warmup the min should be step ** -0.5. Is it there, and with its minus sign?
+it rises no further than its start: step * warmup -> warmup
+    The rising part has the factor step: step * warmup ** -1.5.
+it falls like 1 / step: step**-0.5 -> step**-1
+    The falling part is 1 / sqrt(step): step ** -0.5.
 the parts do not meet: step * warmup**-1.5 -> step / warmup
     At step = warmup both parts must be equal, warmup ** -0.5. step / warmup is 1 there: write step * warmup ** -1.5.
 the wrong power of warmup: -1.5 -> -0.5
@@ -306,6 +320,9 @@ the mask comes after the softmax: .masked_fill(~real, -math.inf) -> && softmax(1
     The padding has taken its part of the total, so the rest no longer adds up to one. Hide scores, not shares.
 hidden scores are 0: -math.inf -> 0.0
     A score of 0 still gets a share, exp(0) = 1: hidden scores become -inf.
+padding set to zero, and not hidden: k = memory -> k = memory * real[:, None]
+  && v = memory -> v = memory * real[:, None] && .masked_fill(~real, -math.inf) ->
+    A place of zeros has the score 0, and exp(0) = 1 is a share: hide the scores, -inf where real is False.
 hidden scores are not low enough: -math.inf -> -1e3
     Real scores may lie far below -1000, and then the padding wins. Take -math.inf.
 a mean where nobody is real: Y.new_zeros(len(Y), v.shape[1]) -> v.mean(0).expand(len(Y), -1)
@@ -390,6 +407,34 @@ no Add around the feed-forward network: y + feed_forward -> feed_forward
     Around each of the three sublayers, the last too, stands a sum: y + f(norm(y)).
 no norms: first(y) -> y && second(y) -> y && third(y) -> y
     Each sublayer reads its normed input: y + f(norm(y)), with norms[0], norms[1] and norms[2].
+one norm missing: first(y) -> y
+  | second(y), memory -> y, memory
+  | third(y) -> y
+    All three sublayers read their normed input, y + f(norm(y)); one of yours reads y itself.
+the normed input of an earlier step: self_attend(first(y)) -> self_attend(z := first(y)) && second(y) -> z
+  | self_attend(first(y)) -> self_attend(z := first(y)) && second(y) -> z && third(y) -> z
+  | self_attend(first(y)) -> self_attend(z := first(y)) && third(y) -> z
+  | cross_attend(second(y) -> cross_attend(z := second(y) && third(y) -> z
+    A step reads y as the step before has left it: after each sum, norm y anew, with the next of the norms.
+the norm behind the sublayer: self_attend(first(y)) -> first(self_attend(y))
+  && cross_attend(second(y), memory) -> second(cross_attend(y, memory))
+  && feed_forward(third(y)) -> third(feed_forward(y))
+    The norm stands before the sublayer: y + f(norm(y)), not y + norm(f(y)).
+the norms in another order: first, second, third = norms -> third, second, first = norms
+    The norms come in the order of the sublayers: norms[0] belongs to self_attend, norms[2] to feed_forward.
+one sum around all three: y = y + self_attend(first(y)) -> x = self_attend(first(y))
+  && y = y + cross_attend(second(y), memory) -> x = cross_attend(second(x), memory)
+  && feed_forward(third(y)) -> feed_forward(third(x))
+    Around each sublayer stands a sum, y = y + ..., three times; not one around all.
+a later sum begins with the first y: y = y + self_attend(first(y)) -> x = y + self_attend(first(y))
+  && y = y + cross_attend(second(y), memory) -> x = x + cross_attend(second(x), memory)
+  && feed_forward(third(y)) -> feed_forward(third(x))
+  | y = y + self_attend(first(y)) -> x = y + self_attend(first(y))
+  && y = y + cross_attend(second(y), memory) -> x = y + cross_attend(second(x), memory)
+  && feed_forward(third(y)) -> feed_forward(third(x))
+    Each step begins with what the step before has made: y = y + ..., three times.
+the cross-attention asks the target: second(y), memory -> second(y), second(y)
+    Whom it asks is the source: cross_attend(norm(y), memory).
 one norm for all: second(y) -> first(y) && third(y) -> first(y)
     Each sublayer has a norm of its own: norms[0], norms[1], norms[2].
 the normed input is carried on: y + self_attend(first(y)) -> first(y) + self_attend(first(y))
