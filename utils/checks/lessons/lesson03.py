@@ -170,6 +170,7 @@ minus infinity after the softmax:
     It belongs in the scores: after the softmax there are shares, between 0 and 1.
 masked scores are zero: .masked_fill(~mask, -INFINITY) -> * mask
   | .masked_fill(~mask, -INFINITY) -> * mask && nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0)
+  | .masked_fill(~mask, -INFINITY) -> * mask && nan_to_num(0.0) -> masked_fill(~mask, 0)
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
 the mask is added as numbers: .masked_fill(~mask, -INFINITY) -> + mask
     True counts as 1, so an allowed key only gets one point more. Forbidden scores must become minus infinity.
@@ -387,6 +388,7 @@ NaN from the first block on: peak - higher -> higher - peak
     There the old m is -inf. Both the factor, e^(old m - new m), and the block's powers, e^(score - new m), are
     measured to the new m, which is finite.
 the factor is upside down: torch.exp(peak - higher) -> torch.exp(higher - peak) if i else 1
+  | peak - higher -> higher - peak && -INFINITY -> 0.0
     What was summed before must shrink when the peak rises: e^(old m - new m), never above 1.
 the old peak instead of the new one: scores - higher -> scores - (peak if i else higher)
     The new powers are measured from the peak before this block. Raise m first, then take e^(score - m).
