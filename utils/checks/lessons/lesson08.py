@@ -46,7 +46,9 @@ def _(draw):
 @token_batches.judge
 def _(got, lengths, max_tokens):
     problem = _not_batches_of_indices(got, len(lengths)) or _not_a_fair_deal(got, lengths, max_tokens)
-    return f"{problem}\n  got {show(got)}" if problem and isinstance(got, (list, tuple)) else problem
+    if problem and isinstance(got, (list, tuple)):
+        return say("{problem}\n  got {got}", problem=problem, got=show(got))
+    return problem
 
 
 def _not_batches_of_indices(got, n: int) -> str:
