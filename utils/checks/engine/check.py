@@ -279,8 +279,13 @@ class Check:
             made = _outcome(code, case)
             if not self._alike(got, made):
                 return False
-            wrong = wrong or not isinstance(made, Raised) and not self._alike(made, wanted)
+            wrong = wrong or not isinstance(made, Raised) and self._differs(made, wanted, case)
         return wrong
+
+    def _differs(self, made, wanted, case: tuple) -> bool:
+        """Whether an outcome is wrong: where several are right, the judge knows."""
+        judged = self.judged and not isinstance(wanted, Raised)
+        return bool(self.judged(made, *case)) if judged else not self._alike(made, wanted)
 
     def _alike(self, one, other) -> bool:
         """Whether two outcomes are the same, in canonical form if there is one."""
