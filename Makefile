@@ -42,8 +42,9 @@ results: $(READY) ## score the shipped checkpoint; renew evaluation.json, limits
 	@$(PY) tools/results.py
 	@$(PY) tools/overview.py
 
-explorer: $(READY) ## pack the page that shows the translator from inside, into build/explorer/ (ARGS=--help)
-	@$(PY) tools/pack_explorer.py $(ARGS)
+explorer: $(READY) ## the page that shows the translator from inside, in build/explorer/ (ARGS="--checkpoint FOLDER")
+	@rm -rf build/explorer
+	@$(PY) -m utils.export --to browser --out build/explorer --lessons "../../notebooks/{}.ipynb" $(ARGS)
 
 site: $(READY) $(SITE) ## the course as a website, in build/site/ (ARGS=--no-solutions)
 	@$(PY) -m tools.build_site $(ARGS)

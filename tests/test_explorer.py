@@ -9,38 +9,28 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import real
-from helpers.tiny import PAIRS, tiny_checkpoint
+from helpers.tiny import PAIRS, tiny_checkpoint, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools import pack_explorer
+from utils import text
 from utils.config import CHECKPOINT, ROOT
-from utils.tokenizer import BOS, EOS
-from utils.translate import load_translator
+from utils.export import ExportError, browser
+from utils.tokenizer import BOS, EOS, Tokenizer
+from utils.translate import Translator, load_translator
 
-NODE = shutil.which("node")
-needs_node = pytest.mark.skipif(NODE is None, reason="The explorer is tested in node, which is not on this machine.")
+needs_node = pytest.mark.skipif(not browser.NODE, reason="The explorer is tested in node, which is not here.")
 
 
 class Node:
     """The explorer's model and text in node: ask([what, request], ...) -> answers."""
 
     def __init__(self, folder: Path, translator, kind: str):
-        head, weights = pack_explorer.pack(translator, kind)
-        self.files = [folder / name for name in ("run.mjs", "head.json", "weights.bin", "requests.json")]
-        code, head_file, weights_file, self.requests = self.files
-        modules, done = "", set()
-        for name in ("load.js", "search.js"):
-            modules += pack_explorer.bundle(name, done)
-        code.write_text(modules + (Path(__file__).parent / "helpers" / "explorer.mjs").read_text(), encoding="utf-8")
-        head_file.write_text(json.dumps(head), encoding="utf-8")
-        weights_file.write_bytes(weights)
+        browser.write(translator.model, translator.tokenizer, folder, kind=kind)
+        self.folder = folder
 
     def ask(self, *requests) -> list:
-        self.requests.write_text(json.dumps(requests), encoding="utf-8")
-        done = subprocess.run([NODE, *self.files], capture_output=True, encoding="utf-8")
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return browser.answers(self.folder, list(requests))
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +59,11 @@ AWKWARD = [
     "Hello world. No Chinese here.\n\n第二行",
     "Mr. Smith说：“来吧!”，他说。",
     "𠮷" * 59 + "，" + "中文" * 28 + "ABCDEFG" + "中文" * 9 + "。",
+    "‘So’, “Dr. Ünal sagte: „Am 3. Oktober um 10:30…“ Ende.” nd̃ नीर।",
+    "a​́ " + "long words and blanks " * 9 + "x" * 200,
     "",
 ]
-PHRASES = [word for words in pack_explorer.text._opencc()._dict_chain_data[0] for word in words[2]]  # and characters
+PHRASES = [word for words in text._opencc()._dict_chain_data[0] for word in words[2]]  # and characters
 LETTERS = "我喜歡學習後髮乾著的一二三。！？；…,、：:~〜.!?()「」『』“”\"'》】𠮷¼²Ⅷ"
 LETTERS += " \t\n\r\x0b\x85\u2028\u3000abcXYZ19_-@/<>=&#%"
 parts = st.one_of(st.sampled_from(LETTERS), st.characters(max_codepoint=0xFFFF), st.sampled_from(PHRASES))
@@ -101,19 +93,30 @@ def tiny(tmp_path_factory):
     return lively(tmp_path_factory.mktemp("tiny"), 0)
 
 
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A translator from another language than Chinese, into Chinese, and the same in node."""
+    folder = tmp_path_factory.mktemp("foreign")
+    awkward = [text.clean_english(text.whole_characters(case)) for case in AWKWARD]
+    tokenizer = Tokenizer.train([en for _, en in PAIRS] + awkward, [zh for zh, _ in PAIRS], 70, source="any")
+    sizes = {"src_vocab": tokenizer.src_vocab, "tgt_vocab": tokenizer.tgt_vocab}
+    translator = Translator(tiny_model(**sizes).float(), tokenizer, torch.device("cpu"))
+    return translator, Node(folder, translator, "float16")
+
+
 @needs_node
 @settings(max_examples=5, deadline=None, derandomize=True)
 @given(st.lists(texts, min_size=100, max_size=100))
-def test_text_is_cleaned_and_cut_as_in_python(tiny, drawn):
-    translator, node = tiny
-    cases = AWKWARD + drawn
-    want = [[translator.pieces(line) for line in case.split("\n")] for case in cases]
-    assert node.ask(*(["pieces", case] for case in cases)) == want
+def test_text_is_cleaned_and_cut_as_in_python(tiny, foreign, drawn):
+    for translator, node in (tiny, foreign):
+        cases = AWKWARD + drawn
+        want = [[translator.pieces(line) for line in case.split("\n")] for case in cases]
+        assert node.ask(*(["pieces", case] for case in cases)) == want
 
 
 @needs_node
-def test_ids_and_text_are_those_of_the_tokenizer(tiny, shipped):
-    for translator, node in (tiny, shipped):
+def test_ids_and_text_are_those_of_the_tokenizer(tiny, foreign, shipped):
+    for translator, node in (tiny, foreign, shipped):
         tokenizer = translator.tokenizer
         clean = [piece for case in AWKWARD + [zh for zh, _ in PAIRS] for piece in translator.pieces(case)]
         assert node.ask(*(["encode", piece] for piece in clean)) == tokenizer.encode_src(clean)
@@ -239,7 +242,7 @@ def with_eight_bits(translator):
     """The translator in Python, with the weights that its page has."""
     for w in translator.model.parameters():
         if w.ndim == 2:
-            scale, q = pack_explorer.eight_bit(w.data)
+            scale, q = browser.eight_bit(w.data)
             w.data = scale[:, None] * q
     return translator
 
@@ -269,32 +272,75 @@ def test_eight_bits_cost_no_quality():
 
 def test_eight_bit_weights_are_near(seed):
     w = torch.randn(5, 7) * torch.tensor([[1e-3], [1.0], [100.0], [1.0], [0.0]])
-    scale, q = pack_explorer.eight_bit(w)
+    scale, q = browser.eight_bit(w)
     assert q.dtype == torch.int8 and (scale[:, None] * q - w).abs().le(0.5001 * scale[:, None]).all()
 
 
-def test_a_model_that_the_page_cannot_run_is_refused(tmp_path, capsys, monkeypatch):
-    tiny_checkpoint(tmp_path / "rnn", "rnn", n_layers=1)
-    arguments = ["pack_explorer.py", "--checkpoint", str(tmp_path / "rnn"), "--out", str(tmp_path / "page")]
-    monkeypatch.setattr("sys.argv", arguments)
-    assert pack_explorer.main() == 1
-    assert "another model" in capsys.readouterr().err and not (tmp_path / "page").exists()
+def test_eight_bit_weights_are_read_back_as_they_were_written(tmp_path):
+    translator = load_translator(tiny_checkpoint(tmp_path), "cpu")
+    browser.write(translator.model, translator.tokenizer, tmp_path)
+    found, want = browser.unpacked(tmp_path), with_eight_bits(translator).model.state_dict()
+    assert found.keys() == want.keys() and all(torch.equal(found[name], want[name]) for name in want)
+
+
+@needs_node
+def test_a_broken_file_is_told_in_one_sentence(tiny, tmp_path):
+    _, node = tiny
+    whole = (node.folder / "part-00.js").read_text()
+    tables = (node.folder / "model.js").read_text(encoding="utf-8")
+    at = len(whole) // 2
+    other = "A" if whole[at] != "A" else "B"
+    for name, content in (
+        ("part-00.js", None),
+        ("part-00.js", ""),
+        ("part-00.js", whole[:at]),  # the disk was full
+        ("part-00.js", f"{whole[: at - at % 4]}');\n"),
+        ("part-00.js", whole[:at] + other + whole[at + 1 :]),
+        ("part-00.js", whole[:at] + "?" + whole[at + 1 :]),
+        ("model.js", None),
+        ("model.js", tables[:-100]),
+    ):
+        folder = tmp_path / "page"
+        shutil.copytree(node.folder, folder, dirs_exist_ok=True)
+        (folder / name).unlink()
+        if content is not None:
+            (folder / name).write_text(content, encoding="utf-8")
+        with pytest.raises(ExportError, match=rf"stops: {name} is missing( or broken|, broken or of another model)$"):
+            browser.answers(folder, [["pieces", "好"]])
 
 
 def test_the_page_is_one_file_without_outside_hosts():
-    page = pack_explorer.page("lessons/{}.html")
+    page = browser.page(lessons="lessons/{}.html")
     assert not re.search(r"^import |^export |\"lesson:", page, re.M)
     assert set(re.findall(r"https?://[^\s\"']+", page)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
     assert re.findall(r'src="([^"]*)"|url\(', page) == []
+    assert page.count('<a href="lessons/') >= 7 and 'data-lessons="lessons/{}.html"' in page
+
+
+def test_a_page_without_lessons_links_to_none():
+    page = browser.page()
+    assert "several heads (04)" in page and 'data-lessons=""' in page and "<a href" not in page
+
+
+def test_a_page_for_another_language_does_not_ask_for_chinese():
+    markup = browser.page("any").split("<main>")[1].split("<script")[0]
+    assert "Chinese" not in markup and 'lang="zh"' not in markup and not re.search("[\u4e00-\u9fff]", markup)
+    assert re.search(r"<textarea[^>]*></textarea>", markup) and 'data-examples=""' in markup
+
+
+@needs_node
+def test_the_script_of_the_page_is_one_that_a_browser_reads(tmp_path):
+    (tmp_path / "page.mjs").write_text(browser.bundle("app.js"), encoding="utf-8")
+    subprocess.run([browser.NODE, "--check", tmp_path / "page.mjs"], check=True)  # no name stands twice
 
 
 def test_lessons_that_the_page_links_to_have_these_sections():
-    sources = "".join(path.read_text(encoding="utf-8") for path in pack_explorer.SOURCES.iterdir())
+    sources = "".join(path.read_text(encoding="utf-8") for path in browser.SOURCES.iterdir())
     links = re.findall(r"\b(\d\db?_\w+)#([\w-]+)", sources)
     assert len(links) >= 9
     for lesson, section in links:
-        text = (ROOT / "notebooks" / "text" / f"{lesson}.md").read_text(encoding="utf-8")
-        headings = re.findall(r"^#+ (.*)$", text, re.M)
+        lines = (ROOT / "notebooks" / "text" / f"{lesson}.md").read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ (.*)$", lines, re.M)
         # As docutils makes ids of titles.
         ids = [re.sub(r"^[-0-9]+|-+$", "", re.sub(r"[^a-z0-9]+", "-", heading.lower())) for heading in headings]
         assert section in ids, f"{lesson} has no section {section}"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import pack_explorer
+from utils.export import browser
 from utils.translate import load_translator
 
 pytest.importorskip("selenium", reason="The page is tested with selenium, which is not installed.")
@@ -100,7 +100,7 @@ def translator():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, translator):
     out = tmp_path_factory.mktemp("explorer")
-    pack_explorer.write(translator, out)
+    browser.write(translator.model, translator.tokenizer, out)
     return out
 
 

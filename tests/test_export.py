@@ -1,31 +1,44 @@
 """Exports: what they write translates as the model does, or nothing is written."""
 
 import importlib.util
+import json
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
-from helpers.tiny import tiny_checkpoint, tiny_model, tiny_tokenizer
+from helpers.tiny import PAIRS, tiny_checkpoint, tiny_model, tiny_tokenizer
 
 from utils.checkpoint import save_model
 from utils.config import CHECKPOINT, ROOT
 from utils.export import __main__ as exports
+from utils.export import browser
+from utils.tokenizer import Tokenizer
 from utils.translate import load_translator
 
-TARGETS = list(exports.NEEDED)
+TARGETS = list(exports.TARGETS)
+needs_node = pytest.mark.skipif(not browser.NODE, reason="The page's program is compared in node, which is not here.")
 
 
 def needs(target: str) -> None:
     """Skip the test where the target's packages are not."""
-    for package in exports.NEEDED[target]:
+    for package in exports.NEEDED.get(target, []):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"{package} is not installed: `pip install {' '.join(exports.NEEDED[target])}` for this test")
 
 
-def checkpoint(folder, **changes):
+@pytest.fixture
+def quick(monkeypatch):
+    """A page is compared on few rows; of random weights even the rounding to 8 bits decides, which is no fault."""
+    sample = exports.sample
+    monkeypatch.setattr(exports, "sample", lambda translator: sample(translator)[::12])
+    monkeypatch.setattr(exports, "EIGHT_BIT", 0.0)
+
+
+def checkpoint(folder, tokenizer=None, **changes):
     """A tiny Transformer with random weights, whose stacks may differ in depth."""
-    tokenizer = tiny_tokenizer()
+    tokenizer = tokenizer or tiny_tokenizer()
     model = tiny_model(src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab, **changes)
     save_model(folder, model.state_dict(), model.config, tokenizer)
     return folder
@@ -37,8 +50,8 @@ def code(folder) -> tuple[list[str], str]:
     return blocks["sh"].splitlines(), blocks["python"]
 
 
-def export(target, out, source) -> int:
-    return exports.main(["--to", target, "--out", str(out), "--checkpoint", str(source)])
+def export(target, out, source, *more) -> int:
+    return exports.main(["--to", target, "--out", str(out), "--checkpoint", str(source), *more])
 
 
 @pytest.mark.slow
@@ -51,7 +64,7 @@ def export(target, out, source) -> int:
     ],
     ids=["deep decoder", "deep encoder, post-norm"],
 )
-def test_it_translates_as_the_model_does(target, changes, tmp_path, capsys, monkeypatch):
+def test_it_translates_as_the_model_does(target, changes, quick, tmp_path, capsys, monkeypatch):
     """Greedy ids in batches of many lengths; the beam is for a model that has learned something: see the next test."""
     needs(target)
     monkeypatch.setitem(exports.SEARCHES, target, {1: 1.0})
@@ -60,7 +73,7 @@ def test_it_translates_as_the_model_does(target, changes, tmp_path, capsys, monk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", ["onnx", "ctranslate2"])
 def test_the_shipped_model_is_exported_and_its_readme_runs(target, tmp_path, capsys):
     needs(target)
     out = tmp_path / "deep" / "out"
@@ -76,10 +89,95 @@ def test_the_shipped_model_is_exported_and_its_readme_runs(target, tmp_path, cap
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
+@needs_node
+def test_the_shipped_model_is_exported_for_the_browser(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert export("browser", out, CHECKPOINT) == 0, capsys.readouterr().err
+    assert "the page's program in node: greedy search gives the same ids for " in capsys.readouterr().out
+    size = sum(path.stat().st_size for path in out.iterdir())
+    assert size < 11e6, f"{size / 1e6:.1f} MB"
+
+
+@pytest.mark.slow
+@needs_node
+@pytest.mark.parametrize("source", ["zh", "any"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"n_layers": 3, "n_heads": 4, "d_ff": 20}, {"n_layers": 5, "decoder_layers": 2, "d_model": 18}],
+    ids=["3 + 3", "5 + 2"],
+)
+def test_a_page_translates_with_any_sizes_from_any_language(source, changes, quick, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(exports.SEARCHES, "browser", {1: 1.0})
+    pairs = [pair if source == "zh" else pair[::-1] for pair in PAIRS]
+    tokenizer = Tokenizer.train(*zip(*pairs, strict=True), tgt_vocab=60, min_count=1, source=source)
+    assert export("browser", tmp_path / "out", checkpoint(tmp_path / "model", tokenizer, **changes)) == 0
+    assert "greedy search gives the same ids for 100.0 %" in capsys.readouterr().out
+
+
+def test_a_page_finds_all_that_it_asks_for_in_its_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(exports, "check_page", lambda *_: "not compared")
+    monkeypatch.setattr(browser, "PART", 1000)
+    out = tmp_path / "out"
+    assert export("browser", out, checkpoint(tmp_path / "model"), "--lessons", "../{}.html") == 0
+    page = (out / "index.html").read_text(encoding="utf-8")
+    head = (out / "model.js").read_text(encoding="utf-8")
+    parts = json.loads(head.removeprefix("receive('tables', ").removesuffix(");\n"))["parts"]
+    assert len(parts) > 2
+    asked = {"index.html", "model.js", *(f"part-{i:02}.js" for i in range(len(parts)))}
+    assert {path.name for path in out.iterdir()} == asked | {"README.md", "LICENSE"}
+    assert not re.findall(r'src="|<link rel="stylesheet"', page)
+    links = set(re.findall(r'href="([^"]*)"', page)) - {"data:,"}  # an empty icon
+    assert links and all(re.fullmatch(r"\.\./\w+\.html#[\w-]+", link) for link in links)
+    assert "not compared" in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_without_node_the_weights_are_compared_all_the_same(quick, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(browser, "NODE", None)
+    assert export("browser", tmp_path / "out", checkpoint(tmp_path / "model")) == 0
+    said = capsys.readouterr().out
+    assert "8-bit weights gives the same ids for" in said and "there is no node on this machine" in said
+
+
+def test_a_page_with_other_weights_is_not_kept(quick, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(exports, "EIGHT_BIT", 0.6)
+
+    def faulty(model, tokenizer, folder):
+        other = tiny_model(seed=1, **{name: getattr(model.config, name) for name in ("src_vocab", "tgt_vocab")})
+        browser.write(other, tokenizer, folder)
+
+    monkeypatch.setitem(exports.TARGETS, "browser", faulty)
+    assert export("browser", tmp_path / "out", checkpoint(tmp_path / "model")) == 1
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"With greedy search with 8-bit weights only \d+% of .* nothing was written\.\n", said)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@needs_node
+@pytest.mark.parametrize(
+    "module, right, wrong, said",
+    [
+        ("transformer.js", "this.position(side ? start", "this.position(side ? 0", "With greedy search only"),
+        ("text.js", "piece.search(this.HAN) >= 0", "false", "The page cleans or cuts text otherwise"),
+        ("search.js", "const source = model.encode(src)", "const source = none", "stops: none is not defined"),
+    ],
+)
+def test_a_page_that_computes_otherwise_is_not_kept(module, right, wrong, said, quick, tmp_path, capsys, monkeypatch):
+    sources = shutil.copytree(browser.SOURCES, tmp_path / "explorer")
+    code = (sources / module).read_text(encoding="utf-8")
+    assert code.count(right) == 1
+    (sources / module).write_text(code.replace(right, wrong), encoding="utf-8")
+    monkeypatch.setattr(browser, "SOURCES", sources)
+    assert export("browser", tmp_path / "out", checkpoint(tmp_path / "model")) == 1
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["onnx", "ctranslate2"])
 def test_an_export_that_translates_otherwise_is_not_kept(target, tmp_path, capsys, monkeypatch):
     needs(target)
-    write = getattr(exports, target).write
+    write = exports.TARGETS[target]
 
     def faulty(model, tokenizer, folder):
         changed = tiny_model(**{name: getattr(model.config, name) for name in ("src_vocab", "tgt_vocab")}).float()
@@ -88,7 +186,7 @@ def test_an_export_that_translates_otherwise_is_not_kept(target, tmp_path, capsy
         changed.decoder[1].cross_attention.in_proj.weight.data[rows].zero_()  # the keys of one attention
         write(changed, tokenizer, folder)
 
-    monkeypatch.setitem(exports.TARGETS, target, exports.program(target, faulty))
+    monkeypatch.setitem(exports.TARGETS, target, faulty)
     assert export(target, tmp_path / "out", checkpoint(tmp_path / "model")) == 1
     assert re.fullmatch(r"With greedy search only \d+% of .* nothing was written\.\n", capsys.readouterr().err)
     assert not (tmp_path / "out").exists()
@@ -102,7 +200,7 @@ def harmless(model, tokenizer, folder):
 def without_check(monkeypatch):
     """An export that needs no package and is not compared."""
     monkeypatch.setitem(exports.NEEDED, "onnx", [])
-    monkeypatch.setitem(exports.TARGETS, "onnx", exports.program("onnx", harmless))
+    monkeypatch.setitem(exports.TARGETS, "onnx", harmless)
     monkeypatch.setattr(exports, "check", lambda *_: "not compared")
 
 
@@ -138,11 +236,17 @@ def test_refusals_are_one_sentence(tmp_path, capsys, monkeypatch):
         ("onnx", model / "config.json", model, "is there already, and not empty: name a new folder"),
         ("onnx", tmp_path / "out", tiny_checkpoint(tmp_path / "rnn", "rnn"), "no Transformer: only those are exported"),
         ("onnx", tmp_path / "out", tmp_path / "nowhere", "There is no checkpoint"),
+        ("browser", tmp_path / "out", tmp_path / "rnn", "no Transformer: only those are exported"),
+        ("browser", tmp_path / "out", checkpoint(tmp_path / "rms", norm="rms"), "trained with --norm, which is not"),
+        ("browser", tmp_path / "out", checkpoint(tmp_path / "en", tiny_tokenizer().reversed()), "reads characters"),
     ):
         assert export(target, out, source) == 1
         said = capsys.readouterr().err
         assert why in said and said.count("\n") == 1
-    for target in TARGETS:
+    with pytest.raises(SystemExit):
+        export("onnx", tmp_path / "out", model, "--lessons", "{}.html")
+    assert "--lessons is for --to browser" in capsys.readouterr().err
+    for target in exports.NEEDED:
         monkeypatch.setitem(sys.modules, exports.NEEDED[target][-1], None)  # as if it were not installed
         monkeypatch.setitem(exports.NEEDED, target, exports.NEEDED[target][-1:])
         assert export(target, tmp_path / "out", model) == 1

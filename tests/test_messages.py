@@ -60,6 +60,13 @@ def test_a_new_sentence_is_empty_an_old_one_is_kept_and_a_lost_one_is_dropped():
     assert {message.id: message.string for message in new if message.id} == {"new": "", "kept {n}": "留下 {n}"}
 
 
+def test_a_section_is_called_what_the_lesson_calls_it(monkeypatch):
+    monkeypatch.setattr(messages, "headings", lambda tongue: {"Why so?": "为什么？"})
+    said = "见“何故”一节，“词”也是。"
+    assert messages.called('See "Why so?", and "words".', said, "zh") == "见“为什么？”一节，“词”也是。"
+    assert messages.called('See "Why not?", and "words".', said, "zh") == said, "a lesson that is not translated yet"
+
+
 @pytest.mark.parametrize("path", sorted(LOCALE.glob("*.po")), ids=lambda path: path.stem)
 def test_a_catalogue_has_every_sentence_and_its_places(path):
     with path.open("rb") as file:
@@ -67,7 +74,8 @@ def test_a_catalogue_has_every_sentence_and_its_places(path):
     assert [message.id for message in catalog if message.id] == messages.collected(), "run: python -m tools.messages"
     torn = [m.id for m in catalog if m.id and m.string and messages.places(m.id) != messages.places(m.string)]
     assert not torn, "a place is missing, or there is one too many"
-    assert path.read_bytes() == messages.written(messages.renewed(catalog, messages.collected()))
+    renewed = messages.written(messages.renewed(catalog, messages.collected()))
+    assert path.read_bytes() == renewed, "run: python -m tools.messages (did a lesson's heading change?)"
 
 
 def test_english_is_the_default_and_needs_no_catalogue(monkeypatch):

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 
 import utils
 from utils.config import ROOT
@@ -37,3 +38,12 @@ def test_importing_the_package_loads_neither_torch_nor_figures():
     code = f"import sys, utils; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_installed_package_has_all_its_files():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    carried = {path for path in (ROOT / "utils").rglob("*.py")}
+    for package, patterns in settings["package-data"].items():
+        carried |= {path for pattern in patterns for path in ROOT.joinpath(*package.split(".")).glob(pattern)}
+    files = {path for path in (ROOT / "utils").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert not files - carried

@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from tools import lab, weave
 from tools.run_lessons import NOTEBOOKS
-from utils import language
+from utils import checks, language
 from utils.figures.page import caption_html
 
 CODE = 'figures.show(fig, number="2.1", caption="The key < the query.", alt="Two arrows, one blue and one orange.")'
@@ -38,7 +38,8 @@ def words():
     return {key("en", PROSE): CHINESE, key("caption", CAPTION): "键 < 查询。", key("alt", ALT): "两支箭，一蓝一橙。"}
 
 
-def test_words_are_replaced_and_code_and_other_outputs_are_not(english, words):
+def test_words_are_replaced_and_code_and_other_outputs_are_not(english, words, monkeypatch):
+    monkeypatch.setattr(weave, "catalogues", lambda tongue: {})
     made = weave.weave(english, words, PATH)
     assert [cell.source for cell in made.cells[1:]] == [cell.source for cell in english.cells[1:]]
     assert made.cells[0].source == CHINESE.replace("(03", "(../03")
@@ -51,11 +52,35 @@ def test_words_are_replaced_and_code_and_other_outputs_are_not(english, words):
     assert english.cells[0].source == PROSE, "the English notebook stays as it is"
 
 
+def said_in(result, tongue: str) -> dict:
+    """What weaving makes of a result that is stored."""
+    data = {"text/plain": str(result), "text/html": result._repr_html_()}
+    output = new_output("execute_result", data)
+    weave.result_in(output, tongue)
+    return output.data
+
+
 def test_a_check_speaks_the_language_in_stored_outputs(english, words, monkeypatch):
     said = {"not attempted yet. Fill it in & run <it>.": "还没有做。请填写后运行。"}
     monkeypatch.setattr(weave, "translations", lambda tongue: said)
-    made = weave.weave(english, words, PATH)
-    assert made.cells[2].outputs[0].data["text/plain"] == "○ scores: 还没有做。请填写后运行。"
+    weave.templates.cache_clear()
+    weave.retold.cache_clear()
+    try:
+        made = weave.weave(english, words, PATH)
+        assert made.cells[2].outputs[0].data["text/plain"] == "○ scores: 还没有做。请填写后运行。"
+    finally:
+        weave.templates.cache_clear()
+        weave.retold.cache_clear()
+
+
+@pytest.mark.parametrize("answer", [checks.lesson02.scores.answers[0].function, lambda q, K: K @ q, lambda q, K: ...])
+def test_what_is_woven_is_what_the_check_would_say(answer, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRANSFORMER_COURSE_PROGRESS", str(tmp_path / "progress.json"))
+    english = checks.lesson02.scores(answer, seed=0)
+    monkeypatch.setenv("TRANSFORMER_COURSE_LANGUAGE", "zh")
+    chinese = checks.lesson02.scores(answer, seed=0)
+    assert str(english) != str(chinese)
+    assert said_in(english, "zh") == {"text/plain": str(chinese), "text/html": chinese._repr_html_()}
 
 
 def test_links_stay_in_the_language_where_it_has_the_page(monkeypatch):

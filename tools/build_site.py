@@ -19,9 +19,11 @@ from pathlib import Path, PurePosixPath
 
 import nbformat
 
-from tools import colab, glossary, modules, pack_explorer
+from tools import colab, glossary, modules
 from tools.handout import LINK
 from tools.run_lessons import alt_text
+from utils.export import browser
+from utils.translate import load_translator
 
 ROOT = Path(__file__).resolve().parents[1]
 WEBSITE = Path(__file__).with_name("website")
@@ -152,7 +154,8 @@ def build(out: Path, solutions: bool = True, explorer: bool = True, url: str = "
     extra = sources / "_extra" / "explorer"
     extra.mkdir(parents=True)
     if explorer:
-        pack_explorer.write(pack_explorer.load_translator(device="cpu"), extra, "../notebooks/{}.html")
+        translator = load_translator(device="cpu")
+        browser.write(translator.model, translator.tokenizer, extra, "../notebooks/{}.html")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "2", sources, out]
     if subprocess.run(command, cwd=ROOT).returncode:
         raise SystemExit("The site is not right: Sphinx has said above where.")

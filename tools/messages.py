@@ -4,21 +4,26 @@
     python -m tools.messages --status    only tell how many sentences of each catalogue have no translation yet
 
 A catalogue is utils/checks/locale/LANGUAGE.po, as gettext has it; any editor for .po files opens it, and an empty file
-begins a language. A sentence that has changed in English is new: its old translation is lost, and git has it.
+begins a language. A sentence that has changed in English is new: its old translation is lost, and git has it. Sections
+that a sentence names are called what the lesson's own catalogue calls them (see tools.weave).
 """
 
 import argparse
 import ast
 import io
+import re
 import string
 import sys
+from functools import cache
 from pathlib import Path
 
+import nbformat
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
-from utils import checks
-from utils.checks.capstone import PARTS
+from tools import weave
+from utils import checks, language
+from utils.checks.capstone import PARTS, oracles
 from utils.checks.engine.cases import Draw
 from utils.checks.engine.check import Check
 from utils.checks.engine.messages import LOCALE
@@ -26,6 +31,7 @@ from utils.checks.engine.messages import LOCALE
 ROOT = Path(checks.__file__).parent
 SAYING = ("say", "Wrong", "Missing")  # the last two hand on to the first what they are given
 TABLES = ("AGAIN", "SPLIT", "TYPES")  # constants whose texts are given to it elsewhere
+SECTION = {"zh": "(?<=“)[^”]*(?=”一节)"}  # how a language names a section; in English it stands in quotes
 
 
 def name_of(node: ast.expr) -> str:
@@ -44,8 +50,9 @@ def literals(tree: ast.AST) -> list[str]:
 
 
 def exercises() -> list[Check]:
-    """Every exercise of every lesson."""
-    return [check for module in checks.LESSONS for check in vars(module).values() if isinstance(check, Check)]
+    """Every exercise of every lesson, and the parts of the capstone that are compared with one."""
+    modules = (*checks.LESSONS, oracles)
+    return [check for module in modules for check in vars(module).values() if isinstance(check, Check)]
 
 
 def collected() -> list[str]:
@@ -68,12 +75,34 @@ def places(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
+@cache
+def headings(tongue: str) -> dict[str, str]:
+    """The headings of all lessons that are translated, by the English ones, with and without "(deeper)"."""
+    found = {}
+    for notebook, path in weave.catalogues(tongue).items():
+        words = language.read_catalogue(path)
+        for _, kind, text in weave.pieces(nbformat.read(notebook, as_version=4)):
+            both = [re.findall("^#+ (.+)", one, re.M) for one in (text, words.get((kind, language.digest(text)), ""))]
+            found |= dict(zip(*both, strict=False))
+    return {one.removesuffix(" (deeper)"): other for one, other in found.items()} | found
+
+
+def called(text: str, other: str, tongue: str) -> str:
+    """The translation, with the sections that it names called what the lesson calls them."""
+    known, places = headings(tongue), re.findall(SECTION.get(tongue, "$^"), other)
+    named = [name for name in re.findall('"([^"]+)"', text) if name in known]
+    if len(named) == len(places):
+        for name, place in zip(named, places, strict=True):
+            other = other.replace(f"“{place}”", f"“{known[name]}”")
+    return other
+
+
 def renewed(catalog: Catalog, texts: list[str]) -> Catalog:
     """The catalogue with exactly these sentences, in this order, and the translations that it had."""
     made = Catalog(locale=catalog.locale, fuzzy=False)
     for text in texts:
         old = catalog.get(text)
-        made.add(text, old.string if old else "")
+        made.add(text, called(text, old.string, str(catalog.locale)) if old else "")
     return made
 
 

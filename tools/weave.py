@@ -17,6 +17,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -30,7 +31,7 @@ from utils.checks.engine.messages import translations
 # What a translation keeps of its English text: as many, and the same.
 KEPT = {
     "formulas": r"\$\$?[^$]+\$\$?",
-    "code": r"`[^`]+`",
+    "code": r"```[^`]*```|`[^`]+`",
     "links": r"\]\(([^)\s]+)\)",
     "folds": r"</?(?:details|div|summary)\b",
     "headings": r"^#+ ",
@@ -124,12 +125,56 @@ def quoted(text: str) -> str:
 def result_in(output: NotebookNode, tongue: str) -> None:
     """The result of a check, which the stored lessons show before anything is handed in."""
     for kind, text in output.get("data", {}).items():
-        if kind in ("text/html", "text/plain") and re.search("[✓✗○] ", text):
-            for english, other in translations(tongue).items():
-                mark = html.escape if kind == "text/html" else str
-                if len(english) > 20 and mark(english) in text:
-                    text = text.replace(mark(english), mark(other))
-            output.data[kind] = text
+        if kind in ("text/html", "text/plain") and re.match("(<pre[^>]*>)?[✓✗○] ", text):
+            begin, said, end = re.fullmatch(r"(<pre[^>]*>)?(.*?)(</pre>)?", text, re.DOTALL).groups("")
+            said = "\n".join(told(line, tongue) for line in (html.unescape(said) if begin else said).split("\n"))
+            output.data[kind] = begin + (html.escape(said) if begin else said) + end
+
+
+def told(line: str, tongue: str) -> str:
+    """A line of a result in another language; of a mark and the name of an exercise only what follows."""
+    marked = re.match(r" *[✓✗○] (\w+: )?", line)
+    for head in (marked[0],) if marked else ("", line.partition(": ")[0] + ": "):
+        if other := retold(line.removeprefix(head), tongue):
+            return head + other
+    return line
+
+
+@cache
+def retold(text: str, tongue: str) -> str:
+    """What `say` makes of the sentence in another language, with what stands in its places; "" where it has none."""
+    for pattern, is_bare, other in templates(tongue):
+        if found := pattern.fullmatch(text):
+            values = {name: retold(value, tongue) for name, value in found.groupdict().items()}
+            if not is_bare or all(values.values()):
+                parts = re.split(r"\{(\w+)[^}]*\}", other)
+                parts[1::2] = [values[name] or found[name] for name in parts[1::2]]
+                return "".join(parts)
+    return ""
+
+
+@cache
+def templates(tongue: str) -> list[tuple[re.Pattern, bool, str]]:
+    """The lines of all sentences: what they look like in English, whether hardly a word is in them, the translation.
+
+    First those with the most letters outside their places: what is bare fits nearly everything.
+    """
+    found = {}
+    for english, other in translations(tongue).items():
+        if english.count("\n") == other.count("\n"):
+            found |= dict(zip(english.split("\n"), other.split("\n"), strict=True))
+    made = []
+    for english, other in found.items():
+        parts, seen = re.split(r"\{(\w+)[^}]*\}", english), set()
+        for at in range(1, len(parts), 2):
+            name, parts[at] = parts[at], f"(?P={parts[at]})" if parts[at] in seen else f"(?P<{parts[at]}>.+?)"
+            seen.add(name)
+        if not "".join(parts[::2]):  # nothing but a place
+            continue
+        letters = len(re.findall(r"\w", "".join(parts[::2])))
+        parts[::2] = map(re.escape, parts[::2])
+        made.append((letters, re.compile("".join(parts)), letters < 3 * len(seen), other))
+    return [rest for _, *rest in sorted(made, key=lambda one: -one[0])]
 
 
 # ---- what is wrong ----

@@ -22,6 +22,7 @@ def context():
     """How processes begin: copies of one that has torch loaded, where the system can; each anew elsewhere."""
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the same verdicts on every machine
+    os.environ["TRANSFORMER_COURSE_LANGUAGE"] = "en"  # mistakes are recognized by their English names
     os.environ["PYTHONHASHSEED"] = "0"
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     methods = multiprocessing.get_all_start_methods()

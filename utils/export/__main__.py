@@ -1,6 +1,7 @@
 """The command: write the files of one target, check them against PyTorch, keep them only if they translate alike."""
 
 import argparse
+import copy
 import json
 import random
 import shutil
@@ -8,43 +9,49 @@ import string
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import fields
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 
+from utils import text
 from utils.batching import chunks
 from utils.checkpoint import CheckpointError
 from utils.config import CHECKPOINT, ROOT, ModelConfig, flag
-from utils.export import ctranslate2, onnx
+from utils.export import ExportError, browser, ctranslate2, onnx
 from utils.files import write_files
-from utils.limits import cases
 from utils.runtime import utf8_output
-from utils.text import LONGEST
 from utils.tokenizer import EOS
 from utils.translate import BATCH, Translator, load_translator
 
 PROGRAMS = Path(__file__).parent / "programs"
+# Each writes the files of a target: (model, tokenizer, folder).
+TARGETS = {"browser": browser.write, "onnx": onnx.write, "ctranslate2": ctranslate2.write}
 # What each target needs here, what its program needs there, and of which searches what share must be ours. Sums are
 # rounded in another order: two tokens that are equally probable may change places.
 NEEDED = {"onnx": ["onnx", "onnxruntime"], "ctranslate2": ["ctranslate2"]}
-PACKAGES = {"onnx": ["onnxruntime"], "ctranslate2": ["ctranslate2"]}
-SEARCHES = {"onnx": {1: 0.98}, "ctranslate2": {1: 0.98, 4: 0.9}}  # beam size: share
+PACKAGES = {"browser": [], "onnx": ["onnxruntime"], "ctranslate2": ["ctranslate2"]}
+SEARCHES = {"browser": {1: 0.9, 4: 0.9}, "onnx": {1: 0.98}, "ctranslate2": {1: 0.98, 4: 0.9}}  # beam size: share
+EIGHT_BIT = 0.6  # the same of 8-bit weights, greedy search
 SEARCH = "import json, sys, translate; print(json.dumps(translate.generate(*json.load(sys.stdin))))"
-
-
-class ExportError(RuntimeError):
-    """An export cannot be made, or does not translate as the model does; the message says why."""
 
 
 # ---- the check -----------------------------------------------------------------------------------------------
 
 
-def sample(translator: Translator) -> list[list[int]]:
-    """Source ids to compare on, in mixed lengths: the sentences of data/limits.tsv, and 1 to 30 random tokens."""
+def lines(translator: Translator) -> list[str]:
+    """Text in the source language: the sentences of data/limits.tsv; none where the package was installed without."""
+    if not (ROOT / "data" / "limits.tsv").is_file():
+        return []
+    from utils.limits import cases  # and more that reads data/
+
     zh = translator.tokenizer.source == "zh"
-    lines = [line for case in cases() for line in ([case.zh, case.plain] if zh else [case.en])]
-    sentences = dict.fromkeys(piece for line in lines for piece in translator.pieces(line) if translator.reads(piece))
+    return [line for case in cases() for line in ([case.zh, case.plain] if zh else [case.en])]
+
+
+def sample(translator: Translator) -> list[list[int]]:
+    """Source ids to compare on, in mixed lengths: the sentences of `lines`, and 1 to 30 random tokens."""
+    pieces = [piece for line in lines(translator) for piece in translator.pieces(line)]
+    sentences = dict.fromkeys(piece for piece in pieces if translator.reads(piece))
     drawn = random.Random(0)
     rows = [[drawn.randrange(EOS + 1, translator.tokenizer.src_vocab) for _ in range(n)] for n in range(1, 31)]
     rows = [*translator.tokenizer.encode_src(list(sentences)), *([*row, EOS] for row in rows)]
@@ -63,6 +70,26 @@ def found(folder: Path, rows: list[list[int]], *more: int) -> list[list[int]]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def ours(translator: Translator, rows: list[list[int]], width: int) -> list[list[int]]:
+    """What PyTorch finds."""
+    return [ids for batch in chunks(rows, BATCH) for ids in translator.generate(batch, width)]
+
+
+def agreement(ours: list, theirs: list, least: float, how: str) -> str:
+    """How many rows are the same, in words. ExportError where they are too few."""
+    same = sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(ours)
+    if same < least:
+        raise ExportError(
+            f"With {how} only {same:.0%} of {len(ours)} rows are translated as PyTorch does (at least {least:.0%} "
+            "should be): nothing was written."
+        )
+    return f"{how} gives the same ids for {100 * same:.1f} %"
+
+
+def named(width: int) -> str:
+    return "greedy search" if width == 1 else f"beam {width}"
+
+
 def check(translator: Translator, folder: Path, target: str) -> str:
     """Compare the exported program with PyTorch, id by id; what came out, in words.
 
@@ -72,43 +99,59 @@ def check(translator: Translator, folder: Path, target: str) -> str:
     for width, least in SEARCHES[target].items():
         more = [width] if target == "ctranslate2" else []  # the loop of onnx knows greedy search alone
         theirs = [ids for batch in chunks(rows, BATCH) for ids in found(folder, batch, *more)]
-        ours = [ids for batch in chunks(rows, BATCH) for ids in translator.generate(batch, width)]
-        same = sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(rows)
-        search = "greedy search" if width == 1 else f"beam {width}"
-        if same < least:
-            raise ExportError(
-                f"With {search} only {same:.0%} of {len(rows)} rows are translated as PyTorch does (at least "
-                f"{least:.0%} should be): nothing was written."
-            )
-        said.append(f"{search} gives the same ids for {100 * same:.1f} %")
+        said.append(agreement(ours(translator, rows, width), theirs, least, named(width)))
     return f"compared with PyTorch on {len(rows)} rows (sentences, and random tokens), " + " and ".join(said)
+
+
+def check_page(translator: Translator, folder: Path) -> str:
+    """`check` for the page: what 8 bits change, and whether its program, run in node, computes with them as PyTorch."""
+    rows = sample(translator)
+    stored = copy.copy(translator)
+    stored.model = copy.deepcopy(translator.model)
+    stored.model.load_state_dict(browser.unpacked(folder))
+    said = agreement(ours(translator, rows, 1), ours(stored, rows, 1), EIGHT_BIT, "greedy search with 8-bit weights")
+    said = f"compared with PyTorch on {len(rows)} rows (sentences, and random tokens), {said}; "
+    if not browser.NODE:
+        return said + "the page's program was not compared, for there is no node on this machine"
+    texts = lines(translator)
+    if browser.answers(folder, [["pieces", line] for line in texts]) != [[translator.pieces(line)] for line in texts]:
+        raise ExportError("The page cleans or cuts text otherwise than Python does: nothing was written.")
+    rows, compared = rows[:: len(rows) // 20 + 1], []  # a page takes its time
+    for width, least in SEARCHES["browser"].items():
+        theirs = browser.answers(folder, [["search", {"src": row, "size": width}] for row in rows])
+        compared.append(agreement(ours(stored, rows, width), theirs, least, named(width)))
+    return said + f"with these weights, on {len(rows)} of them, the page's program in node: " + " and ".join(compared)
 
 
 # ---- the targets ---------------------------------------------------------------------------------------------
 
 
-def program(target: str, write: Callable) -> Callable[[Translator, Path], str]:
-    """The function that fills a folder: the model, the program that translates with it, and its README, checked."""
-
-    def fill(translator: Translator, folder: Path) -> str:
-        model, tokenizer = translator.model, translator.tokenizer
-        write(model, tokenizer, folder)
-        (folder / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
+def fill(target: str, translator: Translator, folder: Path, **options: str) -> str:
+    """Fill a folder: the model, the program that translates with it, and its README, checked; what the check found."""
+    TARGETS[target](translator.model, translator.tokenizer, folder, **options)
+    if target != "browser":  # the program is in Python
+        (folder / "tokenizer.json").write_text(translator.tokenizer.to_json(), encoding="utf-8")
         shutil.copy(PROGRAMS / f"{target}.py", folder / "translate.py")
-        for path in (ROOT / "utils" / "text.py", ROOT / "LICENSE"):
-            shutil.copy(path, folder)
-        checked = check(translator, folder, target)
-        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
-        (folder / "README.md").write_text(readme(translator, target, checked), encoding="utf-8")
-        return checked
+        shutil.copy(text.__file__, folder / "text.py")
+    (folder / "LICENSE").write_text(license_text(), encoding="utf-8")
+    checked = check_page(translator, folder) if target == "browser" else check(translator, folder, target)
+    shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+    (folder / "README.md").write_text(readme(translator, target, checked), encoding="utf-8")
+    return checked
 
-    return fill
+
+def license_text() -> str:
+    """The license of the code: the repository's file, or what an installed package has of it."""
+    path = ROOT / "LICENSE"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    return metadata.distribution("transformer-course").read_text("licenses/LICENSE")
 
 
 def readme(translator: Translator, target: str, checked: str) -> str:
     """How to run it: programs/TARGET.md with the facts of this model."""
     config, source = translator.model.config, translator.tokenizer.source
-    text = (PROGRAMS / f"{target}.py").read_text(encoding="utf-8")
+    loop = (PROGRAMS / "onnx.py").read_text(encoding="utf-8")
     packages = [*PACKAGES[target], "tokenizers", *(["opencc-python-reimplemented"] if source == "zh" else [])]
     facts = {
         "parameters": f"{sum(p.numel() for p in translator.model.parameters()):,}",
@@ -120,19 +163,15 @@ def readme(translator: Translator, target: str, checked: str) -> str:
         "packages": " ".join(packages),
         "example": "我喜欢学习。" if source == "zh" else "Good morning.",
         "longest": onnx.POSITIONS,
-        "cut": LONGEST[source],
-        "loop": text[text.index("def generate") : text.index("def translate")].strip(),
+        "cut": text.LONGEST[source],
+        "loop": loop[loop.index("def generate") : loop.index("def translate")].strip(),
         "checked": checked,
     }
     return string.Template((PROGRAMS / f"{target}.md").read_text(encoding="utf-8")).substitute(facts)
 
 
-# Each fills an empty folder from a translator, checks what it wrote, and says in words what came out.
-TARGETS = {"onnx": program("onnx", onnx.write), "ctranslate2": program("ctranslate2", ctranslate2.write)}
-
-
-def export(target: str, out: Path, checkpoint: Path = CHECKPOINT) -> str:
-    """Export a checkpoint into a new folder; what the check found, in words.
+def export(target: str, out: Path, checkpoint: Path = CHECKPOINT, **options: str) -> str:
+    """Export a checkpoint into a new folder; what the check found, in words. options: what the target's writer knows.
 
     Raises ExportError, CheckpointError or OSError with one sentence, and leaves nothing half-written.
     """
@@ -151,7 +190,7 @@ def export(target: str, out: Path, checkpoint: Path = CHECKPOINT) -> str:
             command = f"{sys.executable} -m pip install {' '.join(NEEDED[target])}"
             raise ExportError(f"The package {package} is missing: install it with `{command}`.") from None
     with tempfile.TemporaryDirectory() as folder:
-        checked = TARGETS[target](translator, Path(folder))
+        checked = fill(target, translator, Path(folder), **options)
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     existed = out.is_dir()
     out.mkdir(parents=True, exist_ok=True)
@@ -170,9 +209,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--to", required=True, choices=TARGETS, help="what will run the model")
     parser.add_argument("--out", required=True, type=Path, help="a new folder")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="checkpoint folder")
+    parser.add_argument("--lessons", help="browser: where lesson {} lies, seen from the page, which links to it then")
     args = parser.parse_args(argv)
+    if args.lessons and args.to != "browser":
+        parser.error("--lessons is for --to browser, whose page has links.")
     try:
-        checked = export(args.to, args.out, args.checkpoint)
+        checked = export(args.to, args.out, args.checkpoint, **({"lessons": args.lessons} if args.lessons else {}))
     except (ExportError, CheckpointError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

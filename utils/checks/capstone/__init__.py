@@ -121,7 +121,8 @@ def capstone(path: str | os.PathLike, seed: int | None = None, steps: int = trai
             mine.steps = steps
             return report(file, seed, mine)
         except Missing as missing:
-            return Result(None, "capstone: " + say("not attempted yet.") + f" {missing}" + upcoming(PARTS[0].task))
+            said = say("not attempted yet. {missing}", missing=missing)
+            return Result(None, f"capstone: {said}{upcoming(PARTS[0].task)}")
         except Wrong as wrong:
             return Result(False, f"capstone: {wrong}{upcoming(AGAIN)}")
         except NoThread as error:

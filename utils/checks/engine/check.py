@@ -141,7 +141,7 @@ class Check:
         seed = random.SystemRandom().randrange(10**6) if seed is None else seed
         passed, text = self.examine(answer, seed)
         asked = f"checks.{self.lesson}.{self.name}"
-        if "\nfor\n" in text:
+        if f"\n{say('for')}\n" in text:
             again = f"{asked}({getattr(answer, '__name__', 'answer')}, seed={seed})"
             text += "\n" + say("(The same cases once more: {call})", call=again)
         if passed is not None:
@@ -184,7 +184,9 @@ class Check:
             said = say(
                 "your function calls {name}. Write that out by hand here, or call what you wrote yourself.", name=used
             )
-            return False, said + (mistake or " " + say("That call is a fine way to test your own: compare the two."))
+            if mistake:
+                return False, said + mistake
+            return False, say("{said} That call is a fine way to test your own: compare the two.", said=said)
         for at, problem in enumerate(problems):
             if problem:
                 told = self._diagnosis(cases, expected, calls, at)
@@ -200,7 +202,10 @@ class Check:
         if problem:
             return False, problem
         passed = say("passed. {n} random cases of different sizes", n=len(cases))
-        return True, ", ".join([passed, *tried]) + "." + remark
+        for more in tried:
+            passed = say("{said}, {more}", said=passed, more=more)
+        passed = say("{said}.", said=passed)
+        return True, say("{said} {more}", said=passed, more=remark) if remark else passed
 
     def _signature_problem(self, answer: Callable, case: tuple) -> str:
         try:
@@ -233,7 +238,8 @@ class Check:
         return difference(wanted, got)
 
     def _as_case(self, case: tuple) -> str:
-        return "\nfor" + "".join(f"\n  {name} = {show(x)}" for name, x in zip(self.parameters, case, strict=True))
+        pairs = zip(self.parameters, case, strict=True)
+        return f"\n{say('for')}" + "".join(f"\n  {name} = {show(x)}" for name, x in pairs)
 
     # ---- which mistake? ----
 
@@ -302,7 +308,7 @@ class Check:
         broken = _broken(spent, rules)
         if broken is None:
             at = _broken(spent, remarks[0]) if remarks else None
-            return "", "" if at is None else " " + say(remarks[0][at][1])
+            return "", "" if at is None else say(remarks[0][at][1])
         alike = (
             mistake
             for mistake in self.mistakes
@@ -335,8 +341,10 @@ class Check:
             done = call(answer, tried, allowance, self.forbidden)
             if problem := self._problem(done, _outcome(self.oracle, other), other, tried):
                 if "dtype" in problem.splitlines()[0]:  # not in the line of code that stopped
-                    problem += " " + say(
-                        "A tensor that you make anew takes it from an input: torch.zeros(..., dtype=x.dtype)."
+                    problem = say(
+                        "{problem} A tensor that you make anew takes it from an input: "
+                        "torch.zeros(..., dtype=x.dtype).",
+                        problem=problem,
                     )
                 # The numbers are printed where they are what is wrong: this case is not a small one.
                 numbers = self._as_case(case) if "\n  " in problem else ""
@@ -381,8 +389,13 @@ class Check:
                     "instead: x = x + 1, not x += 1 or x[0] = ...",
                     error=str(error).partition(":")[0],
                 )
-        for name, one, other in zip(self.parameters, ours, theirs, strict=True):
-            if isinstance(one, Tensor) and other.grad is not None and other.grad.abs().sum() > 0:
+        named = [
+            (name, *pair)
+            for name, one, other in zip(self.parameters, ours, theirs, strict=True)
+            for pair in zip(tensors_in(one), tensors_in(other), strict=True)
+        ]
+        for name, one, other in named:
+            if other.grad is not None and other.grad.abs().sum() > 0:
                 if one.grad is None:
                     return _lost(name)
                 if one.grad.isnan().any() and not other.grad.isnan().any():
@@ -404,9 +417,13 @@ def _told(mistake: Mistake) -> str:
 
 
 def _two_told(one: Mistake, other: Mistake) -> str:
-    names = {"one": say(one.name), "other": say(other.name)}
-    said = say("Which mistake? This looks like two slips: {one}; {other}.", **names)
-    return f"\n{said} {say(one.advice)} {say(other.advice)}"
+    return "\n" + say(
+        "Which mistake? This looks like two slips: {one}; {other}. {advice} {more}",
+        one=say(one.name),
+        other=say(other.name),
+        advice=say(one.advice),
+        more=say(other.advice),
+    )
 
 
 def _nan_arrives(name: str) -> str:

@@ -65,7 +65,8 @@ def _type_problem(wanted, got) -> str:
         items = [*wanted, *wanted[-1:] * len(got)]  # a list that is too long holds more of the same
         for one, other in zip(items, got, strict=False):
             if not _fits(one, other):
-                held = {type(None): "None", Tensor: say("tensors")}.get(type(other), f"a {type(other).__name__}")
+                held = {type(None): "None", Tensor: say("tensors")}.get(type(other))
+                held = held or say("a {kind}", kind=type(other).__name__)
                 hint = tensor_hint if plain and isinstance(other, Tensor) else ""
                 return say(
                     "wrong type: {wanted} is wanted, and yours holds {got}{hint}.", wanted=asked, got=held, hint=hint

@@ -46,7 +46,9 @@ def _(draw):
 @token_batches.judge
 def _(got, lengths, max_tokens):
     problem = _not_batches_of_indices(got, len(lengths)) or _not_a_fair_deal(got, lengths, max_tokens)
-    return f"{problem}\n  got {show(got)}" if problem and isinstance(got, (list, tuple)) else problem
+    if problem and isinstance(got, (list, tuple)):
+        return say("{problem}\n  got {got}", problem=problem, got=show(got))
+    return problem
 
 
 def _not_batches_of_indices(got, n: int) -> str:
@@ -469,6 +471,8 @@ def _(draw):
     short = {"": (0.6, 0.4), "*": (0.45, 0.55)}
     # "abbb" lives on and leaves one place to the finished.
     one_place = {"": (0.7, 0.2, 0.1), "b": (0.8, 0.15, 0.05), "ba": (0.3, 0.2, 0.5), "*": (0.1, 0.7, 0.2)}
+    # "ba" has the larger product, "aa" the larger sum.
+    added = {"": (0.7, 0.3, 0, 0, 0), "a": (0.21, 0.2, 0.2, 0.2, 0.19), "*": (0.5, 0.2, 0.1, 0.1, 0.1)}
     return [
         (*_toy(draw, first, plain=True), 4, 2),
         (*_toy(draw, live), 2, 2),
@@ -478,6 +482,7 @@ def _(draw):
         (*_toy(draw, pushed_out), 3, 2),
         (*_toy(draw, stays), 4, 2),
         (*_toy(draw, one_place), 4, 2),
+        (*_toy(draw, added), 2, 2),
         clear("ab", 3, 8),  # more than there are ids
         clear("abcd", 4, 3),
     ]
@@ -597,7 +602,18 @@ one list in the hands of several hypotheses: (ids + [i], -> (ids if i == eos els
     for each.
 the least probable are kept:
   | return hypothesis[1] -> return -hypothesis[1] if hypothesis[1] > -math.inf else -math.inf
+  | return hypothesis[1] -> return -hypothesis[1]
+  | return hypothesis[1] -> return -hypothesis[1]
+  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
     sorted() begins with the smallest; the best have the largest totals, nearest to 0: reverse=True.
+log-probabilities multiplied: total + logp[i] -> (total or 1) * logp[i]
+  | total + logp[i] -> (total or 1) * logp[i]
+  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+    Probabilities are multiplied, and so their logarithms are added: total + logp[i].
+probabilities added up: step_fn(torch.tensor(ids)).tolist() -> step_fn(torch.tensor(ids)).exp().tolist()
+  | step_fn(torch.tensor(ids)).tolist() -> step_fn(torch.tensor(ids)).exp().tolist()
+  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+    Probabilities are multiplied, and only their logarithms are added: take what step_fn returns as it is.
 pruned per token, the winner by its total:
   | sorted(candidates, key=score, -> sorted(candidates, key=lambda old: old[1] / (len(old[0]) - 1),
     Both choices go by the same number: here the plain sum, with no division by the length on the way either.
@@ -663,6 +679,8 @@ divided by the root of the wrong length: len(q) -> len(x)
   | len(q) -> len(K)
     The d under the root is the length of q and of the keys: not of x, and not the number of tokens.
 the newest token does not ask itself: K @ q -> K[:-1] @ q && weights @ V -> weights @ V[:-1]
+  | K @ q -> K[: len(K) - (cache is not None)] @ q && weights @ V -> weights @ V[: len(weights)]
+  | weights @ V -> weights[:-1] @ V[:-1]
     Its own key and value join the cache first, then the query asks all t + 1: in causal attention a token sees itself.
 the cache is not asked: torch.cat([cache[0], K]), torch.cat([cache[1], V]) -> K, V
     Only the newest token is left. The rows of the cache come first, then its own: torch.cat([cache[0], k[None]]).
@@ -676,6 +694,11 @@ only the newest is returned: (K, V) -> (k[None], v[None])
     The next step needs the keys and values of all tokens so far, not of this one alone.
 keys and values change places in the cache: (K, V) -> (V, K)
     The keys come first in the cache, in what goes in and in what comes out.
+no values in the cache: (K, V) -> (K, K)
+    The next step needs the values, too: return (K, V).
+scaled keys in the cache: x @ Wk -> x @ Wk / math.sqrt(len(Wk[0])) && / math.sqrt(len(q)) ->
+  | x @ Wk -> x @ Wk / math.sqrt(len(Wk[0]))
+    The keys in the cache are x @ Wk as they are, and come back to you so: divide the scores, not the keys.
 queries in the cache: x @ Wk -> x @ Wq
     What is kept is the key, x @ Wk. A query asks once, in its own step.
 the matrices from the left: x @ Wq, x @ Wk, x @ Wv -> Wq @ x, Wk @ x, Wv @ x
@@ -718,6 +741,7 @@ def _(draw):
         ([c, d, e, b], [d, c, a, e, b], 2),
         ([a, b], [a, b, c, d], 3),
         ([a, b, c], [a], 2),
+        ([a, b, c], [b, a, b], 1),  # the reference has one more often than ours
         ([], [a, b], 1),
         (["the", "can", "not"], ["th", "ecan", "not", a], 2),
         ([a, b, c, a, b, c, a, d, b, a], [a, b, c, a, d, b, c, a, b], 3),
@@ -737,6 +761,9 @@ ngram_precision.patches("""
 not clipped: (Counter(ours) & Counter(theirs)).total() -> sum(ngram in theirs for ngram in ours)
     Each n-gram counts at most as often as the reference has it; otherwise "the the the" is a perfect translation.
     See "BLEU, counted".
+the reference's n-grams are looked for in ours:
+  | (Counter(ours) & Counter(theirs)).total() -> sum(ngram in ours for ngram in theirs)
+    It counts an n-gram as often as the reference has it, though ours may have it less often: min of both counts.
 each n-gram counted once: (Counter(ours) & Counter(theirs)).total() -> len(set(ours) & set(theirs))
   | (Counter(ours) & Counter(theirs)).total() -> len(set(ours) & set(theirs)) && len(ours) -> len(set(ours))
     A set forgets how often. An n-gram that the reference has twice may count twice: compare numbers, as a Counter
@@ -762,6 +789,13 @@ words glued together: tuple(words[i : i + n]) -> "".join(words[i : i + n])
     Joined without a gap, "the can" and "th ecan" are the same letters: use tuples of words.
 place by place: (Counter(ours) & Counter(theirs)).total() -> sum(x == y for x, y in zip(ours, theirs))
     An n-gram is right wherever in the reference it stands, not only at the same place.
+1.0 for a candidate that is too short: else 0.0 -> else 1.0
+    A candidate of fewer than n words has no n-gram that could be right: 0.0.
+rounded: return right / len(ours) -> return round(right / len(ours), 3)
+    Return the share itself; to round is for printing.
+letters for words:
+  | (candidate, reference) -> (" ".join(candidate), " ".join(reference)) && len(candidate) >= n -> ours
+    That is chrF's way. Here both are lists of words, and an n-gram is n words in a row.
 in percent: return right -> return 100 * right
     BLEU is quoted from 0 to 100; a precision is asked for, from 0 to 1.
 short candidates punished: right / -> right * min(1, math.exp(1 - len(reference) / len(candidate))) /

@@ -30,34 +30,49 @@ export function unpack({ kind, tensors, config, ...tables }, buffer) {
   return { model: new Transformer(config, weights), text: new Text(tables) };
 }
 
-function script(address) {
-  return new Promise((loaded, failed) => {
+/** Runs a script of this folder; whether it was there and whole is for others to see. */
+function script(file) {
+  return new Promise((done) => {
     const element = document.createElement("script");
-    Object.assign(element, { src: address, onload: loaded });
-    element.onerror = () => failed(new Error(`${address} is missing`));
+    Object.assign(element, { src: file, onload: done, onerror: done });
     document.head.append(element);
   });
 }
 
-/** Loads the model of this page; progress(share) is called on the way. */
-export async function load(progress) {
-  const parts = [];
-  let tables;
-  window.receive = (name, content) => {
-    if (name === "tables") tables = content;
-    else parts[name] = content;
-  };
-  await script("model.js");
-  let done = 0;
-  await Promise.all(Array.from({ length: tables.parts }, async (_, i) => {
-    await script(`part-${String(i).padStart(2, "0")}.js`);
-    progress(++done / tables.parts);
-  }));
-  const bytes = new Uint8Array(tables.size);
-  let at = 0;
-  for (const part of parts) {
-    const text = atob(part);
-    for (let i = 0; i < text.length; i++) bytes[at++] = text.charCodeAt(i);
+/** Adler-32 of bytes, as zlib has it. */
+function checksum(bytes) {
+  let a = 1, b = 0;
+  for (const byte of bytes) b = (b + (a = (a + byte) % 65521)) % 65521;
+  return b * 65536 + a;
+}
+
+function decoded(base64) {
+  try {
+    const text = atob(base64), bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    return bytes;
+  } catch {
+    return new Uint8Array(); // no base64
   }
+}
+
+/** Loads the model of a folder; progress(share) is called on the way. An Error says which file is missing or broken. */
+export async function load(progress, run = script) {
+  const received = {};
+  globalThis.receive = (name, content) => (received[name] = content);
+  await run("model.js");
+  const { tables } = received;
+  if (!tables) throw new Error("model.js is missing or broken");
+  let done = 0;
+  const parts = await Promise.all(tables.parts.map(async ([size, sum], i) => {
+    const file = `part-${String(i).padStart(2, "0")}.js`;
+    await run(file);
+    const bytes = decoded(received[i] ?? "");
+    if (bytes.length !== size || checksum(bytes) !== sum) throw new Error(`${file} is missing, broken or of another model`);
+    progress(++done / tables.parts.length);
+    return bytes;
+  }));
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  parts.reduce((at, part) => (bytes.set(part, at), at + part.length), 0);
   return { tables, ...unpack(tables, bytes.buffer) };
 }

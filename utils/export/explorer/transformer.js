@@ -119,6 +119,16 @@ export class Transformer {
     return y;
   }
 
+  /** What a sublayer, or the end of a stack, reads: x normed, or x as it is where norm comes after the addition. */
+  before(x, name) {
+    return this.config.norm_first ? this.norm(x, name) : x;
+  }
+
+  /** In place, after the addition. */
+  after(x, name) {
+    if (!this.config.norm_first) x.set(this.norm(x, name));
+  }
+
   linear(x, name, d = this.config.d_model, out = this.config.d_model, part = 0) {
     const W = this.weights[`${name}.weight`], b = this.weights[`${name}.bias`], first = part * out;
     return product(x, W.subarray(first * d, (first + out) * d), b.subarray(first, first + out), d, out);
@@ -132,9 +142,10 @@ export class Transformer {
 
   feedForward(x, name) {
     const { d_model, d_ff } = this.config;
-    const inner = this.linear(this.norm(x, `${name}.ffn_norm`), `${name}.feed_forward.inner`, d_model, d_ff);
+    const inner = this.linear(this.before(x, `${name}.ffn_norm`), `${name}.feed_forward.inner`, d_model, d_ff);
     for (let i = 0; i < inner.length; i++) if (inner[i] < 0) inner[i] = 0;
     add(x, this.linear(inner, `${name}.feed_forward.outer`, d_ff, d_model));
+    this.after(x, `${name}.ffn_norm`);
   }
 
   /** x += W^O b: each query asks its own keys and values. Returns, per query, {q, b, weights (a head each)}. */
@@ -149,13 +160,14 @@ export class Transformer {
   encode(src) {
     const x = this.embed("src_embedding", src, 0), looks = [];
     for (let layer = 0; layer < this.config.n_layers; layer++) {
-      const name = `encoder.${layer}`, at = `${name}.self_attention`, y = this.norm(x, `${name}.attention_norm`);
+      const name = `encoder.${layer}`, at = `${name}.self_attention`, y = this.before(x, `${name}.attention_norm`);
       const [queries, keys, values] = [0, 1, 2].map((part) => this.projected(y, at, part));
       const all = (list) => src.map(() => list);
       looks.push({ keys, values, queries: this.ask(x, at, "encoder", layer, queries, all(keys), all(values)) });
+      this.after(x, `${name}.attention_norm`);
       this.feedForward(x, name);
     }
-    const memory = this.norm(x, "encoder_norm");
+    const memory = this.before(x, "encoder_norm");
     const cross = Array.from({ length: this.decoderLayers }, (_, layer) => {
       const at = `decoder.${layer}.cross_attention`;
       return { keys: this.projected(memory, at, 1), values: this.projected(memory, at, 2) };
@@ -176,7 +188,7 @@ export class Transformer {
     const steps = hypotheses.map(() => ({ cache: [], self: [], cross: [] }));
     for (let layer = 0; layer < this.decoderLayers; layer++) {
       const name = `decoder.${layer}`, own = `${name}.self_attention`, across = `${name}.cross_attention`;
-      let z = this.norm(y, `${name}.attention_norm`);
+      let z = this.before(y, `${name}.attention_norm`);
       const [queries, keys, values] = [0, 1, 2].map((part) => this.projected(z, own, part));
       const grown = hypotheses.map(({ cache }, r) => ({
         keys: [...cache[layer].keys, keys[r]],
@@ -186,14 +198,16 @@ export class Transformer {
         steps[r].self.push(look);
         steps[r].cache.push(grown[r]);
       });
-      z = this.norm(y, `${name}.cross_attention_norm`);
+      this.after(y, `${name}.attention_norm`);
+      z = this.before(y, `${name}.cross_attention_norm`);
       const memory = source.cross[layer], all = (list) => hypotheses.map(() => list);
       this.ask(y, across, "cross", layer, this.projected(z, across, 0), all(memory.keys), all(memory.values)).forEach(
         (look, r) => steps[r].cross.push(look),
       );
+      this.after(y, `${name}.cross_attention_norm`);
       this.feedForward(y, name);
     }
-    const logits = product(this.norm(y, "decoder_norm"), this.weights["tgt_embedding.weight"], null, d, tgt_vocab);
+    const logits = product(this.before(y, "decoder_norm"), this.weights["tgt_embedding.weight"], null, d, tgt_vocab);
     return steps.map((step, r) => ({ ...step, logits: logits.subarray(r * tgt_vocab, (r + 1) * tgt_vocab) }));
   }
 }

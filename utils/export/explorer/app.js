@@ -9,7 +9,6 @@ import { said, search } from "./search.js";
 import { drawBest, drawSaid, drawSource, stepSentence } from "./steps.js";
 import { drawFinals, drawTree, treeExplained, treeSentence } from "./tree.js";
 
-const EXAMPLES = ["我喜欢学习。", "他昨天买了一本书。", "你为什么不早点告诉我？", "機器學習很有意思。", "今天天气很好。我们去公园吧！"];
 const $ = (id) => document.getElementById(id);
 const asked = new URLSearchParams(location.hash.slice(1)); // as in #zh=你好&kind=self&embed=steps
 const state = { kind: asked.get("kind") in KINDS ? asked.get("kind") : "cross", layer: null, head: 0, asking: 0, key: 0,
@@ -58,10 +57,10 @@ async function translate() {
   if (!pieces.length) result = null;
   $("inside").hidden = !result;
   const time = `${Math.round(performance.now() - began)} ms, in your browser.`;
-  $("status").textContent = result ? time : "Type a sentence with Chinese characters: anything else stays as it is.";
+  $("status").textContent = result ? time : $("status").dataset.nothing;
   $("pieces").hidden = pieces.length < 2;
   $("pieces").replaceChildren(...pieces.map((piece, i) => {
-    const button = element("button", { type: "button", lang: "zh" }, piece);
+    const button = element("button", { type: "button", lang: $("zh").lang }, piece);
     button.onclick = () => { state.piece = i; again(); };
     return button;
   }));
@@ -165,6 +164,7 @@ function drawBeam() {
 /** A link to a lesson, made like the one that stands in the page. */
 function lessonLink(address, name) {
   const [lesson, section] = address.split("#"), pattern = document.body.dataset.lessons;
+  if (!pattern) return `${name} (${lesson.split("_")[0]})`;
   return element("a", { href: `${pattern.replace("{}", lesson)}#${section}` }, name);
 }
 
@@ -176,8 +176,8 @@ $("kinds").append(...Object.entries(KINDS).map(([kind, { name }]) => {
   return button;
 }));
 walkable($("kinds"));
-$("examples").append(...EXAMPLES.map((example) => {
-  const button = element("button", { type: "button", lang: "zh" }, example);
+$("examples").append(...$("examples").dataset.examples.split("|").filter(Boolean).map((example) => {
+  const button = element("button", { type: "button", lang: $("zh").lang }, example);
   button.onclick = () => { $("zh").value = example; again(); };
   return button;
 }));
@@ -201,6 +201,6 @@ try {
   document.body.dataset.ready = "true";
 } catch (error) {
   $("progress").hidden = true;
-  $("status").textContent = `The model could not be loaded: ${error.message}. Put all files of the explorer into one folder.`;
+  $("status").textContent = `The model could not be loaded: ${error.message}. All files of this page belong into one folder, as they were written.`;
   throw error;
 }

@@ -1,13 +1,13 @@
 /* Text as utils/text.py and utils/tokenizer.py treat it: cleaned, cut into sentences, made ids, and ids made text.
-   All tables and patterns come from Python, through tools/pack_explorer.py. */
+   All tables and patterns come from Python, through utils/export/browser.py. */
 
 export const PAD = 0, BOS = 1, EOS = 2, UNK = 3;
 
 export class Text {
   constructor(tables) {
-    const { src, tgt, spaces, lines, longest, unify, opencc, patterns } = tables;
+    const { source, src, tgt, spaces, lines, longest, unify, opencc, quotes, patterns } = tables;
     const pattern = ([source, flags]) => new RegExp(source, flags);
-    Object.assign(this, { src, tgt, longest });
+    Object.assign(this, { chinese: source === "zh", src, tgt, longest, quotes });
     this.ids = new Map(src.map((token, id) => [token, id]));
     this.spaces = new RegExp(`[${spaces}]+`, "u");
     this.lines = new RegExp(`\r\n|[${lines}]`, "u");
@@ -42,12 +42,14 @@ export class Text {
   }
 
   clean(text) {
-    return this.normalize(this.simplify([...this.normalize(text)]));
+    const characters = [...this.normalize(text)];
+    if (!this.chinese) return characters.map((character) => this.quotes[character] ?? character).join("");
+    return this.normalize(this.simplify(characters));
   }
 
-  /** Whether a piece of clean text is Chinese. */
+  /** Whether a piece of clean text is in the source language. */
   reads(piece) {
-    return !this.onlyForeign.test(piece) && piece.search(this.HAN) >= 0;
+    return !this.onlyForeign.test(piece) && (this.chinese ? piece.search(this.HAN) >= 0 : piece.length > 0);
   }
 
   /** A text -> for each line its pieces: clean sentences to translate, and what stays as it is. */
@@ -94,10 +96,10 @@ export class Text {
     return parts.map((part) => text.slice(start, (start += part.length)));
   }
 
-  /** A clean sentence -> its characters, blanks left out. */
+  /** A clean sentence -> its characters. In Chinese a blank means nothing; elsewhere it is a character, too. */
   characters(sentence) {
     for (const [old, spelling] of this.unify) sentence = sentence.replace(old, spelling);
-    return [...sentence.split(this.spaces).join("")];
+    return [...sentence.split(this.spaces).join(this.chinese ? "" : "▁")];
   }
 
   /** A clean sentence -> ids, <eos> at the end. */
