@@ -31,7 +31,7 @@ from utils.checks.engine.messages import translations
 # What a translation keeps of its English text: as many, and the same.
 KEPT = {
     "formulas": r"\$\$?[^$]+\$\$?",
-    "code": r"`[^`]+`",
+    "code": r"```[^`]*```|`[^`]+`",
     "links": r"\]\(([^)\s]+)\)",
     "folds": r"</?(?:details|div|summary)\b",
     "headings": r"^#+ ",
