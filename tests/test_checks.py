@@ -972,3 +972,12 @@ def test_without_the_variable_the_file_is_in_the_users_folder(tmp_path, monkeypa
     monkeypatch.delenv("TRANSFORMER_COURSE_PROGRESS")
     monkeypatch.setattr(record.Path, "home", lambda: tmp_path)
     assert record.path() == tmp_path / ".transformer-course" / "progress.json"
+
+
+def test_a_gradient_cut_inside_a_tuple_is_told():
+    check = checks.EXERCISES["lesson08.cached_step"]
+
+    def detached(x, Wq, Wk, Wv, cache):
+        return check.oracle(x, Wq, Wk, Wv, cache and tuple(old.detach() for old in cache))
+
+    assert "no gradient comes back to cache" in str(check(detached))

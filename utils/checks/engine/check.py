@@ -389,8 +389,13 @@ class Check:
                     "instead: x = x + 1, not x += 1 or x[0] = ...",
                     error=str(error).partition(":")[0],
                 )
-        for name, one, other in zip(self.parameters, ours, theirs, strict=True):
-            if isinstance(one, Tensor) and other.grad is not None and other.grad.abs().sum() > 0:
+        named = [
+            (name, *pair)
+            for name, one, other in zip(self.parameters, ours, theirs, strict=True)
+            for pair in zip(tensors_in(one), tensors_in(other), strict=True)
+        ]
+        for name, one, other in named:
+            if other.grad is not None and other.grad.abs().sum() > 0:
                 if one.grad is None:
                     return _lost(name)
                 if one.grad.isnan().any() and not other.grad.isnan().any():
