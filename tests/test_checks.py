@@ -553,6 +553,21 @@ def test_a_missing_error_is_named_beside_a_wrong_value():
     assert "two slips: a sentence that is too long gets a batch of its own; not sorted, though the newest" in said
 
 
+def test_slips_that_are_right_together_are_named_to_nobody():
+    """Several deals into batches are right: the judge says which answer is wrong, not the oracle's own deal."""
+
+    def right_but_for_the_error(lengths, max_tokens):
+        assert all(length <= max_tokens for length in lengths), "too long"
+        order, batches = sorted(range(len(lengths)), key=lambda i: -lengths[i]), []
+        while order:
+            rows = max_tokens // lengths[order[0]]
+            batches, order = [*batches, order[:rows]], order[rows:]
+        return batches
+
+    said = str(checks.lesson08.token_batches(right_but_for_the_error))
+    assert "a ValueError should say so" in said and "Which mistake?" not in said
+
+
 def test_slips_that_go_on_for_ever_together_are_cut_off(monkeypatch):
     monkeypatch.setattr(engine, "TWO_SLIPS", 0.1)
 
@@ -972,3 +987,12 @@ def test_without_the_variable_the_file_is_in_the_users_folder(tmp_path, monkeypa
     monkeypatch.delenv("TRANSFORMER_COURSE_PROGRESS")
     monkeypatch.setattr(record.Path, "home", lambda: tmp_path)
     assert record.path() == tmp_path / ".transformer-course" / "progress.json"
+
+
+def test_a_gradient_cut_inside_a_tuple_is_told():
+    check = checks.EXERCISES["lesson08.cached_step"]
+
+    def detached(x, Wq, Wk, Wv, cache):
+        return check.oracle(x, Wq, Wk, Wv, cache and tuple(old.detach() for old in cache))
+
+    assert "no gradient comes back to cache" in str(check(detached))

@@ -41,7 +41,7 @@ def encoder_decoder(
         for one, share in zip(states, as_array(weights)[t], strict=True):
             arrow(ax, one.top, context.bottom, share, WEIGHT if seen else PALE, head=False)
             if t == lit:
-                text(ax, one.x + 0.24, 0.5, f"{share:.0%}", 9, WEIGHT)
+                text(ax, one.x - 0.23, 0.42, f"{share:.0%}", 9, WEIGHT)  # below its name, beside its arrow
         if lit is not None:
             spot(ax, state.x, top, step, 0.5, value=t)
     return ax.figure
@@ -53,7 +53,7 @@ def _chain(ax, places, words, vectors, name, color):
     for i, (x, word, values) in enumerate(zip(places, words, vectors, strict=True)):
         text(ax, x, 0.16, as_word(word), 10.5, weight="bold")
         shapes.append(vector(ax, x, 1.15, values, color, cell=(0.46, 0.2)))
-        text(ax, x - 0.22, 0.5, f"${name}^{i + 1}$", 11, color)
+        text(ax, x - 0.22, 0.62, f"${name}^{i + 1}$", 11, color)
         arrow(ax, (x, 0.32), shapes[-1].bottom)
     for one, other in zip(shapes, shapes[1:], strict=False):
         arrow(ax, one.right, other.left, 0.35, color)

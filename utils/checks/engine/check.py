@@ -279,8 +279,13 @@ class Check:
             made = _outcome(code, case)
             if not self._alike(got, made):
                 return False
-            wrong = wrong or not isinstance(made, Raised) and not self._alike(made, wanted)
+            wrong = wrong or not isinstance(made, Raised) and self._differs(made, wanted, case)
         return wrong
+
+    def _differs(self, made, wanted, case: tuple) -> bool:
+        """Whether an outcome is wrong: where several are right, the judge knows."""
+        judged = self.judged and not isinstance(wanted, Raised)
+        return bool(self.judged(made, *case)) if judged else not self._alike(made, wanted)
 
     def _alike(self, one, other) -> bool:
         """Whether two outcomes are the same, in canonical form if there is one."""
@@ -389,8 +394,13 @@ class Check:
                     "instead: x = x + 1, not x += 1 or x[0] = ...",
                     error=str(error).partition(":")[0],
                 )
-        for name, one, other in zip(self.parameters, ours, theirs, strict=True):
-            if isinstance(one, Tensor) and other.grad is not None and other.grad.abs().sum() > 0:
+        named = [
+            (name, *pair)
+            for name, one, other in zip(self.parameters, ours, theirs, strict=True)
+            for pair in zip(tensors_in(one), tensors_in(other), strict=True)
+        ]
+        for name, one, other in named:
+            if other.grad is not None and other.grad.abs().sum() > 0:
                 if one.grad is None:
                     return _lost(name)
                 if one.grad.isnan().any() and not other.grad.isnan().any():

@@ -58,6 +58,10 @@ times instead of plus: W @ s + H @ U.T -> (W @ s) * (H @ U.T)
     W s and U h_i are added, entry by entry, inside the tanh. Multiplying is the dot product's way.
 a sigmoid: torch.tanh(inner) -> torch.sigmoid(inner)
     The sigmoid runs from 0 to 1, the tanh from -1 to 1: tanh is asked for.
+a ReLU: torch.tanh(inner) -> torch.relu(inner)
+    The ReLU cuts off what is negative; the tanh keeps it, from -1 to 1: tanh is asked for.
+averaged: torch.tanh(inner) @ v -> torch.tanh(inner) @ v / len(v)
+    The d_a products with v are added up, v . tanh(...): their mean is not asked for.
 v left out: @ v -> .sum(1)
     The d_a entries after the tanh are not simply added up: v weighs each of them, v . tanh(...).
 softmax already taken: return found -> return found.softmax(0)
@@ -104,6 +108,10 @@ def _(s, H, W, U, v):
 context_vector.patches("""
 no softmax: .softmax(0) ->
     The states are weighted with the raw scores. The softmax makes them shares that add up to one.
+softmax twice: .softmax(0) -> .softmax(0).softmax(0)
+    Shares go into no second softmax: it would make them nearly alike. Take it once, of the scores.
+divided without exp: scores.softmax(0) -> scores / scores.sum()
+    A score may be negative, and a share may not: the softmax takes exp of every score, and then divides by the sum.
 all states alike: = H.mean(0)
     This is the plain average of the states: the shares never reached the sum. "Break it: freeze the attention" shows
     what that costs.
@@ -192,6 +200,10 @@ the lesson's ids: [bos] -> [1] && [eos] -> [2]
   | [bos] -> [1]
   | [eos] -> [2]
     Other vocabularies have other numbers for the marks: take the arguments `bos` and `eos`.
+zeros for the marks: [bos] -> [0] && [eos] -> [0]
+  | [bos] -> [0]
+  | [eos] -> [0]
+    F.pad puts in zeros unless you say what: value=bos in front of the one, value=eos behind the other.
 lists, not tensors: return read, said -> return read.tolist(), said.tolist()
     The target is a tensor of ids, and so should both results be: target.new_tensor(...) makes one of a list.
 one tensor of both: return read, said -> return torch.stack([read, said])
@@ -237,8 +249,20 @@ no mask: .masked_fill(~real, -math.inf) ->
     Every entry has a share, the padding too: scores behind lengths[b] must not count.
 the mask comes after the softmax: .masked_fill(~real, -math.inf) -> && * some -> * real
     The padding has taken its share of the total, so the rest no longer adds up to one. Hide scores, not weights.
+divided again after the softmax:
+  | .masked_fill(~real, -math.inf) -> && .masked_fill(~some, 0.0) ->
+  && return hidden.softmax(1) * some -> w = hidden.softmax(1) * real; return w / w.sum(1, keepdim=True)
+  | .masked_fill(~real, -math.inf) -> && .masked_fill(~some, 0.0) ->
+  && return hidden.softmax(1) * some -> w = hidden.softmax(1) * real; return w / w.sum(1, keepdim=True).clamp(min=1e-9)
+    Where the padding is far above the real scores, their shares are 0 after the softmax, and no division brings them
+    back; a sentence of length 0 divides 0 by 0. Hide scores, not weights.
+exp without the largest subtracted:
+  | return hidden.softmax(1) * some -> w = scores.exp() * real; return w / w.sum(1, keepdim=True).clamp(min=1e-9)
+    exp of tens of thousands is infinite, of minus tens of thousands 0. Subtract the largest real score of the row
+    first, as torch.softmax does (lesson 02, "When the softmax breaks").
 hidden scores are 0: -math.inf -> 0.0
   | -math.inf -> 0.0 && * some ->
+  | -math.inf -> 0.0 && * some -> * real
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
 hidden scores are not low enough: -math.inf -> -1e4
   | -math.inf -> -1e4 && * some ->
@@ -349,7 +373,7 @@ it reads the word before the last: step(ids[-1] -> step(ids[max(len(ids) - 2, 0)
 one id too many: range(max_len) -> range(max_len + 1)
     At most max_len ids: the loop has max_len rounds.
 one id too few: range(max_len) -> range(max_len - 1)
-    max_len counts the ids that are returned: bos is none of them.
+    max_len counts the ids that are returned: bos is none of them, and the last is left out only where it is eos.
 the highest id of a tie: logits.argmax() -> len(logits) - 1 - logits.flip(0).argmax()
     Where two are equally probable the lower id is asked for: replace the best only by one that is greater (>).
 the least probable: logits.argmax() -> logits.argmin()

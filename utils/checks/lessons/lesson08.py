@@ -113,7 +113,7 @@ def _(lengths, max_tokens):
 
 token_batches.patches("""
 a sentence that is too long gets a batch of its own: raise ValueError("this sentence fits in no batch") -> pass
-    That batch is over the budget already: raise a ValueError that says so.
+    A sentence longer than max_tokens fits in no batch, not even alone: raise a ValueError that says so.
 a sentence that is too long is left out: raise ValueError("this sentence fits in no batch") -> continue
     A pair that disappears without a word is hard to find later: raise a ValueError that says so.
 the lengths are added up: rows * width -> sum(lengths[j] for j in batch) + width
@@ -128,6 +128,8 @@ not sorted, though the newest counts as the longest:
 sorted from the longest, and the newest counts as the longest:
   | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> sorted(range(len(lengths)), key=lambda i: -lengths[i])
     From the longest down, the first of a batch is its longest: it is lengths[batch[0]] that all rows are as wide as.
+one sentence a batch: if batch and rows * width > max_tokens -> if batch
+    Several may share a batch, as long as rows times the longest stay within max_tokens.
 a full batch is refused: width > max_tokens -> width >= max_tokens
     Exactly max_tokens is still allowed: <=, not <.
 the newcomer is not counted: len(batch) + 1 -> len(batch)
@@ -145,6 +147,9 @@ the last batch is missing: [*batches, batch] if batch else batches -> batches
 lengths where indices belong:
   | [*batches, batch] if batch else batches -> [[lengths[i] for i in group] for group in [*batches, batch] if group]
     A batch says which sentences it holds. Sort the indices, with the lengths as key.
+sentences looked up by their length: batches.append(batch) -> batches.append([lengths.index(lengths[j]) for j in batch])
+  && [*batches, batch] if -> [*batches, [lengths.index(lengths[j]) for j in batch]] if
+    lengths.index(n) finds the first sentence of that length each time. Sort the indices, with the lengths as key.
 places in the sorted list: batches, batch = [], [] -> batches, batch, lengths = [], [], sorted(lengths)
     These count along the sorted lengths. The caller knows the sentences by their places in `lengths`.
 """)
