@@ -22,12 +22,11 @@ from utils.checks.lessons import (
     lesson07,
     lesson08,
     lesson09,
-    lesson10,
 )
 
 __all__ = ["EXERCISES", "capstone", "progress", "reset", "show"]
 
-LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10)
+LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09)
 EXERCISES = {
     f"{check.lesson}.{check.name}": check
     for lesson in LESSONS

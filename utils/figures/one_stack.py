@@ -1,0 +1,48 @@
+"""Lesson 09: a hidden word and what BERT guesses, and what sampling keeps of the next word's probabilities."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .drawing import box, canvas, columns, text
+from .page import spot
+from .style import BLUE, GRAY, ORANGE, PALE, WEIGHT, as_array, as_word
+
+
+def hidden_word(tokens: Sequence[str], hidden: int, guesses: Sequence[str], chances, choice: int | None = None):
+    """A sentence with one word hidden, and below it the guesses, the best first, with their probabilities (k,).
+
+    In `explore`, the words are values of choice number `choice`: pointing at one hides it.
+    """
+    ax, words = canvas(6.8, 2.55), [as_word(token) for token in tokens]
+    across = columns([[word + "  " for word in words]], 0.1, 6.7)
+    for i, (x, word) in enumerate(zip(across, words, strict=True)):
+        if i == hidden:
+            box(ax, x, 2.25, "?", 0.3 + 0.09 * len(word), 0.36, ORANGE, 0.25, 12)
+        else:
+            text(ax, x, 2.25, word, 12)
+        if choice is not None:
+            spot(ax, x, 2.25, min([0.9, *np.diff(across)]), 0.5, value=i, choice=choice)
+    text(ax, 0.1, 1.84, f"stood there: {words[hidden]}", 9.5, GRAY, ha="left")
+    for i, (guess, chance) in enumerate(zip(map(as_word, guesses), as_array(chances), strict=True)):
+        y, right = 1.5 - 0.31 * i, guess == words[hidden]
+        text(ax, 1.7, y, guess, 10.5, BLUE if right else "black", ha="right", weight="bold" if right else "normal")
+        ax.barh(y, 4.0 * chance, 0.2, left=1.85, color=BLUE if right else PALE, zorder=2)
+        text(ax, 1.92 + 4.0 * chance, y, f"{chance:.0%}" + (" ✓" if right else ""), 9.5, GRAY, ha="left")
+    return ax.figure
+
+
+def kept_and_dropped(tokens: Sequence[str], before, after):
+    """Bars of the most probable next tokens: gray what the model says (k,), purple what is drawn from (k,)."""
+    import matplotlib.pyplot as plt
+
+    before, after, places = as_array(before), as_array(after), np.arange(len(tokens))
+    fig, ax = plt.subplots(figsize=(6.8, 3.0))
+    ax.bar(places - 0.2, before, 0.4, color=PALE, label="the model's probability")
+    ax.bar(places + 0.2, after, 0.4, color=WEIGHT, label="what is drawn from")
+    ax.set_xticks(places, [as_word(token) for token in tokens], rotation=60, ha="right", rotation_mode="anchor")
+    for label, share in zip(ax.get_xticklabels(), after, strict=True):
+        label.set_color("black" if share > 0 else GRAY)
+    ax.set(ylim=(0, 1), ylabel="probability", xlim=(-0.7, len(tokens) - 0.3))
+    ax.legend(loc="upper right", fontsize=9)
+    return fig
