@@ -1,12 +1,13 @@
-"""Lesson 09: a hidden word and what BERT guesses, and what sampling keeps of the next word's probabilities."""
+"""Lesson 09: a hidden word and its guesses, vectors in a plane, runs by amount, what sampling keeps."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from .charts import label_lines
 from .drawing import box, canvas, columns, text
 from .page import spot
-from .style import BLUE, GRAY, ORANGE, PALE, WEIGHT, as_array, as_word
+from .style import BLUE, GRAY, LOOKS, ORANGE, PALE, WEIGHT, as_array, as_word
 
 
 def hidden_word(tokens: Sequence[str], hidden: int, guesses: Sequence[str], chances, choice: int | None = None):
@@ -37,7 +38,8 @@ def kept_and_dropped(tokens: Sequence[str], before, after):
     import matplotlib.pyplot as plt
 
     before, after, places = as_array(before), as_array(after), np.arange(len(tokens))
-    fig, ax = plt.subplots(figsize=(6.8, 3.0))
+    fig = plt.figure(figsize=(6.8, 3.0), layout="none")  # drawn many times: the layout is not searched for
+    ax = fig.add_axes((0.09, 0.25, 0.9, 0.72))
     ax.bar(places - 0.2, before, 0.4, color=PALE, label="the model's probability")
     ax.bar(places + 0.2, after, 0.4, color=WEIGHT, label="what is drawn from")
     ax.set_xticks(places, [as_word(token) for token in tokens], rotation=60, ha="right", rotation_mode="anchor")
@@ -45,4 +47,47 @@ def kept_and_dropped(tokens: Sequence[str], before, after):
         label.set_color("black" if share > 0 else GRAY)
     ax.set(ylim=(0, 1), ylabel="probability", xlim=(-0.7, len(tokens) - 0.3))
     ax.legend(loc="upper right", fontsize=9)
+    return fig
+
+
+def in_the_plane_of_spread(groups: dict):
+    """A panel per word: its vectors of two kinds, {word: ((n, D), (m, D))}, in the two directions of most spread."""
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, len(groups), figsize=(6.8, 2.6), squeeze=False)
+    for ax, (word, both) in zip(axes[0], groups.items(), strict=True):
+        both = [as_array(rows) for rows in both]
+        middle = np.concatenate(both).mean(axis=0)
+        directions = np.linalg.svd(np.concatenate(both) - middle, full_matrices=False)[2][:2]  # (2, D)
+        for rows, color, marker in zip(both, (BLUE, ORANGE), "os", strict=True):
+            ax.plot(*((rows - middle) @ directions.T).T, marker, color=color)
+        ax.set(title=word, xticks=[], yticks=[])
+    fig.supxlabel("direction of most spread", fontsize=10)
+    axes[0, 0].set_ylabel("second direction", fontsize=10)
+    return fig
+
+
+def runs_by_amount(runs: dict, xlabel: str, ylabel: str, chance: float | None = None, log: bool = False):
+    """A point for each run and a line through the means: {name: {amount: [value of each run]}}.
+
+    The amounts stand on a logarithmic axis; the names' points are drawn a little to the side of one another. chance: a
+    dotted line; log: the values' axis is logarithmic, too.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(6.8, 3.3))
+    amounts = sorted({amount for found in runs.values() for amount in found})
+    for i, (name, found) in enumerate(runs.items()):
+        aside, look = 1.05 ** (i - len(runs) // 2), LOOKS[i]
+        for amount, values in found.items():
+            ax.plot([amount * aside] * len(values), values, look["marker"], color=look["color"], ms=5)
+        means = [(amount * aside, np.mean(found[amount])) for amount in sorted(found)]
+        ax.plot(*np.transpose(means), label=name, lw=1, color=look["color"], linestyle=look["linestyle"])
+    if chance is not None:
+        ax.axhline(chance, color=GRAY, linestyle=":")
+    ax.set(xscale="log", yscale="log" if log else "linear", xlabel=xlabel, ylabel=ylabel)
+    ax.set_xticks(amounts, [f"{amount:,}" for amount in amounts])
+    ax.set_xlim(min(amounts) / 1.3, max(amounts) * (max(amounts) / min(amounts)) ** 0.35)
+    ax.minorticks_off()
+    label_lines(ax)
     return fig
