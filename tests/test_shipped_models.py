@@ -1,4 +1,4 @@
-"""The small BERT and GPT of lesson 09 load, say how they were trained, and have read none of what they are tested on."""
+"""The small BERT and GPT of lesson 09 load, say how they were trained, and have read nothing of their tests."""
 
 import json
 
