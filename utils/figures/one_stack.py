@@ -87,7 +87,7 @@ def runs_by_amount(runs: dict, xlabel: str, ylabel: str, chance: float | None = 
         ax.axhline(chance, color=GRAY, linestyle=":")
     ax.set(xscale="log", yscale="log" if log else "linear", xlabel=xlabel, ylabel=ylabel)
     ax.set_xticks(amounts, [f"{amount:,}" for amount in amounts])
-    ax.set_xlim(min(amounts) / 1.3, max(amounts) * (max(amounts) / min(amounts)) ** 0.35)
+    ax.set_xlim(min(amounts) / 1.3, max(amounts) * max(4, max(amounts) / min(amounts)) ** 0.5)
     ax.minorticks_off()
     label_lines(ax)
     return fig
