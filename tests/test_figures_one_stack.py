@@ -33,6 +33,15 @@ def test_what_is_dropped_has_no_bar_and_a_gray_name():
     assert names[2].get_color() != names[1].get_color()
 
 
+def test_each_token_of_two_sentences_has_its_segment_below():
+    tokens = "[CLS] What time is it ? [SEP] Tell me the time . [SEP]".split()
+    fig = figures.two_segments(tokens, [0] * 7 + [1] * 6)
+    words = words_on(fig)
+    assert words[::2] == tokens and words[1::2] == ["0"] * 7 + ["1"] * 6
+    assert_words_stand_apart(fig)
+    assert min(contrasts(fig).values()) > 4.5
+
+
 def test_vectors_that_differ_in_one_direction_lie_on_a_line():
     one, other = torch.randn(5, 1) @ torch.ones(1, 6), torch.randn(4, 1) @ torch.ones(1, 6) + 2
     fig = figures.in_the_plane_of_spread({"like": (one, other)})

@@ -50,6 +50,16 @@ def kept_and_dropped(tokens: Sequence[str], before, after):
     return fig
 
 
+def two_segments(tokens: Sequence[str], segments: Sequence[int]):
+    """A text for BERT as a row of boxes, each with its segment, 0 (blue) or 1 (orange), below."""
+    ax = canvas(6.8, 1.0)
+    for x, token, segment in zip(columns([tokens], 0.05, 6.75), tokens, segments, strict=True):
+        color = (BLUE, ORANGE)[segment]
+        box(ax, x, 0.68, token, 0.16 + 0.075 * len(token), 0.34, color, size=9.5)
+        text(ax, x, 0.25, str(segment), 10, color)
+    return ax.figure
+
+
 def in_the_plane_of_spread(groups: dict):
     """A panel per word: its vectors of two kinds, {word: ((n, D), (m, D))}, in the two directions of most spread."""
     import matplotlib.pyplot as plt
