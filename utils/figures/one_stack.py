@@ -96,7 +96,8 @@ def runs_by_amount(runs: dict, xlabel: str, ylabel: str, chance: float | None = 
     if chance is not None:
         ax.axhline(chance, color=GRAY, linestyle=":")
     ax.set(xscale="log", yscale="log" if log else "linear", xlabel=xlabel, ylabel=ylabel)
-    ax.set_xticks(amounts, [f"{amount:,}" for amount in amounts])
+    named = [amount for amount in amounts if not any(other < amount < 1.5 * other for other in amounts)]
+    ax.set_xticks(named, [f"{amount:,}" for amount in named])  # two that stand close would touch
     ax.set_xlim(min(amounts) / 1.3, max(amounts) * max(4, max(amounts) / min(amounts)) ** 0.5)
     ax.minorticks_off()
     label_lines(ax)
