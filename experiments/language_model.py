@@ -85,9 +85,8 @@ def main(argv: list[str] | None = None) -> None:
         train = random.Random(seed).sample(sentences, len(sentences) // share)
         row = {"name": name, "share": share, "seed": seed, "sentences": len(train)}
         if name == "trigram":
-            nll = Trigram(
-                tokenizer.encode_tgt(train), tokenizer.tgt_vocab - 2
-            ).nll  # neither <pad> nor <bos> comes next
+            n_tokens = tokenizer.tgt_vocab - 2  # neither <pad> nor <bos> comes next
+            nll = Trigram(tokenizer.encode_tgt(train), n_tokens).nll
         else:
             folder = args.runs / f"share-{share}-{seed}"
             config = config_of("decoder-only", tokenizer)

@@ -31,18 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     keys = [(name, lr, seed) for seed in args.seeds for lr in args.rates for name in ARMS]
     rows, left = rows_left(out, keys, ("name", "lr", "seed"))
     for name, lr, seed in left:
-        options = [
-            "--d-model",
-            "128",
-            "--d-ff",
-            "512",
-            "--steps",
-            str(args.steps),
-            "--seed",
-            str(seed),
-            "--lr",
-            str(lr),
-        ]
+        options = f"--d-model 128 --d-ff 512 --steps {args.steps} --seed {seed} --lr {lr}".split()
         folder = args.runs / f"{name.replace(', ', '-').replace(' ', '-')}-{lr}-{seed}"
         row, _ = train_and_score([*options, *args.options, *ARMS[name].split()], folder, test)
         rows.append({"name": name, "lr": lr, "seed": seed, **row})

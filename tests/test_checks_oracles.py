@@ -7,9 +7,10 @@ from test_decoding import at_random, by_brute_force
 from torch import nn
 from torch.testing import assert_close
 
-from utils import batching, decoding
-from utils.checks import lesson01, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08
+from utils import batching, decoding, encoder_only, scan
+from utils.checks import lesson01, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09
 from utils.checks.engine import Draw
+from utils.checks.lessons import lesson10
 from utils.positional import alibi
 from utils.tokenizer import BOS, EOS, PAD
 
@@ -181,3 +182,33 @@ def test_lesson07_is_pytorchs_layer_norm_mask_attention_and_decoder_layer():
     )
     ours = lesson07.decoder_layer.oracle(y, memory, (layer.norm1, layer.norm2, layer.norm3), *parts)
     assert_close(ours, layer(y[None], memory[None], hidden)[0])
+
+
+def test_lesson09_is_cross_entropy_and_the_packages_filter_and_marks():
+    draw = Draw(0)
+    logits, labels = draw.normal(3, 4, 6), torch.tensor([[1, -1, 0, 5], [-1] * 4, [2, 3, -1, -1]])
+    wanted = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-1)
+    assert_close(lesson09.masked_lm_loss.oracle(logits, labels), wanted)
+    assert_close(encoder_only.masked_lm_loss(logits, labels), wanted)
+    ids, marked = lesson09.pair_input.oracle([7, 8], [9], BOS, EOS)
+    assert ids == encoder_only.two_texts([7, 8], [9])
+    assert marked == encoder_only.segments(torch.tensor([ids]))[0].tolist()
+    distinct = torch.randperm(72, generator=draw.generator).reshape(3, 4, 6).float()
+    for k in (1, 3, 6, 9):
+        assert torch.equal(lesson09.top_k_filter.oracle(distinct, k), decoding.top_k_filter(distinct, k))
+    logp = logits[0].log_softmax(-1).gather(-1, labels[:1].T.clamp(min=0))[:, 0]
+    nll = F.nll_loss(logits[0].log_softmax(-1), labels[0].clamp(min=0))
+    assert abs(lesson09.perplexity.oracle(logp) - nll.exp()) < 1e-5
+
+
+def test_lesson10_is_pytorchs_norm_silu_and_attention_and_the_packages_scan():
+    draw = Draw(0)
+    x, gamma = draw.normal(2, 3, 6), draw.normal(6)
+    assert_close(lesson10.rms_norm.oracle(x, gamma, 0.1), F.rms_norm(x, (6,), gamma, 0.1))
+    gate, up, down = draw.normal(6, 4), draw.normal(6, 4), draw.normal(4, 6)
+    assert_close(lesson10.swiglu.oracle(x, gate, up, down), (F.silu(x @ gate) * (x @ up)) @ down)
+    q, k, v = draw.normal(6, 3, 4), draw.normal(2, 5, 4), draw.normal(2, 5, 4)
+    theirs = F.scaled_dot_product_attention(q[None], k[None], v[None], enable_gqa=True)[0]
+    assert_close(lesson10.grouped_query_attention.oracle(q, k, v), theirs)
+    decay, a = draw.normal(4).sigmoid(), draw.normal(50, 4)
+    assert_close(lesson10.linear_recurrence.oracle(decay, a), scan.by_loop(decay, a))

@@ -25,6 +25,7 @@ MOVED: tuple[str, ...] = (
     "07_transformer",
     "08_translation",
     "08b_search_and_scores",
+    "09_bert_and_gpt",
 )
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels

@@ -12,11 +12,21 @@ from utils.checks.capstone import PARTS, capstone
 from utils.checks.engine import Check, record, say
 from utils.checks.engine.record import reset
 from utils.checks.engine.result import MARKS, Result
-from utils.checks.lessons import lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08
+from utils.checks.lessons import (
+    lesson01,
+    lesson02,
+    lesson03,
+    lesson04,
+    lesson05,
+    lesson06,
+    lesson07,
+    lesson08,
+    lesson09,
+)
 
 __all__ = ["EXERCISES", "capstone", "progress", "reset", "show"]
 
-LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08)
+LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09)
 EXERCISES = {
     f"{check.lesson}.{check.name}": check
     for lesson in LESSONS

@@ -21,6 +21,7 @@ from .matrices import (
     tiles,
 )
 from .model_map import pre_and_post_norm, you_are_here
+from .one_stack import hidden_word, in_the_plane_of_spread, kept_and_dropped, runs_by_amount, two_segments
 from .page import explore, show, spot
 from .positions import (
     clock_faces,

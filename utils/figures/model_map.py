@@ -22,6 +22,7 @@ LESSONS = {  # the lesson: its subject, and the parts that are its own
     "07": ("the Transformer", tuple(PARTS)),
     "08": ("training a translator", ("source words", "target words", "linear, softmax", "next word")),
     "08b": ("search and scores", ("target words", "linear, softmax", "next word")),
+    "09": ("BERT and GPT", (*ATTENTION, "feed-forward", "linear, softmax")),
 }
 BOX, BAR = 0.28, 0.19  # inches: heights
 
