@@ -17,7 +17,7 @@ from helpers.forked import join, noting, start
 from utils import checks
 from utils.checks.engine import COURSE, Check, difference, exercise, patches, record, running
 from utils.checks.engine import check as engine
-from utils.checks.engine.cases import Draw, each_tensor
+from utils.checks.engine.cases import Draw, each_tensor, show
 from utils.checks.engine.result import Result
 from utils.checks.engine.running import Allowance, Ledger, Raised, TimeUp, call
 
@@ -996,3 +996,8 @@ def test_a_gradient_cut_inside_a_tuple_is_told():
         return check.oracle(x, Wq, Wk, Wv, cache and tuple(old.detach() for old in cache))
 
     assert "no gradient comes back to cache" in str(check(detached))
+
+
+def test_large_numbers_are_shown_in_full_and_small_ones_with_four_digits():
+    shown = show(torch.tensor([[-30000.0, -30001.0, 0.0], [0.12345678, 12345678.0, -0.0]]))
+    assert shown == "[[-30000, -30001, 0], [0.1235, 1.235e+07, 0]]"
