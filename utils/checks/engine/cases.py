@@ -55,7 +55,7 @@ def needs_gradient(x: Tensor) -> Tensor:
 
 
 def show(value, digits: int = 4) -> str:
-    """A value as a learner would write it: tensors as nested lists, numbers with four digits, or all before the point."""
+    """A value as a learner would write it: tensors as nested lists; four digits, or all that stand before the point."""
     if isinstance(value, Tensor):
         return show(value.detach().tolist(), digits)
     if isinstance(value, (list, tuple)):
