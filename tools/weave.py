@@ -27,6 +27,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from tools import wording
 from tools.rules_figures import captions, text_of
 from tools.run_lessons import NOTEBOOKS, replace
 from utils import language
@@ -246,7 +247,7 @@ def skeleton(text: str) -> dict[str, Counter]:
     return {name: Counter(re.findall(pattern, text, re.MULTILINE)) for name, pattern in KEPT.items()}
 
 
-def problems(notebook: NotebookNode, words: dict[tuple[str, str], str]) -> Iterator[str]:
+def problems(notebook: NotebookNode, words: dict[tuple[str, str], str], tongue: str = "zh") -> Iterator[str]:
     """What a catalogue lacks, what it has for English that is no more, and what is not like its English text."""
     wanted = {(kind, language.digest(text)): (index, text) for index, kind, text in pieces(notebook)}
     for (kind, key), (index, text) in wanted.items():
@@ -262,6 +263,9 @@ def problems(notebook: NotebookNode, words: dict[tuple[str, str], str]) -> Itera
         prose = re.sub(r"\$[^$]*\$|`[^`]*`|<[^>]*>", "", text)
         if re.search("[a-z]{4}", prose) and not HAN.search(other):
             yield f"cell {index}, {kind} {key}: no Chinese in it"
+        elif tongue == "zh":
+            for slip in (*wording.terms(text, other, kind != "en"), *wording.slips(other)):
+                yield f"cell {index}, {kind} {key}: {slip}"
         if left := raw_stars(other):
             yield f"cell {index}, {kind} {key}: the stars of {left!r} stay stars, as Markdown reads them"
     for kind, key in words.keys() - wanted.keys():
@@ -314,7 +318,7 @@ def main(argv: list[str] | None = None) -> int:
     found = 0
     for notebook, path in catalogues(args.language).items():
         english, words = read(notebook), language.read_catalogue(path)
-        lines = list(problems(english, words))
+        lines = list(problems(english, words, args.language))
         found += len(lines)
         for line in lines:
             print(f"{path.relative_to(NOTEBOOKS.parent)}: {line}")
