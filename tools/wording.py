@@ -72,7 +72,8 @@ def bare(text: str) -> str:
 def terms(english: str, chinese: str, shown: bool = False) -> Iterator[str]:
     """The terms of a text that its translation lacks.
 
-    Titles of papers, in *stars*, and names of exercises do not count. What is said of a figure (`shown`) may quote the figure's English words.
+    Titles of papers, in *stars*, and names of exercises do not count. What is said of a figure (`shown`)
+    may quote the figure's English words.
     """
     english = re.sub(r"^## \d\. \w+$|: \w+(?= ★)", "", bare(english), flags=re.MULTILINE)
     english = re.sub(r"(?<!\*)\*([^*]+)\*(?!\*)", lambda found: found[1] if len(found[1]) < 12 else "", english)
