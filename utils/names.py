@@ -31,7 +31,7 @@ def read_names(path=NAMES) -> list[Name]:
     return names
 
 
-class Known(NamedTuple):
+class Table(NamedTuple):
     """The names of data/names.tsv, by what a text may call them, and the pattern that finds them in a text."""
 
     names: list[Name]
@@ -40,14 +40,14 @@ class Known(NamedTuple):
 
 
 @cache
-def known() -> Known:
+def known() -> Table:
     """Read when it is asked for: an installed package has no data/, and imports all the same."""
     names = read_names()
     latin = {name.latin: name for name in names}
     chinese = {name.chinese: name for name in names if name.chinese}
     # 汤姆 is not looked for in 汤姆森, nor Tom in Tommy: longest first, and letters end where the word ends.
     pattern = "|".join(sorted(chinese, key=len, reverse=True)) + rf"|(?<![A-Za-z])(?:{'|'.join(latin)})(?![A-Za-z])"
-    return Known(names, latin | chinese, re.compile(pattern))
+    return Table(names, latin | chinese, re.compile(pattern))
 
 
 def name_frame(zh: str) -> str:
