@@ -35,7 +35,7 @@ class BagOfWords:
         optimizer.step(loss)
 
     def features(self, questions: Sequence[Question]) -> Float[Tensor, "N F"]:
-        """(N, 2 V + F): 1 where both sentences have the word, then 1 where one of them alone has it; what is further."""
+        """(N, 2 V + F): 1 where both sentences have the word, 1 where one of them alone has it, and what is further."""
         x = torch.zeros(len(questions), 2, len(self.index))
         for i, q in enumerate(questions):
             a, b = words(q.a), words(q.b)

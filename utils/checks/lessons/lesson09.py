@@ -259,7 +259,8 @@ the k largest of all rows together:
     Each row is a choice of its own: topk along the last axis.
 the k largest along another axis: k = min(k, logits.shape[-1]) -> k = min(k, logits.shape[0])
   && kept = logits.topk(k, dim=-1).indices -> kept = logits.topk(k, dim=0).indices
-  && logits.gather(-1, kept) -> logits.gather(0, kept) && none.scatter(-1, kept, chosen) -> none.scatter(0, kept, chosen)
+  && logits.gather(-1, kept) -> logits.gather(0, kept)
+  && none.scatter(-1, kept, chosen) -> none.scatter(0, kept, chosen)
     A row is the last axis: topk, gather and scatter along -1.
 the logits of the first places: none.scatter(-1, kept, chosen) -> none.scatter(-1, kept, logits)
     scatter takes its values in order, the first one for the first place in `kept`: give it those of topk.
