@@ -177,7 +177,8 @@ def build(out: Path, solutions: bool = True, explorer: bool = True, url: str = "
             write_mathjax(sources / "_static" / "mathjax")
             if explorer:
                 write_explorer(sources / "_extra" / "explorer")
-        run_sphinx(sources, place, tongue)
+        run_sphinx(sources, tongue)
+        shutil.move(sources / "_built", place)
     (out / ".nojekyll").touch()  # GitHub Pages leaves out folders such as _static otherwise
 
 
@@ -187,7 +188,9 @@ def write_explorer(folder: Path) -> None:
     browser.write(translator.model, translator.tokenizer, folder, "../notebooks/{}.html")
 
 
-def run_sphinx(sources: Path, out: Path, tongue: str) -> None:
+def run_sphinx(sources: Path, tongue: str) -> None:
+    """Build the site in _built, beside which MyST-NB leaves a folder of its own."""
+    out = sources / "_built"
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "2", sources, out]
     if subprocess.run(command, cwd=ROOT, env=os.environ | {"TRANSFORMER_COURSE_LANGUAGE": tongue}).returncode:
         raise SystemExit("The site is not right: Sphinx has said above where.")
