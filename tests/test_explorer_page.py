@@ -137,6 +137,22 @@ def test_the_keyboard_is_enough(page, address):
     assert page.text("tree-said")
 
 
+def test_no_choice_by_keyboard_loses_the_focus(page, address):
+    page.open(address + "#zh=今天天气很好。我们去公园吧！")
+    first = page.english()
+    page.tab_to("pieces")
+    page.keys(Keys.ARROW_RIGHT, Keys.ENTER)
+    page.until(lambda: page.js("return document.querySelector('#pieces').children[1].ariaPressed === 'true'"))
+    page.until(lambda: page.focused().startswith("pieces"))
+    page.tab_to("heads")
+    page.keys(Keys.TAB, Keys.ENTER)
+    page.until(lambda: "Off:" in page.text("off"))
+    page.tab_to("off")
+    page.keys(Keys.ENTER)
+    page.until(lambda: not page.text("off"))
+    assert page.focused().startswith("heads") and page.english() == first
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_and_axe_finds_nothing_serious(page, address, width, scheme):
