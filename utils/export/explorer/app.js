@@ -58,6 +58,7 @@ async function translate() {
   $("inside").hidden = !result;
   const time = `${Math.round(performance.now() - began)} ms, in your browser.`;
   $("status").textContent = result ? time : $("status").dataset.nothing;
+  const held = $("pieces").contains(document.activeElement);
   $("pieces").hidden = pieces.length < 2;
   $("pieces").replaceChildren(...pieces.map((piece, i) => {
     const button = element("button", { type: "button", lang: $("zh").lang }, piece);
@@ -65,6 +66,7 @@ async function translate() {
     return button;
   }));
   if (pieces.length > 1) { press($("pieces"), state.piece); walkable($("pieces")); }
+  if (held) $("pieces").children[state.piece]?.focus(); // not lost with the button that was pressed
   if (result) draw();
 }
 
@@ -127,7 +129,7 @@ function drawOff() {
   $("off").replaceChildren();
   if (!names.length) return;
   const button = element("button", { type: "button" }, "switch all on");
-  button.onclick = () => { state.off.clear(); translate(); };
+  button.onclick = () => { state.off.clear(); $("heads").querySelector("button").focus(); translate(); };
   const outcome = before === now ? `The translation stays “${now}”` : `“${before}” becomes “${now}”`;
   $("off").append(`Off: ${names.join("; ")}. ${outcome} `, button);
 }
