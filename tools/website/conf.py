@@ -27,6 +27,8 @@ html_static_path = ["_static"]
 html_extra_path = ["_extra"]
 html_css_files = ["course.css"]
 html_search_language = "en"  # search_pairs finds both
+html_js_files = ["course.js"]
+html_favicon = "_static/course.svg"
 html_show_sourcelink = html_copy_source = html_show_sphinx = html_show_copyright = False
 templates_path = ["_templates"]
 html_sidebars = {
@@ -61,6 +63,13 @@ def languages_of(app, pagename: str, templatename: str, context: dict, doctree) 
     context["language_word"] = editions.word("Language", tongue)
 
 
+def headings(app, page, template, context, doctree) -> None:
+    """The captions of the contents are headings, and Sphinx gives them no level."""
+    tree = context.get("furo_navigation_tree") or ""
+    context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def setup(app) -> None:
     app.connect("builder-inited", lambda app: app.builder._translator and app.builder._translator.add_fallback(Words()))
     app.connect("html-page-context", languages_of)
+    app.connect("html-page-context", headings, priority=900)  # after furo
