@@ -76,7 +76,7 @@ def terms(english: str, chinese: str, shown: bool = False) -> Iterator[str]:
     exercises. What is said of a figure (`shown`) may quote the figure's English words.
     """
     english = re.sub(r"^## \d\. \w+$|: \w+(?= ★)", "", bare(english), flags=re.MULTILINE)
-    for mark, kept in re.findall(r"([*\"])([^*\"]+)\1", english):
+    for mark, kept in re.findall(r"([*\"])([^*\"]+)\1", english.replace("**", "")):
         english = english.replace(f"{mark}{kept}{mark}", "") if kept in bare(chinese) else english
     for row, pattern in patterns():
         if found := pattern.search(english):
