@@ -696,6 +696,10 @@ def test_forbidden_calls_are_noticed_however_they_are_made():
             "cross_entropy(label_smoothing)"
         ]
         assert not call(criterion(), row, Allowance(1.0), smoothing).forbidden
+    ignore, row = frozenset({"cross_entropy(ignore_index)"}), (z[None], torch.tensor([0]))
+    ignoring = partial(torch.nn.functional.cross_entropy, ignore_index=-1)
+    assert call(ignoring, row, Allowance(1.0), ignore).forbidden == ["cross_entropy(ignore_index)"]
+    assert not call(torch.nn.functional.cross_entropy, row, Allowance(1.0), ignore).forbidden
     from utils.attention import attention
 
     assert call(attention, (z[None],) * 3, Allowance(1.0), COURSE).forbidden == ["utils.attention.attention"]
