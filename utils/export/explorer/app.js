@@ -59,6 +59,7 @@ async function translate() {
   $("inside").hidden = !result;
   const time = say("{ms} ms, in your browser.", { ms: Math.round(performance.now() - began) });
   $("status").textContent = result ? time : $("status").dataset.nothing;
+  const held = $("pieces").contains(document.activeElement);
   $("pieces").hidden = pieces.length < 2;
   $("pieces").replaceChildren(...pieces.map((piece, i) => {
     const button = element("button", { type: "button", lang: $("zh").lang }, piece);
@@ -66,6 +67,7 @@ async function translate() {
     return button;
   }));
   if (pieces.length > 1) { press($("pieces"), state.piece); walkable($("pieces")); }
+  if (held) $("pieces").children[state.piece]?.focus(); // not lost with the button that was pressed
   if (result) draw();
 }
 
@@ -129,10 +131,17 @@ function drawOff() {
   const before = withAllHeads(), now = english(result);
   $("off").replaceChildren();
   if (!names.length) return;
+<<<<<<< HEAD
+  const button = element("button", { type: "button" }, "switch all on");
+  button.onclick = () => { state.off.clear(); $("heads").querySelector("button").focus(); translate(); };
+  const outcome = before === now ? `The translation stays “${now}”` : `“${before}” becomes “${now}”`;
+  $("off").append(`Off: ${names.join("; ")}. ${outcome} `, button);
+=======
   const button = element("button", { type: "button" }, say("switch all on"));
   button.onclick = () => { state.off.clear(); translate(); };
   const outcome = before === now ? say("The translation stays “{now}”", { now }) : say("“{before}” becomes “{now}”", { before, now });
   $("off").append(say("Off: {names}. {outcome} ", { names: names.join(say("; ")), outcome }), button);
+>>>>>>> zhdoor
 }
 
 function drawSteps() {
