@@ -143,21 +143,23 @@ def test_since_2017(small, tmp_path):
 def test_associative_recall_asks_for_what_stood_there():
     torch.manual_seed(0)
     tokens, right = associative_recall.texts(50, 12)
+    assert tokens.shape == (50, 20) and right.shape == (50, 8)
     for row, answers in zip(tokens.tolist(), right.tolist(), strict=True):
-        values = dict(zip(row[:24:2], row[1:24:2], strict=True))
-        assert len(values) == 12 and max(values) < 24 <= min(values.values()) and max(values.values()) < 34
-        assert [values[key] for key in row[24::2]] == answers == row[25::2] and len(set(row[24::2])) == 8
+        values = dict(divmod(pair - 4, 10) for pair in row[:12])
+        assert len(values) == 12 and max(values) < 20
+        assert [224 + values[key - 204] for key in row[12:]] == answers and len(set(row[12:])) == 8
 
 
 @pytest.mark.parametrize("arm", associative_recall.ARMS)
-def test_associative_recall_no_arm_sees_the_answer(arm):
-    """The logits at a key that is asked for do not move with the answers after it."""
+def test_associative_recall_no_arm_sees_what_comes_later(arm):
+    """The logits at a key that is asked for do not move with the questions after it."""
     model, (tokens, right) = associative_recall.make(arm), associative_recall.texts(3, 5)
-    assert right.shape == (3, 5) and tokens.shape == (3, 20)
+    assert right.shape == (3, 5) and tokens.shape == (3, 10)
     other = tokens.clone()
-    other[:, -1] = 24 + (other[:, -1] - 23) % 10
-    assert torch.equal(associative_recall.answers(model, tokens, 5), associative_recall.answers(model, other, 5))
-    assert associative_recall.answers(model, tokens, 5).shape == (*right.shape, associative_recall.VOCABULARY)
+    other[:, -1] = 204 + (other[:, -1] - 203) % 20
+    before, after = (associative_recall.answers(model, ids, 5) for ids in (tokens, other))
+    assert torch.equal(before[:, :-1], after[:, :-1]) and not torch.equal(before, after)
+    assert before.shape == (*right.shape, associative_recall.VOCABULARY)
 
 
 def test_associative_recall(tmp_path):
