@@ -79,7 +79,7 @@ def read_in_a_step(parts: Mapping[str, float], limit: float):
 
     fig = plt.figure(figsize=(6.8, 1.5), layout="none")  # drawn many times: the layout is not searched for
     ax = fig.add_axes((0.17, 0.36, 0.8, 0.6))
-    for y, ((name, size), color) in enumerate(zip(parts.items(), (GRAY, ORANGE), strict=True)):
+    for y, (size, color) in enumerate(zip(parts.values(), (GRAY, ORANGE), strict=True)):
         ax.barh(y, size / 1e9, 0.6, color=color)
         ax.text(size / 1e9 * 1.08, y, f"{size / 1e9:,.1f}", va="center", fontsize=10)
     ax.set_yticks(range(len(parts)), parts)
