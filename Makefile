@@ -41,6 +41,7 @@ results: $(READY) ## score the shipped checkpoint; renew evaluation.json, limits
 	@$(PY) -m utils.limits --save
 	@$(PY) tools/results.py
 	@$(PY) tools/overview.py
+	@$(PY) -m tools.weave
 
 explorer: $(READY) ## the page that shows the translator from inside, in build/explorer/ (ARGS="--checkpoint FOLDER")
 	@rm -rf build/explorer

@@ -2,8 +2,9 @@
 
 An encoder-only model learns to guess hidden words of English sentences; then it, and one with random weights, learn
 from labelled pairs (`utils.paraphrases`), with the same updates; beside them a bag of words, a bag of words that sees
-the second sentence alone, and the share of common words, which is one number. Rates, decays and thresholds are chosen
-on dev for each row; test is reported. Writes data/experiments/pretraining.json; checkpoints are kept in
+the second sentence alone, and the share of common words, which is one number. Two more arms give the bag of words what
+a frozen model says of the two sentences, pre-trained or random. Rates, decays and thresholds are chosen on dev for each
+row; test is reported. Writes data/experiments/pretraining.json; checkpoints are kept in
 data/cache/runs/pretraining/ and go on where they were.
 
 python -m experiments.pretraining
@@ -19,6 +20,7 @@ from experiments import averaged, record, rows_left, train_kept
 from experiments.language_model import CPU, RECIPE, config_of, english_tokenizer, texts
 from utils import paraphrases
 from utils.bag_of_words import BagOfWords
+from utils.batching import pad
 from utils.checkpoint import build
 from utils.config import ROOT, ModelConfig, TrainConfig
 from utils.encoder_only import (
@@ -31,10 +33,11 @@ from utils.encoder_only import (
     two_texts,
 )
 from utils.paraphrases import English, Question, overlap
-from utils.tokenizer import Tokenizer
+from utils.tokenizer import SPECIALS, Tokenizer
 from utils.trainer import Trainer
 
-ARMS = ("pretrained", "from scratch", "bag of words", "second sentence alone", "shared words")
+WITH_BERT, WITH_RANDOM = "words, BERT's vectors", "words, random vectors"
+ARMS = ("pretrained", "from scratch", "bag of words", "second sentence alone", "shared words", WITH_BERT, WITH_RANDOM)
 RATES = (3e-4, 1e-3)
 DECAYS = (1e-4, 1e-3, 1e-2)
 
@@ -86,6 +89,27 @@ def alone(questions: list[Question]) -> list[Question]:
     return [Question("", q.b, q.same) for q in questions]
 
 
+@torch.inference_mode()
+def comparisons(model, tokenizer: Tokenizer, english: English) -> dict[Question, torch.Tensor]:
+    """Of each question |u - v| and u v, (2 D,): u and v are the mean top-layer vectors of its sentences' words.
+
+    Each number has mean 0 and a spread of 0.1 over the questions of train, so that `DECAYS` suit them beside the words.
+    """
+    questions = [*english.train, *english.dev, *english.test]
+
+    def mean_vectors(sentences):
+        ids = pad([one_text(ids) for ids in tokenizer.encode_tgt(sentences)])
+        is_word = (ids >= len(SPECIALS))[..., None]
+        return (model.encoder_output(ids) * is_word).sum(dim=1) / is_word.sum(dim=1).clamp(min=1)
+
+    model.eval()
+    u, v = (mean_vectors(sentences) for sentences in ([q.a for q in questions], [q.b for q in questions]))
+    x = torch.cat([(u - v).abs(), u * v], dim=1)  # (N, 2 D)
+    trained_on = x[: len(english.train)]
+    x = 0.1 * (x - trained_on.mean(dim=0)) / (trained_on.std(dim=0) + 1e-6)
+    return dict(zip(questions, x, strict=True))
+
+
 def answers(arm: str, chosen: list[Question], english: English, tokenizer: Tokenizer, weights, config, seed, updates):
     """For every setting that may be chosen on dev: its name, and the probabilities for dev and for test."""
     asked = (english.dev, english.test)
@@ -97,6 +121,15 @@ def answers(arm: str, chosen: list[Question], english: English, tokenizer: Token
         for decay in DECAYS:
             model = BagOfWords(seen(chosen), decay)
             yield decay, *(model.probability_of_one(seen(part)).tolist() for part in asked)
+    elif arm in (WITH_BERT, WITH_RANDOM):
+        torch.manual_seed(seed)
+        model = build(config)
+        if arm == WITH_BERT:
+            model.load_state_dict(weights)
+        found = comparisons(model, tokenizer, english)
+        for decay in DECAYS:
+            bag = BagOfWords(chosen, decay, lambda part: torch.stack([found[q] for q in part]))
+            yield decay, *(bag.probability_of_one(part).tolist() for part in asked)
     else:
 
         def encoded(part):
@@ -142,7 +175,7 @@ def main(argv: list[str] | None = None) -> None:
     rows, left = rows_left(args.out, keys, ("arm", "asked_for", "seed"))
     weights, histories = {}, {}
     for arm, n, seed in left:
-        if arm == "pretrained" and seed not in weights:
+        if arm in ("pretrained", WITH_BERT) and seed not in weights:
             model, histories[seed] = pretrained(config, tokenizer, args.runs / f"bert-{seed}", seed, args.steps)
             weights[seed] = {name: w.clone() for name, w in model.state_dict().items()}
         rows.append(run(arm, n, seed, english, tokenizer, weights.get(seed), config, seed, args.updates))

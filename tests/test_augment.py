@@ -10,7 +10,7 @@ from utils import augment
 from utils import numbers as N
 from utils.augment import BRACKET, filled, joined, pairs, places, renumbered
 from utils.corpus import Pair
-from utils.names import KNOWN, draw_name, kept, name_frame, name_items, names, renamed
+from utils.names import draw_name, kept, known, name_frame, name_items, names, renamed
 from utils.numbers import KINDS, Item, draw, find, frame, held_out, keeps
 
 TEMPLATES = N.templates(augment.TEMPLATES)
@@ -158,7 +158,7 @@ def test_the_test_of_names_is_apart(data, train):
     assert not {name_frame(item.zh) for item in items} & {name_frame(pair.zh) for pair in train}
     rng = random.Random(0)
     drawn = {draw_name(kind, rng, test=False) for kind in ("man", "woman", "place") for _ in range(250)}
-    assert not asked & drawn and len(drawn) > 400 and len(drawn - {name.latin for name in KNOWN}) > 200
+    assert not asked & drawn and len(drawn) > 400 and len(drawn - {name.latin for name in known().names}) > 200
 
 
 def test_joined_pairs_are_two_training_pairs_after_one_another():

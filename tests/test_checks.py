@@ -17,7 +17,7 @@ from helpers.forked import join, noting, start
 from utils import checks
 from utils.checks.engine import COURSE, Check, difference, exercise, patches, record, running
 from utils.checks.engine import check as engine
-from utils.checks.engine.cases import Draw, each_tensor
+from utils.checks.engine.cases import Draw, each_tensor, show
 from utils.checks.engine.result import Result
 from utils.checks.engine.running import Allowance, Ledger, Raised, TimeUp, call
 
@@ -696,6 +696,10 @@ def test_forbidden_calls_are_noticed_however_they_are_made():
             "cross_entropy(label_smoothing)"
         ]
         assert not call(criterion(), row, Allowance(1.0), smoothing).forbidden
+    ignore, row = frozenset({"cross_entropy(ignore_index)"}), (z[None], torch.tensor([0]))
+    ignoring = partial(torch.nn.functional.cross_entropy, ignore_index=-1)
+    assert call(ignoring, row, Allowance(1.0), ignore).forbidden == ["cross_entropy(ignore_index)"]
+    assert not call(torch.nn.functional.cross_entropy, row, Allowance(1.0), ignore).forbidden
     from utils.attention import attention
 
     assert call(attention, (z[None],) * 3, Allowance(1.0), COURSE).forbidden == ["utils.attention.attention"]
@@ -996,3 +1000,8 @@ def test_a_gradient_cut_inside_a_tuple_is_told():
         return check.oracle(x, Wq, Wk, Wv, cache and tuple(old.detach() for old in cache))
 
     assert "no gradient comes back to cache" in str(check(detached))
+
+
+def test_large_numbers_are_shown_in_full_and_small_ones_with_four_digits():
+    shown = show(torch.tensor([[-30000.0, -30001.0, 0.0], [0.12345678, 12345678.0, -0.0]]))
+    assert shown == "[[-30000, -30001, 0], [0.1235, 1.235e+07, 0]]"

@@ -159,6 +159,7 @@ def test_make_lists_its_commands_and_refuses_a_wrong_python(tmp_path):
 
 
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "data/README.md", "notebooks/README.md"]
+PAGES += ["notebooks/teachers.md", "README.zh.md", "notebooks/zh/teachers.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)

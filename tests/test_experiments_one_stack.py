@@ -73,7 +73,7 @@ def test_pretraining(small, tmp_path):
     found = result(out)
     assert [(run["arm"], run["labels"]) for run in found["runs"]] == [(a, n) for n in (2, 4) for a in pretraining.ARMS]
     assert all(0 <= run["test"] <= 1 and run["dev"] == max(t["dev"] for t in run["tried"]) for run in found["runs"])
-    assert [len(run["tried"]) for run in found["runs"][:3]] == [2, 2, 3]
+    assert [len(run["tried"]) for run in found["runs"][:7] if run["arm"] != "shared words"] == [2, 2, 3, 3, 3, 3]
     assert found["pretraining"]["0"][-1]["step"] == 3 and 0 <= found["pretraining"]["0"][-1]["dev_right"] <= 1
     assert load_model(tmp_path / "runs" / "bert-0")[0].config.kind == "encoder-only"
 
@@ -90,6 +90,22 @@ def test_fine_tuning_begins_where_pretraining_ended_but_for_the_head(small):
         assert torch.equal(w, weights[name]) != head, name
     scratch = pretraining.fine_tuned(None, config, texts, labels, seed=1, updates=1, lr=0.0)
     assert torch.equal(scratch.pooler.weight, model.pooler.weight), "the same head for both"
+
+
+def test_comparisons_tell_what_differs_and_what_agrees(small):
+    english = paraphrases.load()
+    same = Question(english.train[0].a, english.train[0].a, 1)
+    tokenizer = language_model.english_tokenizer(language_model.texts()[0], 200)
+    model = build(language_model.config_of("encoder-only", tokenizer))
+    found = pretraining.comparisons(model, tokenizer, english._replace(dev=[same]))
+    assert set(found) == {*english.train, same} and all(x.shape == (2 * 16,) for x in found.values())
+    x = torch.stack([found[q] for q in english.train])
+    assert x.mean(dim=0).abs().max() < 1e-4 and (x.std(dim=0) - 0.1).abs().max() < 1e-3
+    assert (found[same][:16] <= x[:, :16].amin(dim=0) + 1e-5).all(), "nothing differs least of all"
+    swapped = english._replace(train=[Question(q.b, q.a, q.same) for q in english.train], dev=[], test=[])
+    again = pretraining.comparisons(model, tokenizer, swapped)
+    for q in english.train:
+        torch.testing.assert_close(again[Question(q.b, q.a, q.same)], found[q], rtol=1e-3, atol=1e-4)
 
 
 def test_second_sentence_alone_sees_nothing_of_the_first():

@@ -154,4 +154,4 @@ def test_the_set_up_command_ends_with_the_sentence_alone(tmp_path, monkeypatch):
 
     monkeypatch.setattr(corpus, "fetch", refuse)
     with pytest.raises(SystemExit, match="^One sentence.$"):
-        corpus.main()
+        corpus.main([])

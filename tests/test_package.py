@@ -1,9 +1,12 @@
 """The package as a whole: the order in which to read it, and what importing it costs."""
 
 import ast
+import shutil
 import subprocess
 import sys
 import tomllib
+
+import pytest
 
 import utils
 from utils.config import ROOT
@@ -47,3 +50,32 @@ def test_an_installed_package_has_all_its_files():
         carried |= {path for pattern in patterns for path in ROOT.joinpath(*package.split(".")).glob(pattern)}
     files = {path for path in (ROOT / "utils").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert not files - carried
+
+
+ALONE = """
+import importlib, pkgutil, utils
+for module in pkgutil.walk_packages(utils.__path__, "utils."):
+    if not module.name.startswith("utils.export.programs"):
+        importlib.import_module(module.name)
+for name in "{doors}".split():
+    try:
+        importlib.import_module(name).main(["--help"])
+    except SystemExit as end:
+        assert end.code == 0, name
+for name in ("evaluation", "limits"):
+    assert importlib.import_module(f"utils.{{name}}").main(["nowhere"]) == 1
+"""
+
+
+@pytest.mark.slow
+def test_an_installed_package_needs_no_repository_to_be_imported_and_to_give_help(tmp_path):
+    """The files of utils/ alone: no data/ beside them. Every `python -m utils.NAME` tells what it takes."""
+    shutil.copytree(ROOT / "utils", tmp_path / "utils", ignore=shutil.ignore_patterns("__pycache__"))
+    doors = [path for path in (ROOT / "utils").rglob("*.py") if "\ndef main(" in path.read_text(encoding="utf-8")]
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sorted(doors)]
+    assert len(names) >= 8
+    code = ALONE.format(doors=" ".join(names))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("usage: python -m utils.") == len(names)
+    assert len(done.stderr.splitlines()) == 2, "a sentence each"

@@ -77,6 +77,6 @@ def test_the_limits_are_those_of_the_shipped_weights(translator):
 
 def test_the_checkpoint_stays_small_and_holds_no_pickle():
     files = {path.name: path.stat().st_size for path in CHECKPOINT.iterdir() if path.name != "train_state.pt"}
-    logs = {"training.json", "evaluation.json", "limits.json"}
+    logs = {"training.json", "stages.json", "evaluation.json", "limits.json"}
     assert set(files) == {"model.safetensors", "config.json", "tokenizer.json", *logs}
     assert sum(files.values()) < 20e6

@@ -3,7 +3,6 @@
 import json
 import re
 
-import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -154,18 +153,76 @@ def test_figures_speak_the_language_when_a_cell_is_run(monkeypatch):
     assert language.caption(CAPTION) == "键 < 查询。" and language.caption(ALT, "alt") == ALT
 
 
+# ---- pages ----
+
+RESULTS = """# A page
+
+[中文](zh/page.md)
+
+See [the card](card.md), 3 times.
+
+```
+make run     # a
+
+make lab     # b
+```
+
+<!-- results: begin, written by a tool -->
+| **model** | 70 | 29.4 | 22 of 40 |
+
+It becomes *machine study*.
+<!-- results: end -->
+
+The **end**.
+"""
+
+
+@pytest.fixture
+def a_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(weave, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(weave, "catalogues", lambda tongue: {})
+    path = tmp_path / "page.md"
+    path.write_text(RESULTS, encoding="utf-8")
+    return path
+
+
+def test_a_page_is_its_paragraphs_and_code_and_comments_stay(a_page):
+    cells = weave.read(a_page).cells
+    assert weave.page(weave.read(a_page)) == RESULTS
+    assert [cell.source for cell in cells if cell.cell_type == "markdown"] == [
+        *("# A page", "See [the card](card.md), 3 times."),
+        *("| **model** | {0} | {1} | {2} of {3} |", "It becomes {0}.", "The **end**."),
+    ]
+
+
+def test_new_numbers_of_a_tool_come_over_by_themselves_and_others_are_outdated(a_page):
+    texts = ["# 一页", "见[说明](card.md)，3 次。", "| **模型** | {0} | {1} | {2}/{3} |", "译成 {0}。", "**完**。"]
+    words = {
+        key("en", text): other for (_, _, text), other in zip(weave.pieces(weave.read(a_page)), texts, strict=True)
+    }
+    for old, new in (("29.4", "31.25"), ("22 of 40", "1,000 of 40"), ("*machine study*", "*machine learning*")):
+        a_page.write_text(a_page.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    english = weave.read(a_page)
+    assert list(weave.problems(english, words)) == []
+    made = weave.stored(english, words, a_page)
+    assert "| **模型** | 70 | 31.25 | 1,000/40 |\n\n译成 *machine learning*。\n<!-- results: end -->" in made
+    assert "# 一页\n\n[English](../page.md)\n\n见[说明](../card.md)，3 次。\n\n```\nmake run" in made
+    a_page.write_text(RESULTS.replace("3 times", "4 times"), encoding="utf-8")
+    assert ["lacks" in line for line in weave.problems(weave.read(a_page), words)] == [True, False]
+
+
 # ---- the edition that is stored ----
 
 
 @pytest.mark.parametrize("notebook", weave.catalogues(), ids=lambda path: path.stem)
 def test_the_stored_lesson_is_the_woven_one_and_lacks_nothing(notebook):
-    english, words = nbformat.read(notebook, 4), language.read_catalogue(weave.catalogues()[notebook])
+    english, words = weave.read(notebook), language.read_catalogue(weave.catalogues()[notebook])
     assert list(weave.problems(english, words)) == [], "see python -m tools.weave --status"
     assert weave.woven(notebook).read_text(encoding="utf-8") == weave.stored(english, words, notebook)
 
 
 def test_no_lesson_stands_there_without_a_catalogue():
-    stored = {path for path in (NOTEBOOKS / "zh").rglob("*.ipynb")}
+    stored = {*(NOTEBOOKS / "zh").rglob("*.*"), *NOTEBOOKS.parent.glob("*.zh.md")}
     assert stored == {weave.woven(notebook) for notebook in weave.catalogues()}
 
 

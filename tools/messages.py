@@ -17,7 +17,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import nbformat
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
@@ -81,7 +80,7 @@ def headings(tongue: str) -> dict[str, str]:
     found = {}
     for notebook, path in weave.catalogues(tongue).items():
         words = language.read_catalogue(path)
-        for _, kind, text in weave.pieces(nbformat.read(notebook, as_version=4)):
+        for _, kind, text in weave.pieces(weave.read(notebook)):
             both = [re.findall("^#+ (.+)", one, re.M) for one in (text, words.get((kind, language.digest(text)), ""))]
             found |= dict(zip(*both, strict=False))
     return {one.removesuffix(" (deeper)"): other for one, other in found.items()} | found

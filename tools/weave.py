@@ -6,6 +6,10 @@
 
 The catalogue of notebooks/NN_name.ipynb is notebooks/text/LANGUAGE/NN_name.md (see utils.language). Code and outputs
 are the English ones; only the captions, alt texts and results of checks in outputs are replaced.
+
+A page is woven, too (`--scaffold README.md`): its paragraphs are its cells. The catalogue of README.md is
+notebooks/text/LANGUAGE/pages/README.md. In what a tool has written between two comments, numbers and *words* are
+places, {0}, {1}: new ones come over as they are.
 """
 
 import argparse
@@ -23,6 +27,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from tools import wording
 from tools.rules_figures import captions, text_of
 from tools.run_lessons import NOTEBOOKS, replace
 from utils import language
@@ -39,20 +44,71 @@ KEPT = {
     "quotes": r"^> ",
     "verdicts": "[✓✗]",
     "stars": "★+",
+    "places": r"\{\d+\}",
 }
 HAN = re.compile("[\u3400-\u9fff]")
+# What a page consists of, with what follows it: code and comments, which stay, and paragraphs.
+PARTS = re.compile(r"(```.*?\n```|<!--.*?-->|.+?)(\n\n+|\n(?=<!--)|(?<=-->)\n|\n?\Z)", re.DOTALL)
 
 
 def catalogues(tongue: str = "zh") -> dict[Path, Path]:
-    """The catalogue of each English notebook that has one."""
-    folder = language.CATALOGUES / tongue
-    found = {path: NOTEBOOKS / path.relative_to(folder).with_suffix(".ipynb") for path in sorted(folder.rglob("*.md"))}
-    return {notebook: path for path, notebook in found.items()}
+    """The catalogue of each English notebook and page that has one."""
+    folder, pages, found = language.CATALOGUES / tongue, language.CATALOGUES / tongue / "pages", {}
+    for path in sorted(folder.rglob("*.md")):
+        if path.is_relative_to(pages):
+            found[NOTEBOOKS.parent / path.relative_to(pages)] = path
+        else:
+            found[NOTEBOOKS / path.relative_to(folder).with_suffix(".ipynb")] = path
+    return found
 
 
-def woven(notebook: Path, tongue: str = "zh") -> Path:
-    """Where the lesson stands in another language."""
-    return NOTEBOOKS / tongue / notebook.relative_to(NOTEBOOKS)
+def woven(path: Path, tongue: str = "zh") -> Path:
+    """Where the lesson or page stands in another language."""
+    if not path.is_relative_to(NOTEBOOKS):
+        return path.with_name(f"{path.stem}.{tongue}{path.suffix}")
+    return NOTEBOOKS / tongue / path.relative_to(NOTEBOOKS)
+
+
+def read(path: Path) -> NotebookNode:
+    """An English lesson, or a page as a notebook whose Markdown cells are its paragraphs."""
+    if path.suffix == ".ipynb":
+        return nbformat.read(path, 4)
+    cells, tool = [], ""
+    for text, end in PARTS.findall(path.read_text(encoding="utf-8")):
+        if comment := re.match(r"<!-- (\w+: end|.*written by)?", text):
+            tool = "written by" in (comment[1] or "")
+        values = []
+        if is_code(text) or re.fullmatch(r"\[\w+\]\(\S+\)", text):  # alone in its paragraph: the other language
+            cell = nbformat.v4.new_raw_cell(text)
+        else:
+            cell = nbformat.v4.new_markdown_cell(with_places(text, values) if tool else text)
+        cell.metadata.update(end=end, values=values)
+        cells.append(cell)
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def is_code(text: str) -> bool:
+    return text.startswith(("```", "<!--"))
+
+
+def with_places(text: str, values: list[str]) -> str:
+    """The text with {0}, {1} for its numbers and *words*, which are added to `values`."""
+
+    def place(found: re.Match) -> str:
+        values.append(found[0])
+        return f"{{{len(values) - 1}}}"
+
+    return re.sub(r"(?<!\*)\*[^*\n]+\*(?!\*)|\d+([.,]\d+)*", place, text)
+
+
+def page(made: NotebookNode) -> str:
+    """The text of a page that `read` has cut into cells."""
+    text = ""
+    for cell in made.cells:
+        for at, value in enumerate(cell.metadata["values"]):
+            cell.source = cell.source.replace(f"{{{at}}}", value)
+        text += cell.source + cell.metadata["end"]
+    return text
 
 
 def pieces(notebook: NotebookNode) -> list[tuple[int, str, str]]:
@@ -82,9 +138,16 @@ def weave(notebook: NotebookNode, words: dict[tuple[str, str], str], path: Path,
             for output in made.cells[index].get("outputs", ()):
                 replace_in(output, text, other, tongue)
     for cell in made.cells:
+        if cell.source == link_to(woven(path, tongue), path, language.NAMES[tongue]):
+            cell.source = link_to(path, woven(path, tongue), "English")
         for output in cell.get("outputs", ()):
             result_in(output, tongue)
     return made
+
+
+def link_to(page: Path, seen_from: Path, name: str) -> str:
+    """The paragraph of a page that leads to the same page in another language."""
+    return f"[{name}]({posixpath.relpath(page.as_posix(), seen_from.parent.as_posix())})"
 
 
 def linked(text: str, path: Path, tongue: str) -> str:
@@ -184,7 +247,7 @@ def skeleton(text: str) -> dict[str, Counter]:
     return {name: Counter(re.findall(pattern, text, re.MULTILINE)) for name, pattern in KEPT.items()}
 
 
-def problems(notebook: NotebookNode, words: dict[tuple[str, str], str]) -> Iterator[str]:
+def problems(notebook: NotebookNode, words: dict[tuple[str, str], str], tongue: str = "zh") -> Iterator[str]:
     """What a catalogue lacks, what it has for English that is no more, and what is not like its English text."""
     wanted = {(kind, language.digest(text)): (index, text) for index, kind, text in pieces(notebook)}
     for (kind, key), (index, text) in wanted.items():
@@ -200,6 +263,9 @@ def problems(notebook: NotebookNode, words: dict[tuple[str, str], str]) -> Itera
         prose = re.sub(r"\$[^$]*\$|`[^`]*`|<[^>]*>", "", text)
         if re.search("[a-z]{4}", prose) and not HAN.search(other):
             yield f"cell {index}, {kind} {key}: no Chinese in it"
+        elif tongue == "zh":
+            for slip in (*wording.terms(text, other, kind != "en"), *wording.slips(other)):
+                yield f"cell {index}, {kind} {key}: {slip}"
         if left := raw_stars(other):
             yield f"cell {index}, {kind} {key}: the stars of {left!r} stay stars, as Markdown reads them"
     for kind, key in words.keys() - wanted.keys():
@@ -242,16 +308,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--language", default="zh")
     args = parser.parse_args(argv)
     if args.scaffold:
+        folder = language.CATALOGUES / args.language
         for notebook in sorted(NOTEBOOKS.glob("[0-9]*.ipynb")) + sorted(NOTEBOOKS.glob("solutions/*.ipynb")):
             if notebook.name.startswith(tuple(args.scaffold)):
-                path = language.CATALOGUES / args.language / notebook.relative_to(NOTEBOOKS).with_suffix(".md")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                print(f"{path.relative_to(NOTEBOOKS.parent)}: {scaffold(path, nbformat.read(notebook, 4))} new entries")
+                begin(folder / notebook.relative_to(NOTEBOOKS).with_suffix(".md"), notebook)
+        for other in (NOTEBOOKS.parent / name for name in args.scaffold if name.endswith(".md")):
+            begin(folder / "pages" / other.relative_to(NOTEBOOKS.parent), other)
         return 0
     found = 0
     for notebook, path in catalogues(args.language).items():
-        english, words = nbformat.read(notebook, 4), language.read_catalogue(path)
-        lines = list(problems(english, words))
+        english, words = read(notebook), language.read_catalogue(path)
+        lines = list(problems(english, words, args.language))
         found += len(lines)
         for line in lines:
             print(f"{path.relative_to(NOTEBOOKS.parent)}: {line}")
@@ -260,9 +327,15 @@ def main(argv: list[str] | None = None) -> int:
     return int(args.status and found > 0)
 
 
+def begin(path: Path, english: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    print(f"{path.relative_to(NOTEBOOKS.parent)}: {scaffold(path, read(english))} new entries")
+
+
 def stored(english: NotebookNode, words: dict, path: Path, tongue: str = "zh") -> str:
-    """The text of a woven notebook's file."""
-    return nbformat.writes(weave(english, words, path, tongue)) + "\n"
+    """The text of a woven notebook's or page's file."""
+    made = weave(english, words, path, tongue)
+    return page(made) if path.suffix == ".md" else nbformat.writes(made) + "\n"
 
 
 if __name__ == "__main__":

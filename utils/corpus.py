@@ -3,6 +3,7 @@
 `python -m utils.corpus`, part of the set-up, fetches it and prints its sizes.
 """
 
+import argparse
 import csv
 import hashlib
 import sys
@@ -108,8 +109,9 @@ def load(cache: str | Path = CACHE) -> Corpus:
     return split(read_rows(fetched("tatoeba.tsv", cache)))
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Fetch the corpus unless it is there, and print its sizes."""
+    argparse.ArgumentParser(prog="python -m utils.corpus", description=main.__doc__).parse_args(argv)
     try:
         folder = fetch().parent
         sizes = [len(part) for part in load()]

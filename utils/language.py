@@ -16,6 +16,7 @@ from utils.config import ROOT
 CATALOGUES = ROOT / "notebooks" / "text"
 ENTRY = re.compile(r"^\+\+\+ (\{.*\})\n", re.MULTILINE)
 KINDS = ("en", "caption", "alt")  # a Markdown cell, a figure's caption, and the figure in words
+NAMES = {"zh": "中文"}  # how a language calls itself
 WORDS = {"zh": {"Figure": "图", "The picture in words": "图中有什么"}}  # what stands at every caption
 
 

@@ -6,16 +6,20 @@ python -m utils.limits [CHECKPOINT]      a table; --save writes the figures into
 import argparse
 import json
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from utils import corpus
+from utils.checkpoint import CheckpointError
 from utils.config import ROOT
 from utils.corpus import Corpus, TestItem
+from utils.fetch import CorpusError
 from utils.files import write_text_atomically
 from utils.names import kept, name_items
 from utils.numbers import KINDS, items, keeps
+from utils.runtime import utf8_output
 from utils.translate import CHECKPOINT, Translator, load_translator
 
 SETS = ROOT / "data" / "limits.tsv"
@@ -209,17 +213,24 @@ def table(figures: dict) -> str:
     return "\n".join(["| what | figure |", "| --- | ---: |", *(f"| {what} | {figure} |" for what, figure in rows)])
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
+    utf8_output()
     parser = argparse.ArgumentParser(prog="python -m utils.limits", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", nargs="?", type=Path, default=CHECKPOINT)
     parser.add_argument("--beam-size", type=int, default=4)
     parser.add_argument("--save", action="store_true", help="write limits.json into the checkpoint folder, too")
     args = parser.parse_args(argv)
-    figures = limits(load_translator(args.checkpoint), args.beam_size)
-    if args.save:
-        write_text_atomically(args.checkpoint / "limits.json", json.dumps(figures, ensure_ascii=False, indent=2) + "\n")
+    try:
+        figures = limits(load_translator(args.checkpoint), args.beam_size)
+        if args.save:
+            text = json.dumps(figures, ensure_ascii=False, indent=2) + "\n"
+            write_text_atomically(args.checkpoint / "limits.json", text)
+    except (CheckpointError, CorpusError, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
     print(table(figures))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

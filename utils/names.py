@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import NamedTuple
 
 from utils.config import ROOT
@@ -30,18 +31,28 @@ def read_names(path=NAMES) -> list[Name]:
     return names
 
 
-KNOWN = read_names()
-BY_LATIN = {name.latin: name for name in KNOWN}
-BY_CHINESE = {name.chinese: name for name in KNOWN if name.chinese}
-# 汤姆 is not looked for in 汤姆森, nor Tom in Tommy: longest first, and letters end where the word ends.
-FIND = re.compile(
-    "|".join(sorted(BY_CHINESE, key=len, reverse=True)) + rf"|(?<![A-Za-z])(?:{'|'.join(BY_LATIN)})(?![A-Za-z])"
-)
+class Table(NamedTuple):
+    """The names of data/names.tsv, by what a text may call them, and the pattern that finds them in a text."""
+
+    names: list[Name]
+    by_text: dict[str, Name]
+    find: re.Pattern
+
+
+@cache
+def known() -> Table:
+    """Read when it is asked for: an installed package has no data/, and imports all the same."""
+    names = read_names()
+    latin = {name.latin: name for name in names}
+    chinese = {name.chinese: name for name in names if name.chinese}
+    # 汤姆 is not looked for in 汤姆森, nor Tom in Tommy: longest first, and letters end where the word ends.
+    pattern = "|".join(sorted(chinese, key=len, reverse=True)) + rf"|(?<![A-Za-z])(?:{'|'.join(latin)})(?![A-Za-z])"
+    return Table(names, latin | chinese, re.compile(pattern))
 
 
 def name_frame(zh: str) -> str:
     """The sentence without its names: two sentences that differ in names alone have the same."""
-    return FIND.sub("#", zh)
+    return known().find.sub("#", zh)
 
 
 def kept(name: str, en: str) -> bool:
@@ -51,8 +62,8 @@ def kept(name: str, en: str) -> bool:
 
 def names(zh: str, en: str) -> list[tuple[str, Name]]:
     """The known names that stand once on both sides, each as the Chinese sentence writes it."""
-    texts = FIND.findall(zh)
-    found = [(text, BY_CHINESE.get(text) or BY_LATIN[text]) for text in texts if texts.count(text) == 1]
+    texts = known().find.findall(zh)
+    found = [(text, known().by_text[text]) for text in texts if texts.count(text) == 1]
     return [(text, name) for text, name in found if len(re.findall(rf"\b{name.latin}\b", en)) == 1]
 
 
@@ -61,14 +72,14 @@ def draw_name(kind: str, rng: random.Random, test: bool) -> str:
 
     A model learns to copy from many names: half of training's are blends of two (Jessica and Thomas: Jessmas).
     """
-    real = [name.latin for name in KNOWN if name.kind == kind]
+    real = [name.latin for name in known().names if name.kind == kind]
     while True:
         name = rng.choice(real)
         if not test and rng.random() < 0.5:
             other = rng.choice(real)
             name = name[: len(name) // 2 + 1] + other[(len(other) + 1) // 2 :]
         sayable = not re.search("[^aeiouy]{4}|(.)\\1\\1", name.lower())
-        if held_out(name) == test and (sayable or name in BY_LATIN):
+        if held_out(name) == test and (sayable or name in known().by_text):
             return name
 
 
@@ -79,7 +90,7 @@ def renamed(zh: str, en: str, rng: random.Random, test: bool = False) -> tuple[P
         other = draw_name(name.kind, rng, test)
         if other in new or kept(other, en):
             return None
-        zh = FIND.sub(lambda match, text=text, other=other: other if match[0] == text else match[0], zh)
+        zh = known().find.sub(lambda match, text=text, other=other: other if match[0] == text else match[0], zh)
         en = re.sub(rf"\b{name.latin}\b", other, en)
         new.append(other)
     return (Pair(zh, en), new) if new else None
@@ -99,9 +110,9 @@ def name_items(dev: Iterable, train: Iterable[Pair], n: int = 200, seed: int = 0
     """
     rng = random.Random(seed)
     train = list(train)
-    known = {name_frame(pair.zh) for pair in train}
+    frames = {name_frame(pair.zh) for pair in train}
     seen = {word for pair in train for word in re.findall("[A-Za-z]+", pair.zh)}
-    usable = [item for item in dev if name_frame(item.zh) not in known and names(item.zh, item.references[0])]
+    usable = [item for item in dev if name_frame(item.zh) not in frames and names(item.zh, item.references[0])]
     made: dict[str, NameItem] = {}
     while usable and len(made) < n:
         item = usable[len(made) % len(usable)]

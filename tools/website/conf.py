@@ -21,7 +21,19 @@ html_theme_options = {"navigation_with_keys": True}
 html_static_path = ["_static"]
 html_extra_path = ["_extra"]
 html_css_files = ["course.css"]
+html_js_files = ["course.js"]
+html_favicon = "_static/course.svg"
 html_show_sourcelink = html_copy_source = html_show_sphinx = html_show_copyright = False
 mathjax_path = "mathjax/tex-chtml.js"
 mathjax3_config = {"options": {"enableMenu": False}}  # its menu would load more files
 copybutton_selector = "div.cell_input div.highlight pre, div.highlight-shell pre, div.highlight-default pre"
+
+
+def headings(app, page, template, context, doctree) -> None:
+    """The captions of the contents are headings, and Sphinx gives them no level."""
+    tree = context.get("furo_navigation_tree") or ""
+    context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
+def setup(app) -> None:
+    app.connect("html-page-context", headings, priority=900)  # after furo

@@ -92,7 +92,9 @@ def runs_by_amount(runs: dict, xlabel: str, ylabel: str, chance: float | None = 
         for amount, values in found.items():
             ax.plot([amount * aside] * len(values), values, look["marker"], color=look["color"], ms=5)
         means = [(amount * aside, np.mean(found[amount])) for amount in sorted(found)]
-        ax.plot(*np.transpose(means), label=name, lw=1, color=look["color"], linestyle=look["linestyle"])
+        ax.plot(*np.transpose(means), lw=1, color=look["color"], linestyle=look["linestyle"])
+        beside = [amount * 1.05 ** (len(runs) // 2) for amount in sorted(found)]  # the name: right of all points
+        ax.plot(beside, [mean for _, mean in means], label=name, lw=0, color=look["color"])
     if chance is not None:
         ax.axhline(chance, color=GRAY, linestyle=":")
     ax.set(xscale="log", yscale="log" if log else "linear", xlabel=xlabel, ylabel=ylabel)

@@ -55,9 +55,13 @@ def needs_gradient(x: Tensor) -> Tensor:
 
 
 def show(value, digits: int = 4) -> str:
-    """A value as a learner would write it: tensors as nested lists, numbers with at most four decimals."""
+    """A value as a learner would write it: tensors as nested lists; four digits, or all that stand before the point."""
     if isinstance(value, Tensor):
         return show(value.detach().tolist(), digits)
     if isinstance(value, (list, tuple)):
         return ("[{}]" if isinstance(value, list) else "({})").format(", ".join(show(x, digits) for x in value))
-    return f"{value + 0.0:.{digits}g}" if isinstance(value, float) else repr(value)  # + 0.0: no -0
+    if not isinstance(value, float):
+        return repr(value)
+    if 10**digits <= abs(value) < 10**7:
+        digits = len(str(int(abs(value))))  # 30001, not 3e+04
+    return f"{value + 0.0:.{digits}g}"  # + 0.0: no -0

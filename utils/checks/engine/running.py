@@ -94,7 +94,7 @@ class Allowance:
 class Watch(TorchFunctionMode):
     """Notes calls of torch functions and methods by name (`softmax`), others by module and name (`sacrebleu.`).
 
-    `cross_entropy(label_smoothing)` is noted where that number is given, and not 0.
+    `cross_entropy(label_smoothing)` is noted where that number is given, and is not PyTorch's own.
     """
 
     def __init__(self, forbidden: frozenset[str], seen: list[str]):
@@ -104,7 +104,8 @@ class Watch(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name, kwargs = getattr(func, "__name__", ""), kwargs or {}
-        given = [f"{name}({key})" for key, value in kwargs.items() if isinstance(value, float) and value]
+        numbers = [key for key, x in kwargs.items() if type(x) in (int, float) and x not in (0, -100)]  # no defaults
+        given = [f"{name}({key})" for key in numbers]
         self.seen += [used for used in (name, *given) if used in self.forbidden]
         return func(*args, **kwargs)
 

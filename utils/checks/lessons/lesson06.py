@@ -266,6 +266,7 @@ hidden scores are 0: -math.inf -> 0.0
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
 hidden scores are not low enough: -math.inf -> -1e4
   | -math.inf -> -1e4 && * some ->
+  | -math.inf -> -1e4 && * some -> * real
     Real scores may lie far below -10000, and then the padding wins. Take minus infinity.
 the mask is inverted: (~real -> (real
     The first lengths[b] entries are real: minus infinity belongs to those behind.

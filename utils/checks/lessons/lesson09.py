@@ -64,6 +64,16 @@ segments without the marks: [0] * len(first) + [1] * len(second) -> [0] * len(a)
     Each token has a segment, cls and both seps too: the two lists are equally long.
 one segment for all: [0] * len(first) + [1] * len(second) -> [0] * len(first + second)
     The second sentence, its sep included, has segment 1.
+the last sep without a segment: [1] * len(second) -> [1] * len(b)
+    Each token has a segment, the last sep, too: the two lists are equally long.
+the last sep counted to the first sentence: [1] * len(second) -> [1] * len(b) + [0]
+  | [0] * len(first) + [1] * len(second) -> [0] + [0] * len(a) + [0] + [1] * len(b) + [0]
+    The sep that closes the second sentence has segment 1, like what stands before it.
+the two lists exchanged:
+  | first + second, [0] * len(first) + [1] * len(second) -> [0] * len(first) + [1] * len(second), first + second
+    The ids come first, then the segments.
+the marks of the example: [cls] + a + [sep] -> [1] + a + [2] && b + [sep] -> b + [2]
+    cls and sep are 1 and 2 in the example alone: use the arguments.
 the ids alone: return first + second, [0] * len(first) + [1] * len(second) -> return first + second
     Two lists are wanted: the ids, and the segments.
 a list for each sentence: return first + second -> return [first, second]
@@ -135,6 +145,17 @@ a small number inside the logarithm: log_softmax(-1) -> softmax(-1).add(1e-6).lo
   | log_softmax(-1) -> softmax(-1).add(1e-9).log()
   | log_softmax(-1) -> softmax(-1).add(1e-12).log()
     It keeps the logarithm finite, but not right: take log_softmax, which needs no such help.
+a softmax by hand that overflows: logits.log_softmax(-1) -> (logits.exp() / logits.exp().sum(-1, keepdim=True)).log()
+    exp of a logit in the hundreds is infinite. log_softmax takes the largest one away first.
+in bits: return losses.sum() / -> return losses.sum() / math.log(2) /
+    The logarithm is the natural one: ln.
+a perplexity: return losses.sum() / asked.sum().clamp(min=1) -> return (losses.sum() / asked.sum().clamp(min=1)).exp()
+    The loss is the mean of -ln p itself, without exp.
+a softmax before log_softmax: logits.log_softmax(-1) -> logits.softmax(-1).log_softmax(-1)
+    cross_entropy and log_softmax take logits, and do the softmax themselves: once is enough.
+each loss counted at every place of a row:
+  | -log_p.gather(-1, right)[..., 0] * asked -> -log_p.gather(-1, right) * asked
+    gather leaves an axis of length 1, and (B, T, 1) times (B, T) is no (B, T). Take it away: [..., 0].
 another axis than the last: log_softmax(-1) -> log_softmax(0)
   | log_softmax(-1) -> log_softmax(1)
     The classes stand on the last axis of (B, T, V).
@@ -216,12 +237,15 @@ ties at the border are all kept:
 ties at the border are all dropped:
   | chosen = logits.gather(-1, kept) -> border = logits.topk(k).values[..., -1:]
   && none.scatter(-1, kept, chosen) -> logits.where((logits > border) | (k == logits.shape[-1]), none)
+  | chosen = logits.gather(-1, kept) -> border = logits.topk(k).values[..., -1:]
+  && none.scatter(-1, kept, chosen) -> logits.where(logits > border, none)
     Compared with the k-th largest by >, it goes itself. topk(k).indices names the k that stay.
 zeros instead of minus infinity: torch.full_like(logits, -math.inf) -> torch.zeros_like(logits)
     The softmax comes later, and exp(0) is 1: a logit of 0 is still a chance. Only minus infinity has none.
 a large negative number: torch.full_like(logits, -math.inf) -> torch.full_like(logits, -1e9)
   | torch.full_like(logits, -math.inf) -> torch.full_like(logits, -1e4)
   | torch.full_like(logits, -math.inf) -> torch.full_like(logits, -1e10)
+  | torch.full_like(logits, -math.inf) -> torch.full_like(logits, -1e20)
     Minus infinity is asked for, -math.inf: no temperature brings it back.
 the smallest are kept: logits.topk(k, dim=-1) -> logits.topk(k, dim=-1, largest=False)
     The largest logits are the likeliest tokens: these stay.
@@ -233,6 +257,13 @@ the k largest of all rows together:
   | chosen = logits.gather(-1, kept) -> border = logits.flatten().topk(k).values[-1]
   && none.scatter(-1, kept, chosen) -> logits.where(logits >= border, none)
     Each row is a choice of its own: topk along the last axis.
+the k largest along another axis: k = min(k, logits.shape[-1]) -> k = min(k, logits.shape[0])
+  && kept = logits.topk(k, dim=-1).indices -> kept = logits.topk(k, dim=0).indices
+  && logits.gather(-1, kept) -> logits.gather(0, kept)
+  && none.scatter(-1, kept, chosen) -> none.scatter(0, kept, chosen)
+    A row is the last axis: topk, gather and scatter along -1.
+the logits of the first places: none.scatter(-1, kept, chosen) -> none.scatter(-1, kept, logits)
+    scatter takes its values in order, the first one for the first place in `kept`: give it those of topk.
 a k below 1 is not refused: raise ValueError("k must be at least 1") -> pass
   | raise ValueError("k must be at least 1") -> return logits
   | raise ValueError("k must be at least 1") -> k = 1
@@ -293,6 +324,13 @@ in bits: math.exp(-mean) -> float(-mean) / math.log(2)
     That is the cross-entropy in bits. The perplexity is exp of minus the mean.
 the sum, not the mean: logp.mean() -> logp.sum() / max(1, min(1, len(logp)))
     A longer text would always have a larger one. Divide by the number of tokens, before exp.
+divided after exp: math.exp(-mean) -> math.exp(-logp.sum()) / max(1, len(logp))
+    Divide by the number of tokens first, then exp.
+divided by one more or one less: logp.mean() -> logp.sum() / (len(logp) + 1)
+  | logp.mean() -> logp.sum() / max(1, len(logp) - 1)
+    n tokens, n logarithms: divide by n.
+the median: logp.mean() -> logp.median()
+    The mean is wanted: every token counts.
 the mean of the inverse probabilities: math.exp(-mean) -> (-logp).exp().mean().item()
     Take the mean of the logarithms first, then exp: one token with a tiny probability would else decide alone.
 the inverse of the mean probability: math.exp(-mean) -> 1 / logp.exp().mean().item()
