@@ -13,6 +13,7 @@ from helpers.tiny import PAIRS, tiny_checkpoint, tiny_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tools import wording
 from utils import text
 from utils.config import CHECKPOINT, ROOT
 from utils.export import ExportError, browser
@@ -344,3 +345,38 @@ def test_lessons_that_the_page_links_to_have_these_sections():
         # As docutils makes ids of titles.
         ids = [re.sub(r"^[-0-9]+|-+$", "", re.sub(r"[^a-z0-9]+", "-", heading.lower())) for heading in headings]
         assert section in ids, f"{lesson} has no section {section}"
+
+
+# ---- the page in Chinese ----
+
+
+def spoken() -> list[str]:
+    """The texts that the page's program says, each with its places."""
+    sources = [path.read_text(encoding="utf-8") for path in browser.SOURCES.glob("*.js")]
+    text = r'"(?:[^"\\]|\\.)*"'
+    calls = [call for code in sources for call in re.findall(rf"\bsay\(({text}(?:\s*\+\s*{text})*)", code)]
+    return ["".join(map(json.loads, re.findall(text, call))) for call in calls]
+
+
+def test_every_word_of_the_page_has_its_translation_and_every_translation_its_word():
+    words = json.loads((browser.SOURCES / "words.zh.json").read_text(encoding="utf-8"))
+    said, html = spoken(), " ".join((browser.SOURCES / "index.html").read_text(encoding="utf-8").split())
+    assert len(said) > 50 and not set(said) - set(words)
+    assert not [text for text in words if text not in said and text not in html]
+    for english, chinese in words.items():
+        places = [sorted(re.findall(r"\{\w+\}|<[^>]+>", text)) for text in (english, chinese)]
+        assert places[0] == places[1], english
+        assert list(wording.slips(re.sub(r"\{\w+\}", "5", chinese))) == [], chinese
+
+
+def test_the_chinese_page_has_no_english_left():
+    page = browser.page(
+        lessons="lessons/{}.html", tongue="zh", anchors={"02_self_attention#why-divide-by-d": "02_x#为"}
+    )
+    markup = page.split("<script")[0]
+    assert '<html lang="zh">' in page and 'href="lessons/02_x.html#为"' in page and "globalThis.WORDS =" in page
+    markup = re.sub(r"<style>.*?</style>", "", markup, flags=re.S)
+    texts = re.findall(r'>([^<]+)|(?:aria-label|data-nothing)="([^"]*)"', markup)
+    left = re.findall("[A-Za-z]{3,}", " ".join("".join(text) for text in texts))
+    assert set(left) <= {"Transformer", "softmax", "JavaScript", "Beam"}
+    assert "<script>globalThis.WORDS =" not in browser.page() and browser.page(tongue="xx") == browser.page()

@@ -314,7 +314,7 @@ def state(*folders: Path) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_submissions_get_the_verdicts_that_were_planted(tmp_path):
-    """Ten of them; with ALL_SUBMISSIONS=1 in the environment five for each lesson, which takes minutes."""
+    """Fifteen of them; with ALL_SUBMISSIONS=1 in the environment five for each lesson, which takes minutes."""
     lessons = LESSONS if os.environ.get("ALL_SUBMISSIONS") else ["02", "08", "08b"]
     handed_in, precious = tmp_path / "handed_in", tmp_path / "precious"
     handed_in.mkdir()

@@ -36,7 +36,7 @@ PAGES += ("notebooks/README.md", "notebooks/teachers.md", "notebooks/*.ipynb", "
 FILES = ("LICENSE", "LICENSE-TEXT", "notebooks/images/*")
 FONTS = "Main-Regular Main-Bold Main-Italic Math-Italic Math-BoldItalic AMS-Regular Size1-Regular Size2-Regular"
 FONTS += " Size3-Regular Size4-Regular Calligraphic-Regular Typewriter-Regular SansSerif-Regular Zero Vector-Regular"
-EXPLORER = {"": "../explorer/index.html", "zh": "../../explorer/index.html"}  # seen from a lesson
+EXPLORER = {"": "../explorer/index.html", "zh": "../../explorer/zh.html"}  # seen from a lesson
 FRAME = """
 <details class="explorer"><summary>{}</summary>
 <iframe src="{page}" title="{}" loading="lazy"></iframe>
@@ -186,6 +186,10 @@ def write_explorer(folder: Path) -> None:
     folder.mkdir()
     translator = load_translator(device="cpu")
     browser.write(translator.model, translator.tokenizer, folder, "../notebooks/{}.html")
+    for tongue in editions.WORDS:  # the same model, beside it
+        anchors = editions.addresses(tongue)
+        html = browser.page(translator.tokenizer.source, f"../{tongue}/notebooks/{{}}.html", tongue, anchors)
+        (folder / f"{tongue}.html").write_text(html, encoding="utf-8", newline="\n")
 
 
 def run_sphinx(sources: Path, tongue: str) -> None:

@@ -81,6 +81,15 @@ def anchors(path: str, tongue: str) -> dict[str, str]:
     return found
 
 
+def addresses(tongue: str) -> dict[str, str]:
+    """What the sections of the lessons are called in their translations: {"02_name#why": "02_name#为什么"}."""
+    found = {}
+    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+        names = anchors(path.relative_to(ROOT).as_posix(), tongue)
+        found |= {f"{path.stem}{one}": f"{path.stem}{other}" for one, other in names.items() if one}
+    return found
+
+
 def anchored(link: str, page: str, tongue: str) -> str:
     """A link of a page with the anchor that the translation has."""
     target, mark, anchor = link.partition("#")

@@ -72,11 +72,12 @@ def bare(text: str) -> str:
 def terms(english: str, chinese: str, shown: bool = False) -> Iterator[str]:
     """The terms of a text that its translation lacks.
 
-    Titles of papers, in *stars*, and names of exercises do not count. What is said of a figure (`shown`)
-    may quote the figure's English words.
+    What stands in *stars* or "quotes" and stays English, as titles of papers do, does not count, nor do the names of
+    exercises. What is said of a figure (`shown`) may quote the figure's English words.
     """
     english = re.sub(r"^## \d\. \w+$|: \w+(?= ★)", "", bare(english), flags=re.MULTILINE)
-    english = re.sub(r"(?<!\*)\*([^*]+)\*(?!\*)", lambda found: found[1] if len(found[1]) < 12 else "", english)
+    for mark, kept in re.findall(r"([*\"])([^*\"]+)\1", english.replace("**", "")):
+        english = english.replace(f"{mark}{kept}{mark}", "") if kept in bare(chinese) else english
     for row, pattern in patterns():
         if found := pattern.search(english):
             words = (row.chinese, *row.also, *([found[0].lower()] if shown else []))

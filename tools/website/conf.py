@@ -26,9 +26,9 @@ html_theme_options = {"navigation_with_keys": True}
 html_static_path = ["_static"]
 html_extra_path = ["_extra"]
 html_css_files = ["course.css"]
+html_search_language = "en"  # search_pairs finds both
 html_js_files = ["course.js"]
 html_favicon = "_static/course.svg"
-html_search_language = "en"  # search_pairs finds both
 html_show_sourcelink = html_copy_source = html_show_sphinx = html_show_copyright = False
 templates_path = ["_templates"]
 html_sidebars = {
@@ -39,13 +39,6 @@ html_sidebars = {
 mathjax_path = "../" * 2 * bool(tongue) + "_static/" * bool(tongue) + "mathjax/tex-chtml.js"
 mathjax3_config = {"options": {"enableMenu": False}}  # its menu would load more files
 copybutton_selector = "div.cell_input div.highlight pre, div.highlight-shell pre, div.highlight-default pre"
-
-
-def headings(app, page, template, context, doctree) -> None:
-    """The captions of the contents are headings, and Sphinx gives them no level."""
-    tree = context.get("furo_navigation_tree") or ""
-    context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
-
 
 translated = {
     *editions.translated("zh", Path(__file__).parent),
@@ -68,6 +61,12 @@ def languages_of(app, pagename: str, templatename: str, context: dict, doctree) 
     context["chinese_page"] = root + "zh/" * (not tongue) + page
     context["untranslated"] = editions.word("This page is not translated yet.", tongue)
     context["language_word"] = editions.word("Language", tongue)
+
+
+def headings(app, page, template, context, doctree) -> None:
+    """The captions of the contents are headings, and Sphinx gives them no level."""
+    tree = context.get("furo_navigation_tree") or ""
+    context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')
 
 
 def setup(app) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from utils import text
 from utils.export import ExportError
+from utils.language import language
 from utils.tokenizer import Tokenizer
 
 SOURCES = Path(__file__).with_name("explorer")
@@ -133,24 +134,48 @@ def bundle(name: str, done: set[str] | None = None) -> str:
     return before + re.sub(r"^export ", "", re.sub(statement, "", code, flags=re.M), flags=re.M)
 
 
-def page(source: str = "zh", lessons: str = "") -> str:
-    """The whole page but for the model. lessons: where lesson {} lies, seen from the page; "" for no links."""
+def said(html: str, words: dict[str, str]) -> str:
+    """The page in another language: each text between tags or quotes that stands in the table of words."""
+    for english, other in sorted(words.items(), key=lambda pair: -len(pair[0])):
+        text = r"\s+".join(map(re.escape, english.split()))
+        html = re.sub(rf'(?<=[>"])(\s*){text}(?=\s*[<"])', lambda found, other=other: found[1] + other, html)
+    return html
+
+
+def page(source: str = "zh", lessons: str = "", tongue: str = "en", anchors: dict[str, str] | None = None) -> str:
+    """The whole page but for the model, in the language `tongue`, if there is words.LANGUAGE.json; else in English.
+
+    lessons: where lesson {} lies, seen from the page; "" for no links. anchors: what a section's address, such as
+    "02_self_attention#why", is called there, where that is another one.
+    """
     html = (SOURCES / "index.html").read_text(encoding="utf-8")
+    table = SOURCES / f"words.{tongue}.json"
+    words = json.loads(table.read_text(encoding="utf-8")) if table.exists() else {}
+    html = said(html, words)
     if source != "zh":  # which language it is, nobody knows
         examples = r'(?<=data-examples=")[^"]*|(?<=spellcheck="false">)[^<]*'
-        html = re.sub(rf'{examples}| lang="zh"| with Chinese characters|Chinese\s+', "", html)
+        html = re.sub(rf'{examples}| lang="zh"| with Chinese characters|Chinese\s+|中文', "", html)
+    words |= anchors or {}
+    for address, other in (anchors or {}).items():
+        html = html.replace(f'"lesson:{address}"', f'"lesson:{other}"')
+    if words:
+        html = html.replace('<html lang="en">', f'<html lang="{tongue}">')
+        known = json.dumps(words, ensure_ascii=False).replace("</", r"<\/")
+        html = html.replace(
+            '<script type="module"', f'<script>globalThis.WORDS = {known};</script>\n<script type="module"'
+        )
     style, code = (SOURCES / "style.css").read_text(encoding="utf-8"), bundle("app.js")
     html = html.replace('<link rel="stylesheet" href="style.css">', f"<style>\n{style}</style>")
     html = html.replace('<script type="module" src="app.js"></script>', f'<script type="module">\n{code}</script>')
     html = html.replace('data-lessons="lesson:{}"', f'data-lessons="{lessons}"')
 
     def link(found: re.Match) -> str:
-        name, section, words = found.groups()
+        name, section, words = found.groups("")
         if not lessons:
-            return f"{words} ({name.split('_')[0]})"
+            return f"{words} ({name.split('_')[0]})" if tongue == "en" else f"{words}（{name.split('_')[0]}）"
         return f'<a href="{lessons.format(name)}{section}">{words}</a>'
 
-    return re.sub(r'<a href="lesson:(\w+)(#[\w-]+)">([^<]*)</a>', link, html)
+    return re.sub(r'<a href="lesson:(\w+)(#[\w-]+)?">([^<]*)</a>', link, html)
 
 
 def write(model: nn.Module, tokenizer: Tokenizer, folder: Path, lessons: str = "", kind: str = "int8") -> None:
@@ -159,7 +184,7 @@ def write(model: nn.Module, tokenizer: Tokenizer, folder: Path, lessons: str = "
     head["tensors"], content = packed(model.state_dict(), kind)
     parts = [content[at : at + PART] for at in range(0, len(content), PART)]
     head["parts"] = [[len(part), zlib.adler32(part)] for part in parts]
-    files = {"index.html": page(tokenizer.source, lessons)}
+    files = {"index.html": page(tokenizer.source, lessons, language())}
     files["model.js"] = f"receive('tables', {json.dumps(head, ensure_ascii=False)});\n"
     for i, part in enumerate(parts):
         files[f"part-{i:02}.js"] = f"receive({i}, '{base64.b64encode(part).decode()}');\n"

@@ -9,3 +9,8 @@ function reachable() {
 addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(reachable));
 addEventListener("resize", reachable);
 addEventListener("toggle", reachable, true); // a folded answer that is opened
+
+/* Arrow keys turn the page; where something has the focus that they scroll or choose in, they do not. */
+document.documentElement.addEventListener("keydown", (event) => {
+  if (/^Arrow(Left|Right)$/.test(event.key) && !event.target.matches("body, a")) event.stopPropagation();
+});

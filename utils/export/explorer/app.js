@@ -8,6 +8,7 @@ import { KINDS, looks } from "./looks.js";
 import { said, search } from "./search.js";
 import { drawBest, drawSaid, drawSource, stepSentence } from "./steps.js";
 import { drawFinals, drawTree, treeExplained, treeSentence } from "./tree.js";
+import { say } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const asked = new URLSearchParams(location.hash.slice(1)); // as in #zh=你好&kind=self&embed=steps
@@ -46,7 +47,7 @@ async function translate() {
   state.piece = Math.min(state.piece, Math.max(pieces.length - 1, 0));
   const found = new Map();
   for (const piece of pieces) {
-    if (pieces.length > 1) $("status").textContent = `Sentence ${found.size + 1} of ${pieces.length} …`;
+    if (pieces.length > 1) $("status").textContent = say("Sentence {i} of {n} …", { i: found.size + 1, n: pieces.length });
     if (found.size) await new Promise((go) => setTimeout(go));
     if (mine !== round) return; // something else was typed
     const chosen = piece === pieces[state.piece], here = translation(piece, chosen ? state.prefix : []);
@@ -56,8 +57,9 @@ async function translate() {
   $("english").textContent = lines.map((line) => line.map((piece) => found.get(piece) ?? piece).join(" ")).join("\n");
   if (!pieces.length) result = null;
   $("inside").hidden = !result;
-  const time = `${Math.round(performance.now() - began)} ms, in your browser.`;
+  const time = say("{ms} ms, in your browser.", { ms: Math.round(performance.now() - began) });
   $("status").textContent = result ? time : $("status").dataset.nothing;
+  const held = $("pieces").contains(document.activeElement);
   $("pieces").hidden = pieces.length < 2;
   $("pieces").replaceChildren(...pieces.map((piece, i) => {
     const button = element("button", { type: "button", lang: $("zh").lang }, piece);
@@ -65,6 +67,7 @@ async function translate() {
     return button;
   }));
   if (pieces.length > 1) { press($("pieces"), state.piece); walkable($("pieces")); }
+  if (held) $("pieces").children[state.piece]?.focus(); // not lost with the button that was pressed
   if (result) draw();
 }
 
@@ -89,7 +92,7 @@ function draw() {
 
 function drawKind() {
   const { does, lesson } = KINDS[state.kind], here = look();
-  $("kind-explained").replaceChildren(does, " Point at a token, or go to it with Tab and the arrow keys. Lesson: ", lessonLink(...lesson), ".");
+  $("kind-explained").replaceChildren(does, say(" Point at a token, or go to it with Tab and the arrow keys. Lesson: "), lessonLink(...lesson), say("."));
   press($("kinds"), Object.keys(KINDS).indexOf(state.kind));
   drawTokens($("lines"), here, state.head, state.asking, (i) => {
     if (state.asking === i) return;
@@ -114,22 +117,31 @@ function point() {
 function calculate(here) {
   const { weights } = here.queries[state.asking], own = weights[state.head];
   state.key = own.indexOf(Math.max(...own));
-  $("arithmetic-explained").textContent = `The token “${word(here.asks[state.asking])}” asks in the ${KINDS[state.kind].name}, ` +
-    `layer ${state.layer + 1}, head ${state.head + 1}, all chosen above. Strips are vectors, a cell a number: in color above zero, gray below.`;
+  $("arithmetic-explained").textContent = say("The token “{token}” asks in the {kind}, layer {layer}, head {head}, all chosen above. " +
+    "Strips are vectors, a cell a number: in color above zero, gray below.", {
+    token: word(here.asks[state.asking]), kind: KINDS[state.kind].name, layer: state.layer + 1, head: state.head + 1,
+  });
   const show = () => drawArithmetic($("arithmetic"), here, state.head, model.config.n_heads, state.asking, state.key, (j) => { state.key = j; show(); });
   show();
 }
 
 function drawOff() {
   const names = [...state.off].map((key) => key.split(".")).map(([kind, layer, head]) =>
-    `${KINDS[kind].name}, layer ${Number(layer) + 1}, head ${Number(head) + 1}`);
+    say("{kind}, layer {layer}, head {head}", { kind: KINDS[kind].name, layer: Number(layer) + 1, head: Number(head) + 1 }));
   const before = withAllHeads(), now = english(result);
   $("off").replaceChildren();
   if (!names.length) return;
+<<<<<<< HEAD
   const button = element("button", { type: "button" }, "switch all on");
-  button.onclick = () => { state.off.clear(); translate(); };
+  button.onclick = () => { state.off.clear(); $("heads").querySelector("button").focus(); translate(); };
   const outcome = before === now ? `The translation stays “${now}”` : `“${before}” becomes “${now}”`;
   $("off").append(`Off: ${names.join("; ")}. ${outcome} `, button);
+=======
+  const button = element("button", { type: "button" }, say("switch all on"));
+  button.onclick = () => { state.off.clear(); translate(); };
+  const outcome = before === now ? say("The translation stays “{now}”", { now }) : say("“{before}” becomes “{now}”", { before, now });
+  $("off").append(say("Off: {names}. {outcome} ", { names: names.join(say("; ")), outcome }), button);
+>>>>>>> zhdoor
 }
 
 function drawSteps() {
@@ -163,9 +175,9 @@ function drawBeam() {
 
 /** A link to a lesson, made like the one that stands in the page. */
 function lessonLink(address, name) {
-  const [lesson, section] = address.split("#"), pattern = document.body.dataset.lessons;
+  const [lesson, section] = say(address).split("#"), pattern = document.body.dataset.lessons;
   if (!pattern) return `${name} (${lesson.split("_")[0]})`;
-  return element("a", { href: `${pattern.replace("{}", lesson)}#${section}` }, name);
+  return element("a", { href: pattern.replace("{}", lesson) + (section ? `#${section}` : "") }, name);
 }
 
 // ---- the page ----
@@ -201,6 +213,8 @@ try {
   document.body.dataset.ready = "true";
 } catch (error) {
   $("progress").hidden = true;
-  $("status").textContent = `The model could not be loaded: ${error.message}. All files of this page belong into one folder, as they were written.`;
+  $("status").textContent = say("The model could not be loaded: {reason}. All files of this page belong into one folder, as they were written.", {
+    reason: error.message,
+  });
   throw error;
 }

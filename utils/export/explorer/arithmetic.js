@@ -1,12 +1,13 @@
 /* One attention as arithmetic: q, the keys, their scores, the softmax, the values and b. */
 
 import { element, number, percent, word } from "./dom.js";
+import { say } from "./words.js";
 
 /** Numbers as a strip: a cell each, positive ones in the color of their role, negative ones gray. */
 function strip(x, role, most, name) {
   const canvas = element("canvas", { width: x.length, height: 1, role: "img" });
   const first = [...x.slice(0, 3)].map((value) => number(value)).join(", ");
-  canvas.setAttribute("aria-label", `${name}: ${x.length} numbers, the first are ${first}`);
+  canvas.setAttribute("aria-label", say("{name}: {n} numbers, the first are {first}", { name, n: x.length, first }));
   canvas.title = `${first}, …`;
   const pen = canvas.getContext("2d"), color = getComputedStyle(document.documentElement).getPropertyValue(`--${role}`);
   x.forEach((value, i) => {
@@ -36,16 +37,16 @@ export function drawArithmetic(place, look, head, heads, asking, open, choose) {
     const button = element("button", { type: "button", "aria-pressed": j === open }, names[j]);
     button.onclick = () => choose(j);
     return element("tr", { className: j === open ? "chosen" : "" }, element("th", { scope: "row" }, button),
-      cell(strip(key, "key", most, `key of ${names[j]}`)), cell(number(dots[j])), cell(number(dots[j] / Math.sqrt(d))),
+      cell(strip(key, "key", most, say("key of {token}", { token: names[j] }))), cell(number(dots[j])), cell(number(dots[j] / Math.sqrt(d))),
       cell(element("span", { className: "bar", style: `width: ${4 * weights[j]}rem` }), percent(weights[j])),
-      cell(strip(values[j], "value", mostValue, `value of ${names[j]}`)));
+      cell(strip(values[j], "value", mostValue, say("value of {token}", { token: names[j] }))));
   });
   const table = element("table", {},
-    element("thead", {}, element("tr", {}, element("th", { scope: "col", style: "text-align: left" }, "asked"), title("k", "key"), title("q · k"), title(`q · k / √${d}`),
+    element("thead", {}, element("tr", {}, element("th", { scope: "col", style: "text-align: left" }, say("asked")), title("k", "key"), title("q · k"), title(`q · k / √${d}`),
       title("softmax", "weight"), title("v", "value"))),
     element("tbody", {}, ...body),
-    element("tfoot", {}, element("tr", {}, element("th", { scope: "row", colSpan: 5 }, "b, the sum of weight × v"),
-      cell(strip(b, "value", mostValue, "b, the sum")))));
+    element("tfoot", {}, element("tr", {}, element("th", { scope: "row", colSpan: 5 }, say("b, the sum of weight × v")),
+      cell(strip(b, "value", mostValue, say("b, the sum"))))));
 
   const products = [0, 1, 2].map((i) => `${number(q[i])} × ${number(keys[open][i])}`).join(" + ");
   const score = dots[open] / Math.sqrt(d), exponents = dots.map((dot) => Math.exp(dot / Math.sqrt(d)));
@@ -53,12 +54,18 @@ export function drawArithmetic(place, look, head, heads, asking, open, choose) {
   const heavy = [...keys.keys()].sort((i, j) => weights[j] - weights[i]).slice(0, 3);
   const sum = heavy.map((j) => `${number(weights[j])} × ${number(values[j][0])}`).join(" + ");
   place.replaceChildren(
-    element("p", {}, element("span", { className: "query" }, `q of “${word(look.asks[asking])}”: `), strip(q, "query", most, "the query"),
-      ` ${d} numbers`),
-    element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": "Scores, weights and values" }, table),
-    line(`For “${names[open]}”: q · k = ${products}${d > 3 ? " + …" : ""} = ${number(dots[open])}, divided by √${d}: ${number(score)}.`),
-    line(`softmax: e^${number(score)} = ${number(exponents[open])}, divided by the sum over all, ${number(total)}: ${percent(weights[open])}.`),
-    line(`The first number of b, the largest weights first: ${sum}${values.length > 3 ? " + …" : ""} = ${number(b[0])}.`),
+    element("p", {}, element("span", { className: "query" }, say("q of “{token}”: ", { token: word(look.asks[asking]) })), strip(q, "query", most, say("the query")),
+      say(" {d} numbers", { d })),
+    element("div", { className: "scroll", tabIndex: 0, role: "region", "aria-label": say("Scores, weights and values") }, table),
+    line(say("For “{token}”: q · k = {products} = {dot}, divided by √{d}: {score}.", {
+      token: names[open], products: products + (d > 3 ? " + …" : ""), dot: number(dots[open]), d, score: number(score),
+    })),
+    line(say("softmax: e^{score} = {power}, divided by the sum over all, {total}: {share}.", {
+      score: number(score), power: number(exponents[open]), total: number(total), share: percent(weights[open]),
+    })),
+    line(say("The first number of b, the largest weights first: {sum} = {b}.", {
+      sum: sum + (values.length > 3 ? " + …" : ""), b: number(b[0]),
+    })),
   );
   if (focused) place.querySelectorAll("tbody button")[open].focus();
 }

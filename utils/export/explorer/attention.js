@@ -2,10 +2,11 @@
 
 import { element, percent, press, svg, walkable, word } from "./dom.js";
 import { looks } from "./looks.js";
+import { say } from "./words.js";
 
 /** The asking tokens above, the asked ones below, lines as thick as the weights. choose(i): another token asks. */
 export function drawTokens(place, look, head, asking, choose) {
-  const asks = element("div", { className: "asks", role: "group", "aria-label": "Token that asks" });
+  const asks = element("div", { className: "asks", role: "group", "aria-label": say("Token that asks") });
   look.asks.forEach((token, i) => {
     const button = element("button", { type: "button" }, word(token));
     button.onpointerenter = button.onfocus = button.onclick = () => choose(i);
@@ -15,8 +16,8 @@ export function drawTokens(place, look, head, asking, choose) {
   look.asked.forEach((token) => asked.append(element("div", {}, element("span", {}, word(token)), element("small"))));
   const lines = svg("svg", { height: 90, "aria-hidden": "true" });
   place.replaceChildren(
-    element("p", { className: "label query" }, "asks (query)"), asks, lines, asked,
-    element("p", { className: "label key" }, "is asked (keys)"),
+    element("p", { className: "label query" }, say("asks (query)")), asks, lines, asked,
+    element("p", { className: "label key" }, say("is asked (keys)")),
   );
   press(asks, asking);
   walkable(asks);
@@ -45,8 +46,10 @@ export function drawLines(place, look, head, asking) {
 export function sentence(look, layer, head, asking) {
   const weights = [...look.queries[asking].weights[head]];
   const order = weights.map((_, j) => j).sort((a, b) => weights[b] - weights[a]).filter((j) => weights[j] >= 0.05).slice(0, 3);
-  const shares = order.map((j) => `${percent(weights[j])} to “${word(look.asked[j])}”`).join(", ");
-  return `Layer ${layer + 1}, head ${head + 1}: “${word(look.asks[asking])}” gives ${shares || "less than 5 % to every token"}.`;
+  const shares = order.map((j) => say("{share} to “{token}”", { share: percent(weights[j]), token: word(look.asked[j]) })).join(say(", "));
+  return say("Layer {layer}, head {head}: “{token}” gives {shares}.", {
+    layer: layer + 1, head: head + 1, token: word(look.asks[asking]), shares: shares || say("less than 5 % to every token"),
+  });
 }
 
 /** A picture of each head: a row for each query, a column for each key. */
@@ -58,7 +61,7 @@ export function drawHeads(place, result, state, text, { layers, heads }, { choos
   for (let layer = 0; layer < layers; layer++) {
     const look = looks(result, state.kind, layer, text), columns = look.asked.length, rows = look.queries.length;
     for (let head = 0; head < heads; head++) {
-      const key = `${state.kind}.${layer}.${head}`, silent = state.off.has(key), name = `layer ${layer + 1}, head ${head + 1}`;
+      const key = `${state.kind}.${layer}.${head}`, silent = state.off.has(key), name = say("layer {layer}, head {head}", { layer: layer + 1, head: head + 1 });
       const canvas = element("canvas", { width: columns, height: rows, "aria-hidden": "true" });
       const pen = canvas.getContext("2d"), pixels = pen.createImageData(columns, rows);
       look.queries.forEach(({ weights }, i) => weights[head].forEach((share, j) => {
@@ -70,7 +73,7 @@ export function drawHeads(place, result, state, text, { layers, heads }, { choos
       show.dataset.key = `show ${key}`;
       show.onclick = () => choose(layer, head);
       const off = element("button", { type: "button", className: "switch", "aria-pressed": silent });
-      off.append(silent ? "is off" : "switch off", element("span", { className: "hear" }, `: ${name}`));
+      off.append(silent ? say("is off") : say("switch off"), element("span", { className: "hear" }, `: ${name}`));
       off.dataset.key = `turn ${key}`;
       off.onclick = () => turn(key);
       place.append(element("div", { className: silent ? "head silent" : "head" }, show, off));

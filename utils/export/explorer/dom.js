@@ -1,5 +1,7 @@
 /* Small helpers for pages: elements, rows of buttons that arrow keys walk through, numbers as they are written. */
 
+import { say } from "./words.js";
+
 /** element("p", {className: "x", "aria-label": "y"}, child, ...) */
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -42,7 +44,7 @@ export function press(container, index) {
 
 /** A token as pages write it: marks in words, no sign for the space before a word, a hyphen where there is none. */
 export function word(token) {
-  const mark = { "<eos>": "end", "<bos>": "begin", "<unk>": "unknown" }[token];
+  const mark = { "<eos>": say("end"), "<bos>": say("begin"), "<unk>": say("unknown") }[token];
   if (mark) return mark;
   return token.startsWith("▁") ? token.slice(1) || "▁" : /^\p{L}/u.test(token) && !/\p{Script=Han}/u.test(token) ? `-${token}` : token;
 }

@@ -1,20 +1,22 @@
 /* What the three kinds of attention are called, who asks whom in them, and how one head's weights are found. */
 
+import { say } from "./words.js";
+
 export const KINDS = {
   encoder: {
-    name: "encoder self-attention",
-    does: "The encoder: every character of the source asks all characters of the source.",
-    lesson: ["02_self_attention#every-word-asks", "self-attention"],
+    name: say("encoder self-attention"),
+    does: say("The encoder: every character of the source asks all characters of the source."),
+    lesson: ["02_self_attention#every-word-asks", say("self-attention")],
   },
   self: {
-    name: "decoder self-attention",
-    does: "The decoder's masked self-attention: every token said so far asks itself and those before it, never a later one.",
-    lesson: ["07_transformer#masked-self-attention", "masked self-attention"],
+    name: say("decoder self-attention"),
+    does: say("The decoder's masked self-attention: every token said so far asks itself and those before it, never a later one."),
+    lesson: ["07_transformer#masked-self-attention", say("masked self-attention")],
   },
   cross: {
-    name: "cross-attention",
-    does: "Cross-attention: before it says a token, the decoder asks all characters of the source.",
-    lesson: ["07_transformer#cross-attention", "cross-attention"],
+    name: say("cross-attention"),
+    does: say("Cross-attention: before it says a token, the decoder asks all characters of the source."),
+    lesson: ["07_transformer#cross-attention", say("cross-attention")],
   },
 };
 

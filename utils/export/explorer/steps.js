@@ -2,6 +2,7 @@
 
 import { element, percent, press, walkable, word } from "./dom.js";
 import { best } from "./search.js";
+import { say } from "./words.js";
 
 /** The tokens of the translation as buttons. choose(i): step i. */
 export function drawSaid(place, { winner }, text, at, choose) {
@@ -30,8 +31,10 @@ export function drawBest(place, { winner }, text, at, force) {
 
 export function stepSentence({ winner }, text, at) {
   const before = winner.ids.slice(0, at + 1).map((id) => word(text.tgt[id])).join(" "), [first] = best(winner.steps[at].logits, 1);
-  const taken = winner.ids[at + 1], other = taken === first.token ? "" : `; chosen is “${word(text.tgt[taken])}”`;
-  return `Step ${at + 1} of ${winner.steps.length}, after “${before}”: the most probable token is “${word(text.tgt[first.token])}”, ${percent(Math.exp(first.logp))}${other}.`;
+  const taken = winner.ids[at + 1], other = taken === first.token ? "" : say("; chosen is “{token}”", { token: word(text.tgt[taken]) });
+  return say("Step {step} of {steps}, after “{before}”: the most probable token is “{token}”, {share}{other}.", {
+    step: at + 1, steps: winner.steps.length, before, token: word(text.tgt[first.token]), share: percent(Math.exp(first.logp)), other,
+  });
 }
 
 /** The source, shaded by the mean cross-attention of the last layer. */

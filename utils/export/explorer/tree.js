@@ -2,6 +2,7 @@
 
 import { element, number, percent, svg, walkable, word } from "./dom.js";
 import { said, score } from "./search.js";
+import { say } from "./words.js";
 
 const WIDE = 96, GAP = 28, HIGH = 40;
 
@@ -9,16 +10,17 @@ const ancestors = (node) => (node ? [node, ...ancestors(node.parent)] : []);
 
 export function treeExplained(size) {
   return size === 1
-    ? "Greedy search keeps one hypothesis: no branches. Choose a beam above to see a tree."
-    : `After each step the search keeps the ${size} best hypotheses, the best on top; a dashed one was given up later. A ` +
-        "hypothesis that has come to its end waits for the others.";
+    ? say("Greedy search keeps one hypothesis: no branches. Choose a beam above to see a tree.")
+    : say("After each step the search keeps the {size} best hypotheses, the best on top; a dashed one was given up later. " +
+        "A hypothesis that has come to its end waits for the others.", { size });
 }
 
 export function treeSentence(node, text) {
-  const tokens = node.ids.slice(1).map((id) => word(text.tgt[id])).join(" ") || "nothing yet";
-  if (!node.parent) return "The beginning: nothing is said yet.";
-  return `“${tokens}”: its last token had ${percent(Math.exp(node.logp))}; log-probabilities sum to ${number(node.total)}, ` +
-    `${number(score(node))} a token.`;
+  const tokens = node.ids.slice(1).map((id) => word(text.tgt[id])).join(" ") || say("nothing yet");
+  if (!node.parent) return say("The beginning: nothing is said yet.");
+  return say("“{tokens}”: its last token had {share}; log-probabilities sum to {total}, {mean} a token.", {
+    tokens, share: percent(Math.exp(node.logp)), total: number(node.total), mean: number(score(node)),
+  });
 }
 
 /** tell(node): the reader points at a node. */
@@ -26,7 +28,7 @@ export function drawTree(place, { beams, winner }, text, tell) {
   const survivors = new Set(beams.at(-1).flatMap(ancestors)), won = new Set(ancestors(winner)), where = new Map();
   const width = beams.length * (WIDE + GAP), height = Math.max(...beams.map((beam) => beam.length)) * HIGH;
   const edges = svg("svg", { width, height, "aria-hidden": "true" });
-  const canvas = element("div", { className: "canvas", role: "group", "aria-label": "Hypotheses, step by step", style: `width: ${width}px; height: ${height}px` }, edges);
+  const canvas = element("div", { className: "canvas", role: "group", "aria-label": say("Hypotheses, step by step"), style: `width: ${width}px; height: ${height}px` }, edges);
   const curve = ([x, y], [x2, y2], win) => edges.append(svg("path", {
     d: `M${x} ${y} C${x + GAP / 2} ${y} ${x2 - GAP / 2} ${y2} ${x2} ${y2}`, class: win ? "won" : "",
   }));
@@ -38,8 +40,8 @@ export function drawTree(place, { beams, winner }, text, tell) {
       const name = `${word(text.tgt[node.ids.at(-1)])}`, state = won.has(node) ? "won" : survivors.has(node) ? "" : "lost";
       const button = element("button", { type: "button", className: state, style: `left: ${left}px; top: ${middle - 15}px; width: ${WIDE}px` }, name);
       button.onfocus = button.onpointerenter = () => tell(node);
-      const hint = { won: "part of the translation", lost: "given up later", "": "kept" }[state];
-      button.setAttribute("aria-label", `step ${t}, rank ${rank + 1}: ${name}, ${hint}`);
+      const hint = { won: say("part of the translation"), lost: say("given up later"), "": say("kept") }[state];
+      button.setAttribute("aria-label", say("step {t}, rank {rank}: {name}, {hint}", { t, rank: rank + 1, name, hint }));
       canvas.append(button);
     }
     where.set(node, [left + WIDE, middle]);
@@ -51,8 +53,8 @@ export function drawTree(place, { beams, winner }, text, tell) {
 /** The hypotheses of the last step, as a table. */
 export function drawFinals(place, { beams, winner }, text) {
   const rows = beams.at(-1).map((node) => element("tr", {},
-    element("td", {}, text.decode(said(node)) || "(nothing)", node === winner ? " ← the translation" : "", node.done ? "" : " (not at its end)"),
+    element("td", {}, text.decode(said(node)) || say("(nothing)"), node === winner ? say(" ← the translation") : "", node.done ? "" : say(" (not at its end)")),
     ...[number(node.total), String(node.length), number(score(node))].map((x) => element("td", {}, x))));
-  const titles = ["hypothesis", "log-probability", "tokens", "a token"].map((title) => element("th", { scope: "col" }, title));
+  const titles = [say("hypothesis"), say("log-probability"), say("tokens"), say("a token")].map((title) => element("th", { scope: "col" }, title));
   place.replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, ...titles)), element("tbody", {}, ...rows)));
 }
