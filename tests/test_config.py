@@ -39,7 +39,7 @@ def test_json_there_and_back(config):
 
 def test_the_shipped_config_loads_and_is_the_default():
     text = (CHECKPOINT / "config.json").read_text(encoding="utf-8")
-    assert from_json(ModelConfig, text) == ModelConfig(src_vocab=2987, tgt_vocab=4000)
+    assert from_json(ModelConfig, text) == ModelConfig(src_vocab=3015, tgt_vocab=4000)
 
 
 def test_configs_are_frozen_and_the_root_is_the_repository():

@@ -141,7 +141,7 @@ def main() -> None:
     for t, x in enumerate(right[now + 1 :], now + 1):  # not yet
         figures.text(ax, x, WORDS, read[t], 11, GRAY, style="italic")
         figures.text(ax, x, out, target[t], 11, GRAY, style="italic")
-    for y, color, words in ((first, QUERY, "hears the words\nwritten so far"), (second, None, "hears the source")):
+    for y, color, words in ((first, QUERY, "hears the words\nwritten so far"), (second, None, "hears the\nsource")):
         dot(ax, me, y, VALUE, color)
         figures.text(ax, me + 0.2, y, words, 9.5, GRAY, ha="left")
     page._png(ax.figure).save(PICTURE, optimize=True)
