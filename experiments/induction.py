@@ -2,7 +2,7 @@
 
 Random tokens, then the same ones again: in the second half the next token can be known, by whoever finds the place
 where the present token stood before and looks one further. The half's length changes, so no fixed distance helps.
-Language models of one and of two layers, four heads each. A row holds the training curve, the share of right tokens in
+Language models of one and of two layers, two heads each. A row holds the training curve, the share of right tokens in
 the second half, and for each head: how much of its attention goes to the token after the last time (induction), how
 much to the token before (previous) and to the places around the last time, and the share of right tokens without it.
 Writes data/experiments/induction.json.
@@ -23,8 +23,8 @@ from experiments import record, rows_left
 from utils.config import ROOT, ModelConfig
 from utils.decoder_only import DecoderOnly
 
-MARKS, VOCABULARY, N_HEADS = 4, 64, 4
-SHORTEST, LONGEST = 6, 24  # tokens of a half
+MARKS, VOCABULARY, N_HEADS = 4, 24, 2
+SHORTEST, LONGEST = 4, 10  # tokens of a half
 AROUND = range(-3, 5)  # places counted from where the present token stood before: 0 is itself, 1 what came after it
 
 
@@ -36,11 +36,11 @@ def twice(batch: int, n: int) -> torch.Tensor:
 
 def make(n_layers: int) -> DecoderOnly:
     """A small language model."""
-    sizes = {"d_model": 64, "n_heads": N_HEADS, "n_layers": n_layers, "d_ff": 128, "dropout": 0.0}
+    sizes = {"d_model": 32, "n_heads": N_HEADS, "n_layers": n_layers, "d_ff": 64, "dropout": 0.0}
     return DecoderOnly(ModelConfig(MARKS, VOCABULARY, "decoder-only", **sizes))
 
 
-def train(model: DecoderOnly, steps: int, lr: float = 2e-3, batch: int = 32) -> list[float]:
+def train(model: DecoderOnly, steps: int, lr: float = 6e-3, batch: int = 64) -> list[float]:
     """Adam on fresh texts, every token predicted. Returns the loss in the second half, of every step."""
     optimizer, losses = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98)), []
     for step in range(steps):
@@ -57,7 +57,7 @@ def train(model: DecoderOnly, steps: int, lr: float = 2e-3, batch: int = 32) -> 
 
 
 @torch.no_grad()
-def right_tokens(model: DecoderOnly, n: int = 16, batch: int = 100) -> float:
+def right_tokens(model: DecoderOnly, n: int = LONGEST, batch: int = 100) -> float:
     """The share of right tokens in the second half of new texts, but for its first one, which nobody can know."""
     with torch.random.fork_rng():
         torch.manual_seed(n)
@@ -84,7 +84,7 @@ def without(model: DecoderOnly, layer: int, head: int) -> Iterator[None]:
 
 
 @torch.no_grad()
-def heads(model: DecoderOnly, n: int = 16, batch: int = 100) -> list[dict]:
+def heads(model: DecoderOnly, n: int = LONGEST, batch: int = 100) -> list[dict]:
     """Of each head: where it looks in the second half, and the share of right tokens without it."""
     tokens = twice(batch, n)
     weights = model.attention_weights(tokens[:, :0], tokens).mean(0)  # (L, H, 2 n, 2 n)
@@ -103,7 +103,7 @@ def heads(model: DecoderOnly, n: int = 16, batch: int = 100) -> list[dict]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--layers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path, default=ROOT / "data/experiments/induction.json")

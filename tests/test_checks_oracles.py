@@ -8,9 +8,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from utils import batching, decoding, encoder_only, scan
-from utils.checks import lesson01, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09
+from utils.checks import lesson01, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10
 from utils.checks.engine import Draw
-from utils.checks.lessons import lesson10
 from utils.positional import alibi
 from utils.tokenizer import BOS, EOS, PAD
 

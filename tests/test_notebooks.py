@@ -289,6 +289,9 @@ CASES: dict[str, Callable[[int], list[tuple]]] = {
     "utils.positional.rotary": lambda seed: [(x,) for x in tensors(seed, (7, 8), (2, 3, 5, 4))],
     "utils.positional.alibi": lambda seed: [(1, *tensors(seed, (2,), (2,))), (6, *tensors(seed, (3,), (3,)))],
     "utils.decoder_only.prefix_mask": lambda seed: [(1, 0), (5 + seed, 0), (5 + seed, 3), (4, 4)],
+    "utils.scan.by_loop": lambda seed: [
+        (decay.sigmoid(), a) for decay, a in (tensors(seed, (3,), (5, 3)), tensors(seed, (2, 7, 4), (2, 7, 4)))
+    ],
     "utils.batching.pad": lambda seed: [([[5, 6], [7], [8, 9, 3 + seed]],)],
     "utils.dictionary.matches": lambda seed: [
         (said, TestItem("机器学习", ("machine learning", "a second one")))

@@ -15,7 +15,7 @@ READY = (
 )
 # One page of each kind.
 KINDS = ("index", "notebooks/02_self_attention", "notebooks/solutions/05_positional_encoding", "notebooks/glossary")
-KINDS += ("benchmarks/results/decoding", "data/README", "utils/index", "utils/config", "search")
+KINDS += ("benchmarks/results/decoding", "data/README", "utils/index", "utils/config", "search", "zh/index")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,7 @@ def page():
     page.driver.quit()
 
 
+@pytest.mark.timeout(1800)
 def test_every_page_fits_a_phone_complains_of_nothing_and_asks_nobody_else(site, address, page):
     names = [path.relative_to(site).as_posix() for path in sorted(site.rglob("*.html"))]
     assert len(names) > 40

@@ -86,7 +86,9 @@ def addresses(tongue: str) -> dict[str, str]:
     found = {}
     for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         names = anchors(path.relative_to(ROOT).as_posix(), tongue)
-        found |= {f"{path.stem}{one}": f"{path.stem}{other}" for one, other in names.items() if one}
+        for one, other in names.items():
+            plain = "#" + re.sub("[^a-z0-9]+", "-", one).strip("-0123456789")  # as docutils calls a section
+            found |= {f"{path.stem}{name}": f"{path.stem}{other}" for name in (plain, one) if len(name) > 1}
     return found
 
 

@@ -26,6 +26,7 @@ MOVED: tuple[str, ...] = (
     "08_translation",
     "08b_search_and_scores",
     "09_bert_and_gpt",
+    "10_since_2017",
 )
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels

@@ -22,11 +22,12 @@ from utils.checks.lessons import (
     lesson07,
     lesson08,
     lesson09,
+    lesson10,
 )
 
 __all__ = ["EXERCISES", "capstone", "progress", "reset", "show"]
 
-LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09)
+LESSONS = (lesson01, lesson02, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10)
 EXERCISES = {
     f"{check.lesson}.{check.name}": check
     for lesson in LESSONS

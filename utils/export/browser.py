@@ -169,11 +169,13 @@ def page(source: str = "zh", lessons: str = "", tongue: str = "en", anchors: dic
     html = html.replace('<script type="module" src="app.js"></script>', f'<script type="module">\n{code}</script>')
     html = html.replace('data-lessons="lesson:{}"', f'data-lessons="{lessons}"')
 
+    brackets = "（{}）" if words else " ({})"
+
     def link(found: re.Match) -> str:
-        name, section, words = found.groups("")
+        name, section, text = found.groups("")
         if not lessons:
-            return f"{words} ({name.split('_')[0]})" if tongue == "en" else f"{words}（{name.split('_')[0]}）"
-        return f'<a href="{lessons.format(name)}{section}">{words}</a>'
+            return text + brackets.format(name.split("_")[0])
+        return f'<a href="{lessons.format(name)}{section}">{text}</a>'
 
     return re.sub(r'<a href="lesson:(\w+)(#[\w-]+)?">([^<]*)</a>', link, html)
 

@@ -39,6 +39,7 @@ from .positions import (
 from .search import decoding_step, growing_cache, shared_ngrams
 from .seq2seq import encoder_decoder, seq2seq_parts, writing_step
 from .sequences import asked_back, bills, cones, filter_steps, near_and_far, recurrence, waiting
+from .since_2017 import CHANGES, against_the_first, read_in_a_step, two_layers
 from .style import (
     BLUE,
     GRAY,

@@ -23,6 +23,7 @@ LESSONS = {  # the lesson: its subject, and the parts that are its own
     "08": ("training a translator", ("source words", "target words", "linear, softmax", "next word")),
     "08b": ("search and scores", ("target words", "linear, softmax", "next word")),
     "09": ("BERT and GPT", (*ATTENTION, "feed-forward", "linear, softmax")),
+    "10": ("since 2017", ("positions", *ATTENTION, "feed-forward", "norm")),
 }
 BOX, BAR = 0.28, 0.19  # inches: heights
 

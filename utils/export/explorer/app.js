@@ -131,17 +131,10 @@ function drawOff() {
   const before = withAllHeads(), now = english(result);
   $("off").replaceChildren();
   if (!names.length) return;
-<<<<<<< HEAD
-  const button = element("button", { type: "button" }, "switch all on");
-  button.onclick = () => { state.off.clear(); $("heads").querySelector("button").focus(); translate(); };
-  const outcome = before === now ? `The translation stays “${now}”` : `“${before}” becomes “${now}”`;
-  $("off").append(`Off: ${names.join("; ")}. ${outcome} `, button);
-=======
   const button = element("button", { type: "button" }, say("switch all on"));
-  button.onclick = () => { state.off.clear(); translate(); };
+  button.onclick = () => { state.off.clear(); $("heads").querySelector("button").focus(); translate(); };
   const outcome = before === now ? say("The translation stays “{now}”", { now }) : say("“{before}” becomes “{now}”", { before, now });
   $("off").append(say("Off: {names}. {outcome} ", { names: names.join(say("; ")), outcome }), button);
->>>>>>> zhdoor
 }
 
 function drawSteps() {
