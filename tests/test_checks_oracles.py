@@ -7,7 +7,7 @@ from test_decoding import at_random, by_brute_force
 from torch import nn
 from torch.testing import assert_close
 
-from utils import batching, decoding, encoder_only, scan
+from utils import batching, decoding, encoder_only, sampling, scan
 from utils.checks import lesson01, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10
 from utils.checks.engine import Draw
 from utils.positional import alibi
@@ -194,7 +194,7 @@ def test_lesson09_is_cross_entropy_and_the_packages_filter_and_marks():
     assert marked == encoder_only.segments(torch.tensor([ids]))[0].tolist()
     distinct = torch.randperm(72, generator=draw.generator).reshape(3, 4, 6).float()
     for k in (1, 3, 6, 9):
-        assert torch.equal(lesson09.top_k_filter.oracle(distinct, k), decoding.top_k_filter(distinct, k))
+        assert torch.equal(lesson09.top_k_filter.oracle(distinct, k), sampling.top_k_filter(distinct, k))
     logp = logits[0].log_softmax(-1).gather(-1, labels[:1].T.clamp(min=0))[:, 0]
     nll = F.nll_loss(logits[0].log_softmax(-1), labels[0].clamp(min=0))
     assert abs(lesson09.perplexity.oracle(logp) - nll.exp()) < 1e-5

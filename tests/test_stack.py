@@ -17,7 +17,7 @@ from utils.batching import EpochBatches
 from utils.checkpoint import MODELS, CheckpointError, load_model
 from utils.config import KINDS, TrainConfig
 from utils.decoder_only import prefix_mask
-from utils.decoding import beam, greedy, sample, top_k_filter, top_p_filter
+from utils.decoding import beam, greedy
 from utils.encoder_only import (
     CLS,
     MASK,
@@ -36,6 +36,7 @@ from utils.encoder_only import (
 )
 from utils.export.__main__ import ExportError, export
 from utils.loss import batch_loss
+from utils.sampling import sample, top_k_filter, top_p_filter
 from utils.tokenizer import BOS, EOS, PAD
 from utils.trainer import Trainer, dev_nll
 from utils.translate import load_translator

@@ -1,4 +1,4 @@
-"""From a model to a sentence: greedy search, sampling and beam search with a cache (lessons 08b and 09).
+"""From a model to a sentence: greedy search and beam search with a cache (lesson 08b).
 
 A model is anything with `encode(src, src_mask) -> state`, `step(tokens, state) -> (logits, state)` and
 `state.reorder(rows, sentences)`; that is all this module knows of it. rows: which old row each new row continues, the
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from numbers import Integral, Real
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from utils.attention import padding_mask
@@ -29,7 +29,7 @@ def checked(beam_size: object, length_penalty: object = 1.0) -> tuple[int, float
     return int(beam_size), float(length_penalty)
 
 
-def _possible(logits: Tensor) -> Tensor:
+def possible(logits: Tensor) -> Tensor:
     """The logits, but none for <pad> and <bos>, which are never a translation's next token."""
     never = torch.tensor([PAD, BOS], device=logits.device)
     return logits.float().index_fill(1, never, -torch.inf)
@@ -45,64 +45,11 @@ def greedy(model, src: Int[Tensor, "B S"], max_len: int | list[int]) -> list[lis
     src (B, S), padded on the right; max_len: one limit for all sentences, or one each. Returns the ids of each
     sentence, without marks.
     """
-    return _one_by_one(model, src, max_len, lambda logits: logits.argmax(-1))
-
-
-def sample(
-    model,
-    src: Int[Tensor, "B S"],
-    max_len: int | list[int],
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
-    prompts: list[list[int]] | None = None,
-    generator: torch.Generator | None = None,
-) -> list[list[int]]:
-    """Sampling: every next token is drawn with the model's probabilities, until <eos> or `max_len` tokens (lesson 09).
-
-    The logits are divided by `temperature` (below 1: the probable becomes more so), then all tokens but the `top_k`
-    most probable ones go, then all but the fewest whose probabilities add up to `top_p`. prompts: what each sentence
-    begins with, ids without marks. src (B, S), padded on the right, may be empty (S = 0). Returns ids without marks,
-    prompts included. ValueError, one sentence, where a setting is wrong.
-    """
-    if not temperature > 0:
-        raise ValueError(
-            f"temperature is {temperature!r}; it must be above 0. What it comes near to at 0 is greedy search."
-        )
-
-    def draw(logits: Tensor) -> Tensor:
-        logits = logits / temperature
-        logits = top_p_filter(top_k_filter(logits, logits.shape[-1] if top_k is None else top_k), top_p)
-        return torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)[:, 0]
-
-    return _one_by_one(model, src, max_len, draw, prompts)
-
-
-def top_k_filter(logits: Float[Tensor, "*batch V"], k: int) -> Float[Tensor, "*batch V"]:
-    """All but the k largest logits of each row become -inf; k >= V keeps all, k < 1 is a ValueError (lesson 09)."""
-    if k < 1:
-        raise ValueError(f"k is {k!r}; at least 1 token must stay.")
-    kept = logits.topk(min(k, logits.shape[-1]), dim=-1)
-    return torch.full_like(logits, -torch.inf).scatter(-1, kept.indices, kept.values)
-
-
-def top_p_filter(logits: Float[Tensor, "*batch V"], p: float) -> Float[Tensor, "*batch V"]:
-    """All but the fewest most probable tokens whose probabilities add up to p or more become -inf (lesson 09).
-
-    Source: The Curious Case of Neural Text Degeneration (arXiv 1904.09751). ValueError unless 0 < p <= 1.
-    """
-    if not 0 < p <= 1:
-        raise ValueError(f"p is {p!r}; it must be above 0 and at most 1.")
-    if p == 1:
-        return logits
-    ordered, index = logits.sort(dim=-1, descending=True)
-    probability = ordered.softmax(dim=-1)
-    enough = probability.cumsum(dim=-1) - probability >= p  # those before it do: the first one always stays
-    return torch.full_like(logits, -torch.inf).scatter(-1, index, ordered.masked_fill(enough, -torch.inf))
+    return one_by_one(model, src, max_len, lambda logits: logits.argmax(-1))
 
 
 @torch.inference_mode()
-def _one_by_one(
+def one_by_one(
     model,
     src: Int[Tensor, "B S"],
     max_len: int | list[int],
@@ -120,7 +67,7 @@ def _one_by_one(
     tokens = torch.full((len(src),), BOS, device=src.device)
     for t in range(max(limits)):
         logits, state = model.step(tokens, state)
-        tokens = choose(_possible(logits))
+        tokens = choose(possible(logits))
         for i, row in enumerate(rows if prompts else []):
             if t < len(prompts[row]):
                 tokens[i] = prompts[row][t]
@@ -167,7 +114,7 @@ def beam(
     for t in range(longest):
         logits, state = model.step(history[:, :, t].flatten(), state)
         # Of each hypothesis only its own K best continuations (or all words, if fewer) can be among the K best.
-        logp, word = _possible(logits).log_softmax(dim=-1).topk(min(K, logits.shape[1]), dim=1)
+        logp, word = possible(logits).log_softmax(dim=-1).topk(min(K, logits.shape[1]), dim=1)
         logp, word = logp.unflatten(0, (-1, K)), word.unflatten(0, (-1, K))  # (b, K, k)
         # A finished hypothesis has one continuation, <eos> again, which costs nothing and adds no length.
         logp[finished], word[finished] = -torch.inf, EOS

@@ -14,3 +14,10 @@ addEventListener("toggle", reachable, true); // a folded answer that is opened
 document.documentElement.addEventListener("keydown", (event) => {
   if (/^Arrow(Left|Right)$/.test(event.key) && !event.target.matches("body, a")) event.stopPropagation();
 });
+
+/* The two side bars have names for who hears the page. */
+addEventListener("DOMContentLoaded", () => {
+  const names = document.documentElement.lang.startsWith("zh") ? ["课程目录", "本页目录"] : ["The course", "This page"];
+  document.querySelector("aside.sidebar-drawer")?.setAttribute("aria-label", names[0]);
+  document.querySelector("aside.toc-drawer")?.setAttribute("aria-label", names[1]);
+});
