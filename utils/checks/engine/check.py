@@ -103,9 +103,13 @@ class Check:
             raise patches.Misfit(f"{self.lesson}.{self.name}: an answer takes {self.answers[-1].parameters}")
         return function
 
-    def patches(self, table: str) -> None:
-        """Mistakes, each a patch of the last answer: see `utils.checks.engine.patches`."""
-        self.mistakes += patches.read(table, self.answers[-1], self.mistakes)
+    def patches(self, table: str, besides: str = "") -> None:
+        """Mistakes, each a patch of the last answer: see `utils.checks.engine.patches`.
+
+        `besides`: a patch that is made with each of them by others; all that a table holds is then read twice.
+        """
+        for more in ["", f"&& {besides}"] if besides else [""]:
+            self.mistakes += patches.read(table, self.answers[-1], self.mistakes, more)
 
     def mistake(self, name: str, advice: str):
         """A mistake that is no patch: a wrong function."""

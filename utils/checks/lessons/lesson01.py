@@ -56,14 +56,12 @@ the word is not read: W @ x + ->
     W x is missing: the new state needs the new word, too.
 the memory enters without U: U @ h -> h
     U reads the memory as W reads the word: multiply h by U before you add it.
-a tanh for each part: = torch.tanh(W @ x) + torch.tanh(U @ h) + b
-  | = torch.tanh(W @ x + b) + torch.tanh(U @ h)
+a tanh for each part: = torch.tanh(W @ x) + torch.tanh(U @ h) + b || torch.tanh(W @ x + b) + torch.tanh(U @ h)
     Add the parts first: one tanh around the whole sum, not one for each part.
 the memory is added after the tanh: + U @ h -> && torch.tanh(a) -> torch.tanh(a) + U @ h
   | = torch.tanh(W @ x) + U @ h + b
     U h belongs inside: one tanh around the sum of all three parts.
-entry by entry: W @ x + U @ h -> W * x + U * h
-  | W @ x + U @ h -> (W * x).sum(0) + (U * h).sum(0)
+entry by entry: W @ x + U @ h -> W * x + U * h || (W * x).sum(0) + (U * h).sum(0)
     W @ x is a matrix times a vector: each row of W times x, added up. W * x multiplies entry by entry.
 W and U are exchanged: W @ x + U @ h -> U @ x + W @ h
     W reads the word x, U reads the memory h. Their shapes say it, too.
@@ -120,25 +118,21 @@ the filter is flipped: F * window -> F.flip(0) * window
     See "A filter looks through a window: a CNN".
 the filter is flipped, rows and entries: F * window -> F.flip(0, 1) * window
     Row j of the filter belongs to word j of the window, entry by entry.
-the last window is missing: range(n - k + 1) -> range(n - k)
-  | range(n - k + 1) -> range(n - k) && torch.stack(numbers) -> torch.tensor(numbers)
+the last window is missing: range(n - k + 1) -> range(n - k) &&? torch.stack(numbers) -> torch.tensor(numbers)
   | range(n - k + 1) -> range(n - k) && torch.stack(numbers) -> torch.stack([*numbers, X.new_zeros(())])
     A window of k words fits at n - k + 1 places: range(n - k) stops one too early.
-the first window is missing: range(n - k + 1) -> range(1, n - k + 1)
-  | range(n - k + 1) -> range(1, n - k + 1) && torch.stack(numbers) -> torch.tensor(numbers)
+the first window is missing: range(n - k + 1) -> range(1, n - k + 1) &&? torch.stack(numbers) -> torch.tensor(numbers)
     Python counts from 0: the first window is X[0:k], so i begins at 0.
-a window too many: range(n - k + 1) -> range(n - k + 2)
-  | range(n - k + 1) -> range(n)
+a window too many: range(n - k + 1) -> range(n - k + 2) || range(n)
     The last window begins at word n - k, counted from 0: range(n - k + 1). Beyond that, the slice X[i : i + k] is cut
     short at the end of the text.
 zeros at both edges:
   | windows = -> Z = X.new_zeros(k, X.shape[1]); X = torch.cat([Z[: (k - 1) // 2], X, Z[: k // 2]]); windows =
   && range(n - k + 1) -> range(n)
-    Nothing hangs over the edge here: no padding, so there are n - k + 1 numbers and not one per word.
   | windows = -> Z = X.new_zeros(k // 2, X.shape[1]); X = torch.cat([Z, X, Z]); windows =
   && range(n - k + 1) -> range(len(X) - k + 1)
-zeros on the left:
-  | windows = -> X = torch.cat([X.new_zeros(k - 1, X.shape[1]), X]); windows =
+    Nothing hangs over the edge here: no padding, so there are n - k + 1 numbers and not one per word.
+zeros on the left: windows = -> X = torch.cat([X.new_zeros(k - 1, X.shape[1]), X]); windows =
   && range(n - k + 1) -> range(n)
     Padding on the left is for the causal CNN of "Rivals: who keeps, who chooses". Here no window hangs over the edge.
 the windows do not overlap: range(n - k + 1) -> range(0, n - k + 1, k)
@@ -151,11 +145,9 @@ the mean instead of the sum: .sum() -> .mean()
     An inner product adds up; it is not divided by the number of terms.
 the filter is not used: F * window -> window
     Each entry of the window is multiplied by its weight before all is added.
-a product of matrices: F * window -> F @ window.T
-  | F * window -> F @ window
+a product of matrices: F * window -> F @ window.T || F @ window
     Row j of the filter meets word j of the window only, entry by entry: F * window. With @ every row meets others, too.
-an activation on top: torch.stack(numbers) -> torch.stack(numbers).tanh()
-  | torch.stack(numbers) -> torch.stack(numbers).relu()
+an activation on top: torch.stack(numbers) -> torch.stack(numbers).tanh() || torch.stack(numbers).relu()
     The inner products themselves are asked for; tanh or ReLU would come later.
 an empty answer where the filter does not fit: raise ValueError("the filter does not fit") -> return X.new_zeros(0)
     With k > n there is not a single window. Say so: raise ValueError('...') before the loop.
@@ -188,12 +180,9 @@ L times k: = n_layers * kernel
     That is right only if no two windows overlap. They do: a layer adds k - 1. See "Stacked filters see more".
 the arguments are exchanged: = 1 + kernel * (n_layers - 1)
     The first argument is the number of layers, the second their width.
-one layer alone: = kernel
-  | = kernel if n_layers else 1
+one layer alone: = kernel || kernel if n_layers else 1
     k is what one layer sees; each further one adds k - 1, and without any it is 1.
-k to the power L: = kernel**n_layers
-  | = (kernel - 1) ** n_layers
-  | = 1 + (kernel - 1) ** n_layers
+k to the power L: = kernel**n_layers || (kernel - 1) ** n_layers || 1 + (kernel - 1) ** n_layers
     Fields grow by addition: windows overlap, and a layer adds k - 1. See "Stacked filters see more".
 one layer too few: n_layers * -> (n_layers - 1) *
     With no layer an output sees 1 position, itself; each layer, the first one too, adds k - 1.
@@ -205,11 +194,9 @@ always width 3: (kernel - 1) -> 2
     2 L + 1 is right for layers of width 3; a layer of width k adds k - 1.
 nothing without layers: return 1 + n_layers * (kernel - 1) -> return 1 + n_layers * (kernel - 1) if n_layers else 0
     Without any layer an output is its own input: it sees 1 position.
-only one side: (kernel - 1) -> (kernel // 2)
-  | (kernel - 1) -> ((kernel - 1) // 2)
+only one side: (kernel - 1) -> (kernel // 2) || ((kernel - 1) // 2)
     (k - 1) / 2 is what a layer adds at one end. There are two: k - 1 in all, for even k as well.
-half windows, rounded: n_layers * (kernel - 1) -> 2 * n_layers * (kernel // 2)
-  | n_layers * (kernel - 1) -> 2 * n_layers * ((kernel - 1) // 2)
+half windows, rounded: n_layers * (kernel - 1) -> 2 * n_layers * (kernel // 2) || 2 * n_layers * ((kernel - 1) // 2)
     Two halves, each rounded, make k - 1 for odd k only. An even window is not symmetric, and still adds k - 1.
 gaps that double: n_layers * -> (2**n_layers - 1) *
     That is the field with dilation, from "Leave gaps: dilation (deeper)". Here there are no gaps.
@@ -243,12 +230,10 @@ the gaps are multiplied: sum(dilations) -> math.prod(dilations)
     A layer adds (k - 1) times its own gap, whatever the others' gaps: add them up.
 the largest gap alone: sum(dilations) -> max(dilations, default=0)
     Every layer widens the field, those with small gaps, too.
-one layer alone: sum(dilations) -> (dilations or [0])[-1]
-  | sum(dilations) -> (dilations or [0])[0]
+one layer alone: sum(dilations) -> (dilations or [0])[-1] || (dilations or [0])[0]
     Every layer widens the field by (k - 1) times its gap, not one alone: add them up.
 one gap for all layers: sum(dilations) -> len(dilations) * max(dilations, default=0)
-  | sum(dilations) -> len(dilations) * (dilations or [0])[-1]
-  | sum(dilations) -> len(dilations) * (dilations or [0])[0]
+  || len(dilations) * (dilations or [0])[-1] || len(dilations) * (dilations or [0])[0]
     Each layer has a gap of its own: add up the gaps, one for each layer.
 the gap as the number of words between: sum(dilations) -> sum(gap + 1 for gap in dilations)
     The gap is the distance from one word to the next: 1 is the window without any word left out.
@@ -267,8 +252,7 @@ the lowest layer is left out: sum(dilations) -> sum(dilations[1:])
     Every layer adds its (k - 1) gaps, the lowest one, too.
 k - 1 gaps at either end: (kernel - 1) -> 2 * (kernel - 1)
     A layer adds k - 1 gaps in all: half of them on the left, half on the right.
-only one side: (kernel - 1) -> (kernel // 2)
-  | (kernel - 1) -> ((kernel - 1) // 2)
+only one side: (kernel - 1) -> (kernel // 2) || ((kernel - 1) // 2)
     (k - 1) / 2 gaps are what a layer adds at one end. There are two: k - 1 in all, for even k as well.
 every layer adds its whole span: = sum((kernel - 1) * gap + 1 for gap in dilations)
   | = 1 + sum((kernel - 1) * gap + 1 for gap in dilations)
@@ -315,18 +299,15 @@ rounded down: math.ceil((n - 1) / (kernel - 1)) -> (n - 1) // (kernel - 1)
     Then the field is a little too small unless it fits exactly. A part of a layer takes a whole layer.
 rounded to the nearest: math.ceil -> round
     A part of a layer, however small, takes a whole layer: round up.
-one layer too many where it just fits: (n - 1) / -> n /
+one layer too many where it just fits: (n - 1) / -> n / &&? if n == 1 -> if kernel == 1
   | if n == 1 -> if kernel == 1 && return 0 -> return 1 && (n - 1) / -> n /
-  | if n == 1 -> if kernel == 1 && (n - 1) / -> n /
     The first position is seen before the first layer, so n - 1 are left to win; and a field of exactly n is enough.
 every layer adds k: / (kernel - 1) -> / kernel
     Windows overlap, so a layer adds k - 1 positions. See "Stacked filters see more".
-n divided by k: return 0 -> return 1 && (n - 1) / (kernel - 1) -> n / kernel
+n divided by k: (n - 1) / (kernel - 1) -> n / kernel &&? return 0 -> return 1
   | if n == 1 -> if kernel == 1 && (n - 1) / (kernel - 1) -> n / kernel
-  | (n - 1) / (kernel - 1) -> n / kernel
     A layer adds k - 1 positions, and one is there from the start. See "Stacked filters see more".
-at least one layer: return 0 -> return 1
-  | return 0 -> return 1 if kernel > 1 else 0
+at least one layer: return 0 -> return 1 || return 1 if kernel > 1 else 0
     With n = 1 the output has seen everything before the first layer: 0 layers are enough.
 the first layer is not counted: (n - 1) / -> (n - kernel) /
     k words are seen through one layer, which counts, too: n - 1 are left to win before it.

@@ -104,9 +104,7 @@ the mean is subtracted: max -> mean
     With one score of -inf the mean is -inf, too. Subtract the largest score: it is always finite.
 the smallest is subtracted: max -> min
     Then the largest power can still overflow: subtract the largest score.
-another score is subtracted: z.max() -> z[0]
-  | z.max() -> z[-1]
-  | z.max() -> z[z.isfinite()].mean()
+another score is subtracted: z.max() -> z[0] || z[-1] || z[z.isfinite()].mean()
     The largest score may lie a thousand above it, and its power overflows. Subtract the largest, wherever it stands.
 the largest in size is subtracted: z.max() -> z.abs().max()
     The largest in size may be a negative score, even -inf: then z - c is huge, or NaN. Subtract the largest score.
@@ -189,8 +187,7 @@ only the best value: = V[(K @ q).argmax()]
 the shares from the right: shares @ V -> V @ shares
     V @ shares is the dot product of each value with the shares. A sum of the rows of V, each times its share, is
     shares @ V: (n,) (n, d_v) -> (d_v,).
-the shares lie across the values: shares @ V -> V * shares
-  | shares @ V -> (V * shares).sum(0)
+the shares lie across the values: shares @ V -> V * shares || (V * shares).sum(0)
     V * shares gives every column of V a share. The shares belong to the rows: shares[:, None] * V, or shares @ V.
 a row instead of a vector: shares @ V -> shares[None] @ V
     One output is a vector, (d_v,), not a matrix with one row: shares @ V, with shares (n,).
@@ -296,25 +293,20 @@ def _(q, K, V, may_attend):
 
 
 masked_attend.patches("""
-the mask is inverted: (~may_attend -> (may_attend
-  | (~may_attend -> (may_attend && if not may_attend.any() -> if False
+the mask is inverted: (~may_attend -> (may_attend &&? if not may_attend.any() -> if False
     True means: may be heard. Minus infinity belongs where it is False.
-the mask is not used: .masked_fill(~may_attend, -INFINITY) ->
-  | .masked_fill(~may_attend, -INFINITY) -> && if not may_attend.any() -> if False
+the mask is not used: .masked_fill(~may_attend, -INFINITY) -> &&? if not may_attend.any() -> if False
     Every word is heard: a score where may_attend is False should not count.
 the mask comes after the softmax:
   | .masked_fill(~may_attend, -INFINITY) -> && allowed.softmax(0) -> (allowed.softmax(0) * may_attend)
     The hidden words have taken their share of the total, so the rest no longer adds up to one. Hide scores instead.
-hidden after the softmax, and divided again:
-  | .masked_fill(~may_attend, -INFINITY) ->
+hidden after the softmax, and divided again: .masked_fill(~may_attend, -INFINITY) ->
   && allowed.softmax(0) -> (lambda shares: shares / shares.sum())(allowed.softmax(0) * may_attend)
     Where nobody may be heard, or a hidden score is the largest by far, every share that counts is 0, and so is their
     sum: 0 / 0. Hide scores first, then take the softmax; nobody to hear means zeros.
-hidden scores are 0: -INFINITY -> 0.0
-  | -INFINITY -> 0.0 && if not may_attend.any() -> if False
+hidden scores are 0: -INFINITY -> 0.0 &&? if not may_attend.any() -> if False
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
-hidden scores are not low enough: -INFINITY -> -1e4
-  | -INFINITY -> -1e4 && if not may_attend.any() -> if False
+hidden scores are not low enough: -INFINITY -> -1e4 &&? if not may_attend.any() -> if False
   | -INFINITY -> -1e4 && if not may_attend.any() -> if False && softmax(0) -> softmax(0) * may_attend
     Allowed scores may lie far below -10000, and then the hidden ones win. Take minus infinity.
 0 times minus infinity: .masked_fill(~may_attend, -INFINITY) -> + ~may_attend * -INFINITY
@@ -342,10 +334,8 @@ def _(q, K, V, may_attend):
 
 
 masked_attend.patches("""
-hidden after the softmax, and divided again:
-  | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
-  | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
-  && .clamp(min=1) ->
+hidden after the softmax, and divided again: .masked_fill(~may_attend, -INFINITY) ->
+  && exp(scores - peak) -> exp(scores - peak) * may_attend &&? .clamp(min=1) ->
   | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
   && e.sum().clamp(min=1) -> (e.sum() + 1e-9)
 powers that are infinite, or all 0: scores - peak -> scores

@@ -83,8 +83,7 @@ keys where values belong: @ V -> @ K
     Keys are only matched; what travels are the values, V = X Wv.
 inputs where values belong: @ V -> @ X
     What travels are the values, V = X Wv, not the inputs themselves.
-the weights returned: return outputs -> return shares
-  | return outputs -> return scores
+the weights returned: return outputs -> return shares || return scores
     A and its softmax, (n, n), say how much each word hears of each. The outputs, (n, d), are these weights times V.
 the output in columns: return outputs -> return outputs.T
     One output per row, (n, d), as the inputs are given: leave out the last transpose.
@@ -146,13 +145,11 @@ def _(Q, K, V, mask):
 
 # Many who forget the row in which nothing is allowed make another mistake as well: hence the second ways.
 masked_attention.patches("""
-the mask is inverted: ~mask -> mask
-  | ~mask -> mask && .nan_to_num(0.0) ->
+the mask is inverted: ~mask -> mask &&? .nan_to_num(0.0) ->
     True means: may attend. Minus infinity belongs where the mask is False.
 the mask is not used: .masked_fill(~mask, -INFINITY) ->
     Every query asks every key: a score where the mask is False should not count.
-everybody alike where nobody may be asked: -INFINITY -> -1e9
-  | -INFINITY -> -1e4
+everybody alike where nobody may be asked: -INFINITY -> -1e9 || -1e4
     A large negative number hides a key behind others, but if all scores are equally low, all get the same share.
     Use minus infinity, and set the masked weights to zero after the softmax.
 masked scores are not low enough: -INFINITY -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask, 0)
@@ -165,8 +162,7 @@ the totals lie across: allowed.softmax(1) -> (e := torch.exp(allowed)) / e.sum(1
     divided by its total with e.sum(1, keepdim=True), (n, 1).
 the mask comes after the softmax: .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, 0)
     The masked keys have taken their share of the total, so what is left does not add up to 1. Mask the scores first.
-minus infinity after the softmax:
-  | .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, -INFINITY)
+minus infinity after the softmax: .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, -INFINITY)
     It belongs in the scores: after the softmax there are shares, between 0 and 1.
 masked scores are zero: .masked_fill(~mask, -INFINITY) -> * mask
   | .masked_fill(~mask, -INFINITY) -> * mask && nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0)
@@ -174,28 +170,22 @@ masked scores are zero: .masked_fill(~mask, -INFINITY) -> * mask
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
 the mask is added as numbers: .masked_fill(~mask, -INFINITY) -> + mask
     True counts as 1, so an allowed key only gets one point more. Forbidden scores must become minus infinity.
-softmax along the wrong axis: softmax(1) -> softmax(0)
-  | softmax(1) -> softmax(0) && .nan_to_num(0.0) ->
+softmax along the wrong axis: softmax(1) -> softmax(0) &&? .nan_to_num(0.0) ->
     Row i holds the scores of query i: dim=-1. See "Break it: softmax along the wrong axis".
-0 times minus infinity: .masked_fill(~mask, -INFINITY) -> + ~mask * -INFINITY && .nan_to_num(0.0) ->
-  | .masked_fill(~mask, -INFINITY) -> + ~mask * -INFINITY
+0 times minus infinity: .masked_fill(~mask, -INFINITY) -> + ~mask * -INFINITY &&? .nan_to_num(0.0) ->
     That is NaN, not 0, so every score is lost. masked_fill or torch.where put minus infinity where it belongs.
 one empty row makes all outputs zero:
   | .nan_to_num(0.0) -> && return shares -> return 0 * V[:1].expand(len(Q), -1) if shares.isnan().any() else shares
     A query that may ask nobody gets zeros; the other rows keep their outputs. Mend that row alone.
 the mask is transposed: ~mask -> ~mask.T
     Row i of the mask is for query i, column j for key j: the same places as in Q K^T.
-no scaling: / math.sqrt(Q.shape[1]) ->
-  | / math.sqrt(Q.shape[1]) -> && .nan_to_num(0.0) ->
+no scaling: / math.sqrt(Q.shape[1]) -> &&? .nan_to_num(0.0) ->
     The scores are not divided by sqrt(d), where d is the length of the queries.
-divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1]
-  | math.sqrt(Q.shape[1]) -> Q.shape[1] && .nan_to_num(0.0) ->
+divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1] &&? .nan_to_num(0.0) ->
     Divide the scores by sqrt(d), not by d.
-scaled by the length of the values: Q.shape[1] -> V.shape[1]
-  | Q.shape[1] -> V.shape[1] && .nan_to_num(0.0) ->
+scaled by the length of the values: Q.shape[1] -> V.shape[1] &&? .nan_to_num(0.0) ->
     The d under the root is the length of queries and keys, not of the values.
-scaled by the number of keys: Q.shape[1] -> len(V)
-  | Q.shape[1] -> len(V) && .nan_to_num(0.0) ->
+scaled by the number of keys: Q.shape[1] -> len(V) &&? .nan_to_num(0.0) ->
     The d under the root is the length of queries and keys; how many keys there are plays no part.
 """)
 
@@ -210,15 +200,13 @@ def _(Q, K, V, mask):
 
 
 masked_attention.patches("""
-NaN where nobody may be asked: .where(total != 0, 1) ->
-  | .where(total != 0, 1) -> && allowed - allowed.amax(1, keepdim=True) -> scores
+NaN where nobody may be asked: .where(total != 0, 1) -> &&? allowed - allowed.amax(1, keepdim=True) -> scores
     A row in which nothing is allowed divides 0 by 0. Set its weights to zero after the softmax.
 powers that are infinite, or all 0: allowed - allowed.amax(1, keepdim=True) -> scores
-  | allowed - allowed.amax(1, keepdim=True) -> scores && e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
+  &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
   | allowed - allowed.amax(1, keepdim=True) -> scores
   && e / total.where(total != 0, 1) -> (e / total).masked_fill(~mask, 0)
-  | .where(mask, scores.min()) ->
-  | .where(mask, scores.min()) -> && e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
+  | .where(mask, scores.min()) -> &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
   | .where(mask, scores.min()) -> && e / total.where(total != 0, 1) -> (e / total).masked_fill(~mask, 0)
     exp(20000) is infinite, and exp(-20000) is 0. Subtract from each row the largest of the scores that are
     allowed (a masked one may be far above them): the shares stay the same.
@@ -400,9 +388,8 @@ the blocks are averaged:
   | torch.maximum(peak, top) -> peak && torch.exp(peak - higher), torch.exp(scores - higher) -> 1, scores.softmax(0)
     Each block has its own softmax here, and all count alike. A block with higher scores must count for more:
     see "Merge two blocks".
-the blocks are added:
-  | torch.maximum(peak, top) -> peak && torch.exp(peak - higher), torch.exp(scores - higher) -> 1, scores.softmax(0)
-  && mixed / total -> mixed
+the blocks are added: torch.maximum(peak, top) -> peak
+  && torch.exp(peak - higher), torch.exp(scores - higher) -> 1, scores.softmax(0) && mixed / total -> mixed
     Each block has its own softmax here: the shares of all keys together should add up to 1.
 only the last block: peak = higher ->
     Each block is merged with what was there before; here it replaces it.
@@ -413,13 +400,10 @@ m begins at 0: -INFINITY -> 0.0
     If all scores are far below 0, every power is 0, and so is the total. Begin with minus infinity.
 not divided at the end: / total ->
     o is a sum of values that is not divided yet: the output is o / l.
-divided before the end: mixed * factor + e @ values -> (mixed * factor + e @ values) / total && mixed / total -> mixed
-  | mixed * factor + e @ values -> (mixed * factor + e @ values) / total
-  | + e @ values -> + e @ values / total && mixed / total -> mixed
-  | + e @ values -> + e @ values / total
+divided before the end: mixed * factor + e @ values -> (mixed * factor + e @ values) / total &&? mixed / total -> mixed
+  | + e @ values -> + e @ values / total &&? mixed / total -> mixed
     o is the sum of values, not yet divided: only so can the next block be added. Divide by l once, after the loop.
-the new block is shrunk as well:
-  | total * factor + e.sum() -> (total + e.sum()) * (factor if i else 1)
+the new block is shrunk as well: total * factor + e.sum() -> (total + e.sum()) * (factor if i else 1)
   && mixed * factor + e @ values -> (mixed + e @ values) * (factor if i else 1)
     The new powers are measured from the new peak already. Multiply l and o by the factor, then add the new block.
 no scaling: / math.sqrt(len(q)) ->
@@ -464,6 +448,5 @@ o is not rescaled: o_1 * f_1 + o_2 * f_2 -> o_1 + o_2
 l is not rescaled: l_1 * f_1 + l_2 * f_2 -> l_1 + l_2
 nothing is rescaled: torch.exp(m_1 - m), -> 1,
 each block measured from its own peak: torch.exp(m_1 - m), torch.exp(top - m) -> 1, 1
-divided before the end: e @ V[i : i + block] -> e @ V[i : i + block] / e.sum()
-  | e @ V[i : i + block] -> e @ V[i : i + block] / e.sum() && seen[2] / seen[1] -> seen[2]
+divided before the end: e @ V[i : i + block] -> e @ V[i : i + block] / e.sum() &&? seen[2] / seen[1] -> seen[2]
 """)

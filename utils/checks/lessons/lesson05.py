@@ -62,8 +62,7 @@ an angle 2 pi times too large: angle = p -> angle = 2 * math.pi * p
     A hand needs 2 pi 10000^(2i/d) places for one turn, because a turn is 2 pi. The angle itself is p / 10000^(2i/d).
 i divided by d/2 - 1: -2 * i / d_model -> -i / (d_model // 2 - 1)
     So does tensor2tensor, where every hand but the first is slower. Here, as in the paper, 2i is divided by d.
-laid out in the wrong order:
-  | torch.stack([angle.sin(), angle.cos()], dim=-1) -> torch.stack([angle.sin(), angle.cos()])
+laid out in the wrong order: torch.stack([angle.sin(), angle.cos()], dim=-1) -> torch.stack([angle.sin(), angle.cos()])
   && table.flatten(1) -> table.reshape(n_positions, d_model)
     A reshape keeps the order in memory. torch.stack without dim=-1 puts all sines before all cosines; with dim=-1 the
     two numbers of a hand lie side by side, and .flatten(1) makes a row of them.
@@ -307,8 +306,7 @@ a bonus, not a handicap: -slopes -> slopes
     Distance should lower the score: minus slope times distance.
 negative on one side only: (i - j).abs() -> (i - j)
     Before and after count alike here: |i - j|, with .abs().
-only keys before the query: (i - j).abs() -> (i - j).clamp(min=0)
-  | (i - j).abs() -> (j - i).clamp(min=0)
+only keys before the query: (i - j).abs() -> (i - j).clamp(min=0) || (j - i).clamp(min=0)
     That is the bias for one side. Here both sides count: |i - j|.
 the distance squared: (i - j).abs() -> (i - j) ** 2
     The bias is linear: slope times |i - j|.

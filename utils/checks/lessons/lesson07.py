@@ -68,9 +68,7 @@ no eps: (variance + 1e-5) -> variance
 x.std(), and no eps: , correction=0 -> && (variance + 1e-5) -> variance
     Two things at once: std divides by d - 1, the formula by d; and a vector of equal entries gives 0 / 0. Compute the
     variance, add 1e-5, and take the root last. See section 3.
-another eps: 1e-5 -> 1e-6
-  | 1e-5 -> 1e-8
-  | 1e-5 -> 1e-12
+another eps: 1e-5 -> 1e-6 || 1e-8 || 1e-12
     eps is 1e-5 here. Only vectors of tiny variance show it: section 3 has one.
 divided by the variance: .sqrt() ->
     Divide by the root of it, the standard deviation.
@@ -82,8 +80,7 @@ axis 1 instead of the last: mean(-1 -> mean(1 && var(-1 -> var(1
     In a table (n, D) the two are the same, in (B, T, D) they are not, and a single vector has no axis 1: say dim=-1.
 one mean for all vectors: mean(-1, keepdim=True) -> mean() && -1, correction=0, keepdim=True -> correction=0
     Each vector has a mean and a variance of its own: mean(dim=-1, keepdim=True).
-keepdim forgotten: mean(-1, keepdim=True) -> mean(-1) && correction=0, keepdim=True -> correction=0
-  | correction=0, keepdim=True -> correction=0
+keepdim forgotten: correction=0, keepdim=True -> correction=0 &&? mean(-1, keepdim=True) -> mean(-1)
     The means of (B, T, D) are (B, T), and broadcasting then aligns them with the wrong axis. keepdim=True leaves a 1 in
     D's place. The variance needs it, too.
 gamma and beta left out: gamma * normed + beta -> normed
@@ -96,8 +93,7 @@ beta left out: + beta ->
     The last step shifts each entry: gamma * normed + beta.
 gamma left out: gamma * ->
     Before beta shifts it, gamma stretches each entry: gamma * normed + beta.
-the mean not subtracted: (x - mean) -> x
-  | (x - mean) -> x && x.var(-1, correction=0, -> x.square().mean(-1,
+the mean not subtracted: (x - mean) -> x &&? x.var(-1, correction=0, -> x.square().mean(-1,
     The formula divides x - mean, not x, and the variance is the mean of (x - mean) squared, not of x squared: the
     result has mean 0 before beta.
 the squares of x, not of x - mean: x.var(-1, correction=0, -> x.square().mean(-1,
@@ -428,10 +424,7 @@ one sum around all three: y = y + self_attend(first(y)) -> x = self_attend(first
     Around each sublayer stands a sum, y = y + ..., three times; not one around all.
 a later sum begins with the first y: y = y + self_attend(first(y)) -> x = y + self_attend(first(y))
   && y = y + cross_attend(second(y), memory) -> x = x + cross_attend(second(x), memory)
-  && feed_forward(third(y)) -> feed_forward(third(x))
-  | y = y + self_attend(first(y)) -> x = y + self_attend(first(y))
-  && y = y + cross_attend(second(y), memory) -> x = y + cross_attend(second(x), memory)
-  && feed_forward(third(y)) -> feed_forward(third(x))
+  || x = y + cross_attend(second(x), memory) && feed_forward(third(y)) -> feed_forward(third(x))
     Each step begins with what the step before has made: y = y + ..., three times.
 the cross-attention asks the target: second(y), memory -> second(y), second(y)
     Whom it asks is the source: cross_attend(norm(y), memory).

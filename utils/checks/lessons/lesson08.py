@@ -2,7 +2,6 @@
 
 import math
 import numbers
-import re
 from collections import Counter
 
 import torch
@@ -118,8 +117,7 @@ a sentence that is too long is left out: raise ValueError("this sentence fits in
     A pair that disappears without a word is hard to find later: raise a ValueError that says so.
 the lengths are added up: rows * width -> sum(lengths[j] for j in batch) + width
     A batch is a rectangle, padding included: rows times the longest. See the orange in "Batches by tokens".
-not sorted:
-  | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
+not sorted: sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
   && width = lengths[i] -> width = max(lengths[j] for j in [*batch, i])
     One long sentence makes every row of its batch long. Sort the indices by length first: neighbors are then alike.
 not sorted, though the newest counts as the longest:
@@ -200,20 +198,19 @@ label_smoothed_loss.patches("""
 0 / 0 where all is padding: .clamp(min=1) ->
     With no target left, the mean divides by zero. The task asks for torch.tensor(0.0) there.
 """)
-
-SMOOTHING = """
+# Then the same by learners who forget besides that nothing may be left, and divide 0 by 0.
+label_smoothed_loss.patches(
+    """
 eps / V everywhere, as PyTorch's label_smoothing: (V - 2) -> V && wanted[..., pad_id] = 0 -> pass
   && None], 1 - eps -> None], 1 - eps + eps / V
     F.cross_entropy's own label_smoothing gives every class eps / V, pad too, and the target its 1 - eps on top.
     Here pad gets nothing, and the V - 2 classes that are neither pad nor target share eps.
-pad gets a share, too: wanted[..., pad_id] = 0 -> pass
-  | V - 2 -> V - 1 && wanted[..., pad_id] = 0 -> pass
+pad gets a share, too: wanted[..., pad_id] = 0 -> pass &&? V - 2 -> V - 1
   | V - 2 -> V && wanted[..., pad_id] = 0 -> pass
     eps goes to the V - 2 classes that are neither the target nor pad: pad is never a translation, so it gets 0.
 shares of eps / (V - 1): V - 2 -> V - 1
     With pad and the target left out, V - 2 classes share eps: check that your target distribution adds up to 1.
-shares of eps / V: V - 2 -> V
-  | V - 2 -> V && None], 1 - eps -> None], 1 - eps + eps / V
+shares of eps / V: V - 2 -> V &&? None], 1 - eps -> None], 1 - eps + eps / V
     With pad and the target left out, V - 2 classes share eps: check that your target distribution adds up to 1.
 the target gets a share of eps, too: None], 1 - eps -> None], 1 - eps + eps / (V - 2)
   | V - 2 -> V - 1 && None], 1 - eps -> None], 1 - eps + eps / (V - 1)
@@ -227,15 +224,13 @@ no smoothing: eps / (V - 2) -> 0.0 && None], 1 - eps -> None], 1.0
     This is the plain cross-entropy, the loss for eps = 0.
 divided by all places: real.sum().clamp(min=1) -> real.numel()
     The mean goes over targets that are not pad: divide by their number, not by that of all.
-the target keeps 1: None], 1 - eps -> None], 1.0
-  | None], 1 - eps -> None], 1 + eps / (V - 2)
+the target keeps 1: None], 1 - eps -> None], 1.0 || None], 1 + eps / (V - 2)
     What the other classes get is taken from the right one: 1 - eps is left for it. Your target distribution should
     add up to 1.
 padded places counted as words: * real -> && losses.sum() / real.sum().clamp(min=1) -> losses.mean()
   | * real -> && losses.sum() / real.sum().clamp(min=1) -> losses.mean() && real = -> wanted[..., pad_id] = 0; real =
     Where the target is pad there is nothing to learn: leave these places out, of the sum and of the count.
-padded places in the sum: * real ->
-  | * real -> && real = -> wanted[..., pad_id] = 0; real =
+padded places in the sum: * real -> &&? real = -> wanted[..., pad_id] = 0; real =
     The count is right, but places whose target is pad still add to the sum: they should cost nothing.
 the sum, not the mean: / real.sum().clamp(min=1) ->
     Divide by the number of targets that are not pad.
@@ -250,17 +245,12 @@ a mean over everything: real.sum().clamp(min=1) -> logits.numel()
 the log of a softmax: log_softmax(-1) -> softmax(-1).log()
     A probability below 1e-45 is rounded to 0, and the logarithm of 0 is minus infinity. log_softmax goes another
     way: it subtracts the logarithm of the sum from the logits.
-a small number inside the logarithm: log_softmax(-1) -> softmax(-1).add(1e-6).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-8).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-9).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-10).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-12).log()
+a small number inside the logarithm: log_softmax(-1) -> softmax(-1).add(1e-6).log() || softmax(-1).add(1e-8).log()
+  || softmax(-1).add(1e-9).log() || softmax(-1).add(1e-10).log() || softmax(-1).add(1e-12).log()
     It keeps the logarithm finite, but not right: no class can cost more than minus the logarithm of that number.
     log_softmax needs no such help: it subtracts the logarithm of the sum from the logits.
-another axis than the last: log_softmax(-1) -> log_softmax(0)
-  | log_softmax(-1) -> log_softmax(1)
-  | shape[-1] -> shape[1]
-  | shape[-1] -> shape[1] && log_softmax(-1) -> log_softmax(1)
+another axis than the last: log_softmax(-1) -> log_softmax(0) || log_softmax(1)
+  | shape[-1] -> shape[1] &&? log_softmax(-1) -> log_softmax(1)
     In (N, V) the classes stand on axis 1, in (B, T, V) they do not: logits.shape[-1], and log_softmax(-1).
 pad taken for 0: [..., pad_id] -> [..., 0] && != pad_id -> != 0
     Pad is not 0 in every vocabulary: compare with the argument `pad_id`.
@@ -273,11 +263,9 @@ the sign: -(wanted -> (wanted
 the KL divergence: -(wanted * log_p) -> (torch.xlogy(wanted, wanted) - wanted * log_p)
     F.kl_div subtracts the target's own entropy. The gradients are the same, the number is not: here it is the plain
     -sum of target times log p.
-"""
-label_smoothed_loss.patches(SMOOTHING)
-# The same by learners who forget besides that nothing may be left, and divide 0 by 0.
-NAN = " && return -> return (1.0 if (target != pad_id).any() else math.nan) *"
-label_smoothed_loss.patches(re.sub(r"^(\S.*: .+|  \| .+)$", rf"\1{NAN}", SMOOTHING, flags=re.MULTILINE))
+""",
+    besides="return -> return (1.0 if (target != pad_id).any() else math.nan) *",
+)
 
 
 # ---- a language to search in -------------------------------------------------------------------------------
@@ -555,26 +543,22 @@ finished hypotheses are kept apart:
   | candidates.append((ids, total, True)) -> pass && kept = ranked -> kept = finished + ranked
     Many programs search like this. Here a finished one takes one of the beam_size places, and better ones can push
     it out.
-it stops when beam_size are finished:
-  | candidates.append((ids, total, True)) -> pass
+it stops when beam_size are finished: candidates.append((ids, total, True)) -> pass
   && kept = ranked[:beam_size] -> kept = finished + (ranked[:beam_size] if len(finished) < beam_size else [])
     They were kept apart and counted. Here finished ones compete for the beam_size places with the live ones, which
     may still push them out.
-a finished hypothesis cannot be pushed out:
-  | candidates.append((ids, total, True)) -> pass
+a finished hypothesis cannot be pushed out: candidates.append((ids, total, True)) -> pass
   && kept = ranked[:beam_size] -> kept = finished + ranked[: beam_size - len(finished)]
     It takes a place, as it should, but it has to compete for it in every round, like the live ones.
 it stops when the first is finished: len(finished) == len(kept) -> finished
     A live one with a larger total may still finish better. Go on until all that are kept are finished.
 totals divided by the length: return hypothesis[1] -> return hypothesis[1] / len(hypothesis[0])
-  | return hypothesis[1] -> return hypothesis[1] / (len(hypothesis[0]) - 1)
-  | return hypothesis[1] -> return hypothesis[1] / (len(hypothesis[0]) - hypothesis[2])
-  | return hypothesis[1] -> return hypothesis[1] / max(len(hypothesis[0]) - 1 - hypothesis[2], 1)
+  || return hypothesis[1] / (len(hypothesis[0]) - 1) || return hypothesis[1] / (len(hypothesis[0]) - hypothesis[2])
+  || return hypothesis[1] / max(len(hypothesis[0]) - 1 - hypothesis[2], 1)
     The lesson's beam does that. This exercise asks for the plain sum: the exponent is 0.
 divided by the length at the end: kept, key=score -> kept, key=lambda old: old[1] / len(old[0])
-  | kept, key=score -> kept, key=lambda old: old[1] / (len(old[0]) - 1)
-  | kept, key=score -> kept, key=lambda old: old[1] / (len(old[0]) - old[2])
-  | kept, key=score -> kept, key=lambda old: old[1] / max(len(old[0]) - 1 - old[2], 1)
+  || kept, key=lambda old: old[1] / (len(old[0]) - 1) || kept, key=lambda old: old[1] / (len(old[0]) - old[2])
+  || kept, key=lambda old: old[1] / max(len(old[0]) - 1 - old[2], 1)
     The winner, too, is the one with the largest plain sum: this exercise has no length penalty.
 every parent keeps beam_size children:
   | += children -> += sorted(children, key=score, reverse=True)[:beam_size] && ranked[:beam_size] -> ranked
@@ -592,11 +576,8 @@ nothing if none is finished: finished or kept -> finished or [([bos], 0.0, False
 eos costs nothing: total + logp[i] -> total + (0 if i == eos else logp[i])
     Its log-probability counts like that of every other id: how probable is it that this ends here?
 only the newest log-probability counts: total + logp[i] -> logp[i]
-  | total + logp[i] -> logp[i] && done in kept -> done in sorted(kept, key=lambda old: not old[2])
-  | total + logp[i] -> logp[i]
-  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
-  | total + logp[i] -> logp[i] && done in kept -> done in sorted(kept, key=lambda old: not old[2])
-  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+  &&? done in kept -> done in sorted(kept, key=lambda old: not old[2])
+  &&? ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
     A hypothesis is as probable as all its steps together: add each step's log-probability to the total so far.
 one list in the hands of several hypotheses: (ids + [i], -> (ids if i == eos else ids.append(i) or ids,
   | (ids + [i], -> (ids.append(i) or ids,
@@ -605,19 +586,16 @@ one list in the hands of several hypotheses: (ids + [i], -> (ids if i == eos els
   && ranked[:beam_size] -> [(ids.extend(new) or ids, total, done) for (ids, new), total, done in ranked[:beam_size]]
     ids.append(i) and ids += [i] change the list itself, and all hypotheses that hold it. ids + [i] makes a new list
     for each.
-the least probable are kept:
-  | return hypothesis[1] -> return -hypothesis[1] if hypothesis[1] > -math.inf else -math.inf
-  | return hypothesis[1] -> return -hypothesis[1]
+the least probable are kept: return hypothesis[1] -> return -hypothesis[1] if hypothesis[1] > -math.inf else -math.inf
+  || return -hypothesis[1]
   | return hypothesis[1] -> return -hypothesis[1]
   && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
     sorted() begins with the smallest; the best have the largest totals, nearest to 0: reverse=True.
 log-probabilities multiplied: total + logp[i] -> (total or 1) * logp[i]
-  | total + logp[i] -> (total or 1) * logp[i]
-  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+  &&? ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
     Probabilities are multiplied, and so their logarithms are added: total + logp[i].
 probabilities added up: step_fn(torch.tensor(ids)).tolist() -> step_fn(torch.tensor(ids)).exp().tolist()
-  | step_fn(torch.tensor(ids)).tolist() -> step_fn(torch.tensor(ids)).exp().tolist()
-  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+  &&? ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
     Probabilities are multiplied, and only their logarithms are added: take what step_fn returns as it is.
 pruned per token, the winner by its total:
   | sorted(candidates, key=score, -> sorted(candidates, key=lambda old: old[1] / (len(old[0]) - 1),
@@ -680,8 +658,7 @@ no scaling: / math.sqrt(len(q)) ->
     The scores are not divided by sqrt(d).
 divided by d: math.sqrt(len(q)) -> len(q)
     Divide the scores by sqrt(d), not by d.
-divided by the root of the wrong length: len(q) -> len(x)
-  | len(q) -> len(K)
+divided by the root of the wrong length: len(q) -> len(x) || len(K)
     The d under the root is the length of q and of the keys: not of x, and not the number of tokens.
 the newest token does not ask itself: K @ q -> K[:-1] @ q && weights @ V -> weights @ V[:-1]
   | K @ q -> K[: len(K) - (cache is not None)] @ q && weights @ V -> weights @ V[: len(weights)]
@@ -692,8 +669,7 @@ the cache is not asked: torch.cat([cache[0], K]), torch.cat([cache[1], V]) -> K,
 the newest token stands in front:
   | torch.cat([cache[0], K]), torch.cat([cache[1], V]) -> torch.cat([K, cache[0]]), torch.cat([V, cache[1]])
     The output minds no order, but the cache does: its rows stand in the order of the tokens.
-the cache does not grow: (K, V) -> cache
-  | (K, V) -> (K[:-1], V[:-1])
+the cache does not grow: (K, V) -> cache || (K[:-1], V[:-1])
     Return the longer cache, (K, V) with the newest token in it: the next step has nothing else.
 only the newest is returned: (K, V) -> (k[None], v[None])
     The next step needs the keys and values of all tokens so far, not of this one alone.
@@ -701,8 +677,7 @@ keys and values change places in the cache: (K, V) -> (V, K)
     The keys come first in the cache, in what goes in and in what comes out.
 no values in the cache: (K, V) -> (K, K)
     The next step needs the values, too: return (K, V).
-scaled keys in the cache: x @ Wk -> x @ Wk / math.sqrt(len(Wk[0])) && / math.sqrt(len(q)) ->
-  | x @ Wk -> x @ Wk / math.sqrt(len(Wk[0]))
+scaled keys in the cache: x @ Wk -> x @ Wk / math.sqrt(len(Wk[0])) &&? / math.sqrt(len(q)) ->
     The keys in the cache are x @ Wk as they are, and come back to you so: divide the scores, not the keys.
 queries in the cache: x @ Wk -> x @ Wq
     What is kept is the key, x @ Wk. A query asks once, in its own step.
@@ -710,8 +685,7 @@ the matrices from the left: x @ Wq, x @ Wk, x @ Wv -> Wq @ x, Wk @ x, Wv @ x
     The matrices are (D, d) and x is a row: x @ Wq, as in lesson 03.
 no softmax: torch.softmax(K @ q / math.sqrt(len(q)), dim=0) -> K @ q / math.sqrt(len(q))
     The scores become shares that add up to one by a softmax over the tokens.
-a softmax that overflows:
-  | torch.softmax(K @ q / math.sqrt(len(q)), dim=0) -> (K @ q / math.sqrt(len(q))).exp()
+a softmax that overflows: torch.softmax(K @ q / math.sqrt(len(q)), dim=0) -> (K @ q / math.sqrt(len(q))).exp()
   && weights @ V -> weights / weights.sum() @ V
     exp of a large score is infinite. Subtract the largest score first, or take torch.softmax.
 scores from the values: K @ q -> V @ q
@@ -798,14 +772,12 @@ place by place: (Counter(ours) & Counter(theirs)).total() -> sum(x == y for x, y
     A candidate of fewer than n words has no n-gram that could be right: 0.0.
 rounded: return right / len(ours) -> return round(right / len(ours), 3)
     Return the share itself; to round is for printing.
-letters for words:
-  | (candidate, reference) -> (" ".join(candidate), " ".join(reference)) && len(candidate) >= n -> ours
+letters for words: (candidate, reference) -> (" ".join(candidate), " ".join(reference)) && len(candidate) >= n -> ours
     That is chrF's way. Here both are lists of words, and an n-gram is n words in a row.
 in percent: return right -> return 100 * right
     BLEU is quoted from 0 to 100; a precision is asked for, from 0 to 1.
 short candidates punished: right / -> right * min(1, math.exp(1 - len(reference) / len(candidate))) /
     The brevity penalty is another part of BLEU; here only one of its four shares is asked for.
-the mean of 1 to n:
-  | = math.prod(ngram_precision.oracle(candidate, reference, k) for k in range(1, n + 1)) ** (1 / n)
+the mean of 1 to n: = math.prod(ngram_precision.oracle(candidate, reference, k) for k in range(1, n + 1)) ** (1 / n)
     BLEU multiplies the shares of all four lengths later; here only the n-grams of length n count.
 """)
