@@ -11,7 +11,7 @@
         ...
 
 Each old text must stand exactly once in the answer's body; blanks around old and new are nothing. Advice is left out
-where the same name has it already, in a table of another right answer.
+where the same name has it already: for another right answer, or in an exercise before, of the same lesson.
 """
 
 import ast
@@ -107,7 +107,7 @@ def read(table: str, answer: Answer, known: list[Mistake], besides: str = "") ->
     def close() -> None:
         if not name:
             return
-        said = " ".join(advice) or next((m.advice for m in [*known, *mistakes] if m.name == name), "")
+        said = " ".join(advice) or next((m.advice for m in reversed([*known, *mistakes]) if m.name == name), "")
         if not said or not ways:
             raise Misfit(f"{answer.exercise}, {name!r}: no {'patch' if said else 'advice'}")
         for text in ways:

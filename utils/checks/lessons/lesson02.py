@@ -67,32 +67,17 @@ q from the left: K @ q -> q @ K
 @exercise(stars=1, forbidden=frozenset({"softmax", "log_softmax", "special_softmax", "special_log_softmax"}))
 def softmax(z):
     """exp(z_i) / sum_j exp(z_j), stable: z (n,) -> (n,)."""
-    largest = max(x.item() for x in z)
-    powers = torch.stack([torch.exp(x - largest) for x in z])
-    return powers / sum(powers)
+    powers = (z - z.max()).exp()
+    return powers / powers.sum()
 
 
 @softmax.cases
 def _(draw):
     small = torch.tensor([0.0, 1.0, 3.0])[torch.randperm(3, generator=draw.generator)]
-    return [
-        (small,),
-        (draw.normal(5),),
-        (torch.tensor([0.0, -INFINITY, 1.0]),),
-        (torch.tensor([1000.0, 999.0, -INFINITY]),),
-        (torch.tensor([-1000.0, -1001.0]),),
-        (torch.tensor([90.0, 0.0, 1.0]),),
-        (torch.tensor([300.0, 0.0, 1.0]),),
-        (torch.tensor([0.0, 1000.0, 3.0]),),
-        (draw.normal(4) * 3,),
-        (torch.cat([torch.zeros(1), -3 * torch.ones(20)]),),  # a base that is not quite e shows
-    ]
-
-
-@softmax.answer
-def _(z):
-    powers = (z - z.max()).exp()
-    return powers / powers.sum()
+    far_apart = [[0.0, -INFINITY, 1.0], [1000.0, 999.0, -INFINITY], [-1000.0, -1001.0]]
+    far_apart += [[90.0, 0.0, 1.0], [300.0, 0.0, 1.0], [0.0, 1000.0, 3.0]]
+    many = torch.cat([torch.zeros(1), -3 * torch.ones(20)])  # a base that is not quite e shows
+    return [(z,) for z in (small, draw.normal(5), *map(torch.tensor, far_apart), draw.normal(4) * 3, many)]
 
 
 softmax.patches("""
@@ -165,7 +150,6 @@ divided after the softmax: / math.sqrt(len(q))).softmax(0) -> ).softmax(0) / mat
 divided by the root of n: len(q) -> len(K)
     The d under the root is the length of q and the keys; how many keys there are plays no part.
 the root of 2 from the page: len(q) -> 2
-    In the lesson's example d is 2; here it is len(q).
 scaled by the length of the values: len(q) -> V.shape[1]
     The d under the root is the length of q and the keys, not of the values.
 no softmax: .softmax(0) ->
@@ -205,11 +189,10 @@ def self_attention_loop(X, Wq, Wk, Wv):
 
 @self_attention_loop.cases
 def _(draw):
-    X, matrices = torch.tensor([[1.0, 0, 2], [0, 1, 1]]), [draw.small(2, 3) for _ in range(3)]
-    for W, entry in zip(matrices, (1.0, 2.0, -1.0), strict=True):
-        W[0, 0], W[1, 2] = entry, 1.0
+    X, W = torch.tensor([[1.0, 0, 2], [0, 1, 1]]), draw.small(3, 2, 3)
+    W[:, 0, 0], W[:, 1, 2] = torch.tensor([1.0, 2.0, -1.0]), 1.0
     return [
-        (X, *matrices),
+        (X, *W),
         (draw.normal(3, 4), *[draw.normal(4, 4) for _ in range(3)]),
         (draw.normal(3, 3), *[draw.normal(2, 3) for _ in range(3)]),  # n = d_in: Wq @ X can be computed, too
     ]
@@ -225,9 +208,7 @@ self_attention_loop.patches("""
 no scaling: / math.sqrt(Q.shape[1]) ->
     The scores are not divided by sqrt(d), where d is the length of the queries.
 divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1]
-    Divide the scores by sqrt(d), not by d.
 no softmax: .softmax(1) ->
-    The values are weighted with the raw scores. The softmax makes them shares that add up to one.
 divided by the root of n: Q.shape[1] -> len(X)
     d is the length of q and k, the rows of Wq; how many words there are plays no part.
 scaled by the inputs' length: Q.shape[1] -> X.shape[1]
@@ -319,7 +300,6 @@ all alike where nobody may be heard: V.new_zeros(V.shape[1]) -> V.mean(0)
 no scaling: / math.sqrt(len(q)) ->
     The scores are not divided by sqrt(d).
 divided by d: math.sqrt(len(q)) -> len(q)
-    Divide the scores by sqrt(d), not by d.
 keys where values belong: @ V -> @ K
     What travels are the values.
 """)

@@ -39,7 +39,6 @@ def _(draw):
     return (draw.normal(60, 3), *[draw.normal(3, 2) for _ in range(3)]), [(lambda spent: spent.calls < 60, loop)]
 
 
-self_attention.answer(self_attention.oracle)
 # By hand, what is subtracted before the powers: nothing, the row's largest score, or, wrongly, that of another row.
 self_attention.patches("""
 a loop over the words: = torch.stack([(X @ Wk @ q / math.sqrt(len(q))).softmax(0) @ (X @ Wv) for q in X @ Wq])
@@ -158,8 +157,6 @@ masked scores are not low enough: -INFINITY -> -1e4 && nan_to_num(0.0) -> masked
 the totals lie across: allowed.softmax(1) -> (e := torch.exp(allowed)) / e.sum(1)
   | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1, keepdim=True))) / e.sum(1)
   | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1))) / e.sum(1)
-    e.sum(1) is (n,), and e / e.sum(1) takes it for a row: it divides each column by a total of its own. A row is
-    divided by its total with e.sum(1, keepdim=True), (n, 1).
 the mask comes after the softmax: .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, 0)
     The masked keys have taken their share of the total, so what is left does not add up to 1. Mask the scores first.
 minus infinity after the softmax: .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, -INFINITY)
@@ -180,9 +177,7 @@ one empty row makes all outputs zero:
 the mask is transposed: ~mask -> ~mask.T
     Row i of the mask is for query i, column j for key j: the same places as in Q K^T.
 no scaling: / math.sqrt(Q.shape[1]) -> &&? .nan_to_num(0.0) ->
-    The scores are not divided by sqrt(d), where d is the length of the queries.
 divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1] &&? .nan_to_num(0.0) ->
-    Divide the scores by sqrt(d), not by d.
 scaled by the length of the values: Q.shape[1] -> V.shape[1] &&? .nan_to_num(0.0) ->
     The d under the root is the length of queries and keys, not of the values.
 scaled by the number of keys: Q.shape[1] -> len(V) &&? .nan_to_num(0.0) ->
@@ -245,9 +240,7 @@ def _(X, Wq, Wk, Wv):
 
 batched_self_attention.patches("""
 no scaling: / math.sqrt(Q.shape[-1]) ->
-    The scores are not divided by sqrt(d), where d is the length of the queries.
 divided by d: math.sqrt(Q.shape[-1]) -> Q.shape[-1]
-    Divide the scores by sqrt(d), not by d.
 scaled by the number of words: Q.shape[-1] -> Q.shape[1]
     In (B, n, d) the last dimension is d: Q.shape[-1]. Q.shape[1], which was d without a batch, is n now.
 scaled by the number of sentences: Q.shape[-1] -> len(Q)
@@ -409,7 +402,6 @@ the new block is shrunk as well: total * factor + e.sum() -> (total + e.sum()) *
 no scaling: / math.sqrt(len(q)) ->
     The scores are not divided by sqrt(d), where d is the length of the query.
 divided by d: math.sqrt(len(q)) -> len(q)
-    Divide the scores by sqrt(d), not by d.
 scaled by the length of the values: len(q) -> V.shape[1]
     The d under the root is the length of the query and the keys.
 scaled by the length of the block: len(q) -> block

@@ -79,25 +79,17 @@ an odd d is not refused: d_model // 2 -> math.ceil(d_model / 2) && raise ValueEr
 @exercise(stars=1)
 def split_projection(W, d_x):
     """The columns that meet x and those that meet p: W (d, d_x + n) -> (W_I, W_P), (d, d_x) and (d, n)."""
-    columns = list(W.T)
-    return torch.stack(columns[:d_x]).T, torch.stack(columns[d_x:]).T
+    W_I = W[:, :d_x]
+    W_P = W[:, d_x:]
+    return W_I, W_P
 
 
 @split_projection.cases
 def _(draw):
     # The first: row 1 has the columns 11 ... 14, row 2 has 21 ... 24.
     named = torch.tensor([[11.0, 12, 13, 14], [21, 22, 23, 24]])
-    drawn = [
-        (draw.normal(*shape), d_x) for *shape, d_x in ((3, 6, 4), (4, 7, 2), (6, 4, 3), (3, 8, draw.integer(5, 7)))
-    ]
-    return [(named, 1), *drawn]
-
-
-@split_projection.answer
-def _(W, d_x):
-    W_I = W[:, :d_x]
-    W_P = W[:, d_x:]
-    return W_I, W_P
+    sizes = (3, 6, 4), (4, 7, 2), (6, 4, 3), (3, 8, draw.integer(5, 7))
+    return [(named, 1), *[(draw.normal(*shape), d_x) for *shape, d_x in sizes]]
 
 
 split_projection.patches("""
@@ -196,17 +188,9 @@ the numbers moved, not the hands: = torch.eye(d_model).roll(offset, dims=0)
 @exercise(stars=3)
 def rotary(x):
     """Pair (2i, 2i+1) of row p turned counter-clockwise by p * 10000^(-2i/d), places from 0: x (T, d) -> (T, d)."""
-    T, d = x.shape
-    rows = []
-    for p in range(T):
-        numbers = []
-        for i in range(d // 2):
-            angle = p * 10000 ** (-2 * i / d)
-            first, second = x[p, 2 * i], x[p, 2 * i + 1]
-            numbers.append(math.cos(angle) * first - math.sin(angle) * second)
-            numbers.append(math.sin(angle) * first + math.cos(angle) * second)
-        rows.append(torch.stack(numbers))
-    return torch.stack(rows)
+    # A shift turns hands clockwise, and so, by a negative offset, the other way.
+    turns = [shift_matrix.oracle(x.shape[1], -p).to(x) for p in range(len(x))]
+    return torch.stack([turn @ row for turn, row in zip(turns, x, strict=True)])
 
 
 @rotary.cases
@@ -283,22 +267,16 @@ multiplied entry by entry: torch.stack(turned -> x * torch.stack([sin, cos]
 @exercise(stars=2)
 def alibi(n, slopes):
     """Entry (h, i, j) is -slopes[h] times |i - j|: n, slopes (H,) -> (H, n, n)."""
-    rows = [[[-slope * abs(i - j) for j in range(n)] for i in range(n)] for slope in slopes]
-    return torch.stack([torch.stack([torch.stack(row) for row in head]) for head in rows])
+    i = torch.arange(n)[:, None]
+    j = torch.arange(n)
+    far = (i - j).abs()
+    return -slopes[:, None, None] * far
 
 
 @alibi.cases
 def _(draw):
     two = torch.tensor([1.0, 0.5])
     return [(3, two), (1, draw.normal(3).abs()), (4, draw.normal(1)), (2, draw.normal(4)), (5, draw.normal(2))]
-
-
-@alibi.answer
-def _(n, slopes):
-    i = torch.arange(n)[:, None]
-    j = torch.arange(n)
-    far = (i - j).abs()
-    return -slopes[:, None, None] * far
 
 
 alibi.patches("""

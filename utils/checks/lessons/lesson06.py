@@ -18,20 +18,15 @@ def additive_scores(s, H, W, U, v):
     return torch.stack(found)
 
 
-def _asked(draw):
-    """Whole numbers, set in part, so that no mistake looks right by chance: the last state is not the best."""
+def _asked_by_many(draw):
+    """First whole numbers, set in part, so that no mistake looks right by chance: the last state is not the best."""
     first = draw.integer(0, 1)
     H = torch.tensor([[0.0, -1], [1, 2], [1, 0]])[[first, 1 - first, 2]]
     W, U = torch.tensor([[1.0, 1], [0, 1]]), torch.tensor([[1.0, 0], [2, 1]])
-    return torch.tensor([1.0, -1]), H, W, U, torch.tensor([2.0, draw.integer(0, 1) * 2 - 1])
-
-
-def _drawn(draw, n, d_s, d_h, d_a):
-    return draw.normal(d_s), draw.normal(n, d_h), draw.normal(d_a, d_s), draw.normal(d_a, d_h), draw.normal(d_a)
-
-
-def _asked_by_many(draw):
-    return [_asked(draw), *[_drawn(draw, *sizes) for sizes in ((3, 3, 3, 3), (4, 3, 3, 2), (1, 3, 2, 4), (3, 4, 2, 5))]]
+    cases = [(torch.tensor([1.0, -1]), H, W, U, torch.tensor([2.0, draw.integer(0, 1) * 2 - 1]))]
+    for n, d_s, d_h, d_a in ((3, 3, 3, 3), (4, 3, 3, 2), (1, 3, 2, 4), (3, 4, 2, 5)):
+        cases.append(tuple(draw.normal(*shape) for shape in ((d_s,), (n, d_h), (d_a, d_s), (d_a, d_h), (d_a,))))
+    return cases
 
 
 additive_scores.cases(_asked_by_many)
@@ -142,8 +137,10 @@ no tanh: torch.tanh(W @ s + H @ U.T) -> (W @ s + H @ U.T)
 @exercise(stars=1)
 def teacher_forcing_pair(target, bos, eos):
     """([bos] + target, target + [eos]): target 1-D long (T,) -> two tensors (T + 1,)."""
-    words = [int(word) for word in target]
-    return target.new_tensor([bos] + words), target.new_tensor(words + [eos])
+    begin, end = target.new_tensor([bos]), target.new_tensor([eos])
+    read = torch.cat([begin, target])
+    said = torch.cat([target, end])
+    return read, said
 
 
 @teacher_forcing_pair.cases
@@ -155,14 +152,6 @@ def _(draw):
         (torch.tensor([4, 4, 9, 4]), 2, 3),
         (torch.tensor(draw.integers(10, 99, 5)), draw.integer(0, 4), draw.integer(5, 9)),
     ]
-
-
-@teacher_forcing_pair.answer
-def _(target, bos, eos):
-    begin, end = target.new_tensor([bos]), target.new_tensor([eos])
-    read = torch.cat([begin, target])
-    said = torch.cat([target, end])
-    return read, said
 
 
 teacher_forcing_pair.patches("""
@@ -365,5 +354,4 @@ the highest id of a tie: logits.argmax() -> len(logits) - 1 - logits.flip(0).arg
 the least probable: logits.argmax() -> logits.argmin()
     The largest logit is the most probable word: argmax.
 the lesson's ids: == eos -> == 2 && (bos, eos) -> (1, 2)
-    Other vocabularies have other numbers for the marks: take the arguments `bos` and `eos`.
 """)

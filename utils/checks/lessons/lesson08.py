@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from utils.checks.engine import SDPA, Draw, difference, exercise, say, show
+from utils.checks.lessons import lesson06
 from utils.tokenizer import EOS  # noqa: F401 (patches use it)
 
 
@@ -44,15 +45,16 @@ def _(draw):
 
 @token_batches.judge
 def _(got, lengths, max_tokens):
-    problem = _not_batches_of_indices(got, len(lengths)) or _not_a_fair_deal(got, lengths, max_tokens)
+    problem = _not_a_fair_deal(got, lengths, max_tokens)
     if problem and isinstance(got, (list, tuple)):
         return say("{problem}\n  got {got}", problem=problem, got=show(got))
     return problem
 
 
-def _not_batches_of_indices(got, n: int) -> str:
+def _not_a_fair_deal(got, lengths, max_tokens) -> str:
     if not isinstance(got, (list, tuple)):
         return difference([], got)
+    n, found = len(lengths), Counter()
     for batch in got:
         if not isinstance(batch, (list, tuple)):
             return say("a list of lists is wanted, one for each batch, and one of yours is {batch}.", batch=show(batch))
@@ -65,12 +67,8 @@ def _not_batches_of_indices(got, n: int) -> str:
             if not 0 <= i < n:
                 there = {"i": show(i), "n": n, "last": n - 1}
                 return say("there is no sentence {i}: the indices of {n} sentences are 0 to {last}.", **there)
-    return ""
-
-
-def _not_a_fair_deal(got, lengths, max_tokens) -> str:
-    found = Counter(i for batch in got for i in batch)
-    for i in range(len(lengths)):
+        found.update(batch)
+    for i in range(n):
         if not found[i]:
             return say("index {i} stands in no batch; each should stand in one.", i=i)
         if found[i] > 1:
@@ -332,11 +330,11 @@ def _toy(draw: Draw, rows: dict[str, tuple], plain: bool = False) -> tuple[Langu
 
 
 def _any_toy(draw: Draw, words: str) -> tuple[Language, int, int]:
-    """A language of random probabilities in hundredths, all of them positive."""
+    """A language of random probabilities, all of them positive, with four decimals: no tie decides."""
 
     def row():
-        cuts = sorted((torch.randperm(99, generator=draw.generator)[: len(words)] + 1).tolist())
-        return tuple((b - a) / 100 for a, b in zip([0, *cuts], [*cuts, 100], strict=True))
+        cuts = sorted((torch.randperm(9999, generator=draw.generator)[: len(words)] + 1).tolist())
+        return tuple((b - a) / 10000 for a, b in zip([0, *cuts], [*cuts, 10000], strict=True))
 
     return _toy(draw, {prefix: row() for prefix in ["", *words, "*"]})
 
@@ -344,34 +342,23 @@ def _any_toy(draw: Draw, words: str) -> tuple[Language, int, int]:
 @exercise(stars=2, differentiable=False)
 def greedy(step_fn, bos, eos, max_len):
     """The most probable next id, again and again, until eos or max_len ids: list of ids."""
-    ids = []
-    for _ in range(max_len):
-        logp = step_fn(torch.tensor([bos] + ids)).tolist()
-        best = 0
-        for i in range(len(logp)):
-            if logp[i] > logp[best]:
-                best = i
-        if best == eos:
-            break
-        ids.append(best)
-    return ids
+
+    def step(word, before):
+        return step_fn(torch.tensor([*before, word])), [*before, word]
+
+    return lesson06.decode.oracle(step, [], bos, eos, max_len)
 
 
 @greedy.cases
 def _(draw):
-    ends = {"": (0.6, 0.3, 0.1), "a": (0.2, 0.7, 0.1), "*": (0, 0.3, 0.7)}
-    tie = {"": (0.4, 0.4, 0.2), "*": (0.1, 0.2, 0.7)}
-    empty = {"": (0.4, 0.6), "*": (0.7, 0.3)}
-    endless = {"": (0.2, 0.5, 0.3), "b": (0.6, 0.3, 0.1), "*": (0, 0.8, 0.2)}
     # What follows c hangs on what came before it.
     memory = {"": (0.5, 0.2, 0.2, 0.1), "a": (0, 0.1, 0.8, 0.1), "ac": (0, 0.6, 0.1, 0.3), "c": (0.7, 0.1, 0, 0.2)}
-    memory["*"] = (0.2, 0.2, 0.1, 0.5)
     return [
-        (*_toy(draw, ends, plain=True), 5),
-        (*_toy(draw, tie), 5),
-        (*_toy(draw, empty), 3),
-        (*_toy(draw, endless), 4),
-        (*_toy(draw, memory), 6),
+        (*_toy(draw, {"": (0.6, 0.3, 0.1), "a": (0.2, 0.7, 0.1), "*": (0, 0.3, 0.7)}, plain=True), 5),
+        (*_toy(draw, {"": (0.4, 0.4, 0.2), "*": (0.1, 0.2, 0.7)}), 5),  # a tie
+        (*_toy(draw, {"": (0.4, 0.6), "*": (0.7, 0.3)}), 3),  # nothing to say
+        (*_toy(draw, {"": (0.2, 0.5, 0.3), "b": (0.6, 0.3, 0.1), "*": (0, 0.8, 0.2)}), 4),  # no end in time
+        (*_toy(draw, memory | {"*": (0.2, 0.2, 0.1, 0.5)}), 6),
         (*_any_toy(draw, "abcd"), 6),
     ]
 
@@ -441,58 +428,25 @@ def beam(step_fn, bos, eos, max_len, beam_size):
 
 @beam.cases
 def _(draw):
-    def clear(words, max_len, beam_size):
-        """A random language in which no tie decides."""
-        while True:
-            language = _any_toy(draw, words)
-            if _gap(*language, max_len, beam_size) > 1e-3:
-                return *language, max_len, beam_size
-
-    # As in the lesson: the best first word does not begin the best sentence.
-    first = {"": (0.5, 0.4, 0.1), "a": (0.4, 0.35, 0.25), "b": (0.8, 0.05, 0.15), "*": (0, 0, 1)}
-    # None is finished in time.
-    live = {"": (0.5, 0.4, 0.1), "b": (0.7, 0.1, 0.2), "*": (0.4, 0.5, 0.1)}
-    # "aa" is the most probable, and not finished.
-    ahead = {"": (0.6, 0.1, 0.3), "b": (0.5, 0.1, 0.4), "*": (0.7, 0.1, 0.2)}
-    # "." is overtaken by "bb.", ...
-    overtaken = {"": (0.1, 0.7, 0.2), "b": (0.1, 0.7, 0.2), "*": (0.4, 0.1, 0.5)}
-    # ... here it is pushed out by two that live on, ...
-    pushed_out = {"": (0.7, 0.1, 0.2), "a": (0.5, 0.4, 0.1), "*": (0.3, 0.5, 0.2)}
-    # ... and here by "b.", which stays the best while "bb" is finished.
-    stays = {"": (0.1, 0.7, 0.2), "a": (0.5, 0.3, 0.2), "b": (0.1, 0.5, 0.4), "*": (0.2, 0.1, 0.7)}
-    # A division by the length would let "a." overtake ".".
-    short = {"": (0.6, 0.4), "*": (0.45, 0.55)}
-    # "abbb" lives on and leaves one place to the finished.
-    one_place = {"": (0.7, 0.2, 0.1), "b": (0.8, 0.15, 0.05), "ba": (0.3, 0.2, 0.5), "*": (0.1, 0.7, 0.2)}
-    # "ba" has the larger product, "aa" the larger sum.
-    added = {"": (0.7, 0.3, 0, 0, 0), "a": (0.21, 0.2, 0.2, 0.2, 0.19), "*": (0.5, 0.2, 0.1, 0.1, 0.1)}
-    return [
-        (*_toy(draw, first, plain=True), 4, 2),
-        (*_toy(draw, live), 2, 2),
-        (*_toy(draw, ahead), 2, 2),
-        (*_toy(draw, short), 2, 2),
-        (*_toy(draw, overtaken), 3, 2),
-        (*_toy(draw, pushed_out), 3, 2),
-        (*_toy(draw, stays), 4, 2),
-        (*_toy(draw, one_place), 4, 2),
-        (*_toy(draw, added), 2, 2),
-        clear("ab", 3, 8),  # more than there are ids
-        clear("abcd", 4, 3),
+    by_hand = [  # with how many steps
+        # As in the lesson: the best first word does not begin the best sentence.
+        ({"": (0.5, 0.4, 0.1), "a": (0.4, 0.35, 0.25), "b": (0.8, 0.05, 0.15), "*": (0, 0, 1)}, 4),
+        # None is finished in time; "aa" is the most probable, and not finished.
+        ({"": (0.5, 0.4, 0.1), "b": (0.7, 0.1, 0.2), "*": (0.4, 0.5, 0.1)}, 2),
+        ({"": (0.6, 0.1, 0.3), "b": (0.5, 0.1, 0.4), "*": (0.7, 0.1, 0.2)}, 2),
+        # A division by the length would let "a." overtake ".".
+        ({"": (0.6, 0.4), "*": (0.45, 0.55)}, 2),
+        # "." is overtaken by "bb."; it is pushed out by two that live on; and by "b.", while "bb" is finished.
+        ({"": (0.1, 0.7, 0.2), "b": (0.1, 0.7, 0.2), "*": (0.4, 0.1, 0.5)}, 3),
+        ({"": (0.7, 0.1, 0.2), "a": (0.5, 0.4, 0.1), "*": (0.3, 0.5, 0.2)}, 3),
+        ({"": (0.1, 0.7, 0.2), "a": (0.5, 0.3, 0.2), "b": (0.1, 0.5, 0.4), "*": (0.2, 0.1, 0.7)}, 4),
+        # "abbb" lives on and leaves one place to the finished; then "ba" has the larger product, "aa" the larger sum.
+        ({"": (0.7, 0.2, 0.1), "b": (0.8, 0.15, 0.05), "ba": (0.3, 0.2, 0.5), "*": (0.1, 0.7, 0.2)}, 4),
+        ({"": (0.7, 0.3, 0, 0, 0), "a": (0.21, 0.2, 0.2, 0.2, 0.19), "*": (0.5, 0.2, 0.1, 0.1, 0.1)}, 2),
     ]
-
-
-def _gap(step_fn, bos, eos, max_len, beam_size) -> float:
-    """How close a choice of the search is: the least difference between neighbors among the kept and the next."""
-    kept, gap = [((bos,), 0.0)], math.inf
-    for _ in range(max_len):
-        grown = [old for old in kept if old[0][-1] == eos]
-        for ids, total in kept:
-            if ids[-1] != eos:
-                grown += [((*ids, i), total + logp) for i, logp in enumerate(step_fn(torch.tensor(ids)).tolist())]
-        grown = sorted((new for new in grown if new[1] > -math.inf), key=lambda new: -new[1])[: beam_size + 1]
-        gap = min([gap, *(one[1] - next_one[1] for one, next_one in zip(grown, grown[1:], strict=False))])
-        kept = grown[:beam_size]
-    return gap
+    cases = [(*_toy(draw, rows, plain=not at), steps, 2) for at, (rows, steps) in enumerate(by_hand)]
+    # The first has a beam of more than there are ids.
+    return [*cases, (*_any_toy(draw, "ab"), 3, 8), (*_any_toy(draw, "abcd"), 4, 3)]
 
 
 @beam.answer
@@ -528,7 +482,6 @@ bos is returned: ids[1:] -> ids
 eos is returned: ids[: ids.index(eos)] if eos in ids else ids -> ids
     eos marks a hypothesis as finished. Take it off before you return the ids.
 bos and eos are returned: ids[1:] -> ids && ids[: ids.index(eos)] if eos in ids else ids -> ids
-    Only the ids between the two marks are the translation.
 the last id is cut off: ids[: ids.index(eos)] if eos in ids else ids -> ids[:-1]
     That removes eos where there is one. A hypothesis that is still live has none, and loses a word.
 one step too many: range(max_len) -> range(max_len + 1)
@@ -607,26 +560,25 @@ the lesson's beam_search:
 an empty answer is not allowed: i in range(len(logp)) -> i in range(len(logp)) if i != eos or len(ids) > 1
     Where eos is the best first id, the answer is []: an empty sentence is a hypothesis like any other.
 it remembers only the newest id: torch.tensor(ids) -> torch.tensor([bos] + ids[1:][-1:])
-    step_fn has no cache: give it the whole prefix, from bos on, at every step.
 the lesson's EOS: i == eos -> i == EOS && index(eos)] if eos in -> index(EOS)] if EOS in
-    The languages here have marks of their own: compare with the argument `eos`, not with `EOS`.
 """)
 
 
 @exercise(stars=3, forbidden=SDPA)
 def cached_step(x, Wq, Wk, Wv, cache):
     """One token of causal self-attention: x (D,), W (D, d), cache None or (K (t, d), V (t, d)) -> (d,), (K, V)."""
-    keys, values = ([x @ W] if cache is None else [*cache[i], x @ W] for i, W in enumerate((Wk, Wv)))
-    scores = torch.stack([(k * (x @ Wq)).sum() / math.sqrt(Wq.shape[1]) for k in keys])
-    shares = scores.softmax(0)
-    return sum(share * v for share, v in zip(shares, values, strict=True)), (torch.stack(keys), torch.stack(values))
+    q, k, v = x @ Wq, x @ Wk, x @ Wv
+    K, V = k[None], v[None]
+    if cache is not None:
+        K, V = torch.cat([cache[0], K]), torch.cat([cache[1], V])
+    weights = torch.softmax(K @ q / math.sqrt(len(q)), dim=0)
+    return weights @ V, (K, V)
 
 
 @cached_step.cases
 def _(draw):
-    x, matrices = torch.tensor([1.0, 2.0]), [draw.small(2, 2) for _ in range(3)]
-    for W, entry in zip(matrices, (1.0, 2.0, -1.0), strict=True):
-        W[0], W[1, 1] = torch.tensor([entry, 0.0]), 1.0
+    x, W = torch.tensor([1.0, 2.0]), draw.small(3, 2, 2)
+    W[:, 0, 0], W[:, 0, 1], W[:, 1, 1] = torch.tensor([1.0, 2.0, -1.0]), 0.0, 1.0
     some = (torch.tensor([[2.0, 0], [0, 1], [1, 1]]), torch.tensor([[1.0, 0], [-1, 2], [0, 1]]))
 
     def normal(D, d, t, size=1.0):
@@ -634,23 +586,13 @@ def _(draw):
         return size * draw.normal(D), *rest, (size * draw.normal(t, d), draw.normal(t, d))
 
     return [
-        (x, *matrices, some),
-        (x, *matrices, None),
+        (x, *W, some),
+        (x, *W, None),
         normal(3, 3, 3),
         normal(3, 4, 5),
         normal(4, 3, 2, size=40.0),  # a naive exp overflows
         normal(4, 2, 3),
     ]
-
-
-@cached_step.answer
-def _(x, Wq, Wk, Wv, cache):
-    q, k, v = x @ Wq, x @ Wk, x @ Wv
-    K, V = k[None], v[None]
-    if cache is not None:
-        K, V = torch.cat([cache[0], K]), torch.cat([cache[1], V])
-    weights = torch.softmax(K @ q / math.sqrt(len(q)), dim=0)
-    return weights @ V, (K, V)
 
 
 cached_step.patches("""
