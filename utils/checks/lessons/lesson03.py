@@ -5,6 +5,7 @@ import math
 import torch
 
 from utils.checks.engine import SDPA, exercise
+from utils.checks.lessons import lesson02
 
 INFINITY = float("inf")
 
@@ -92,14 +93,8 @@ the output in columns: return outputs -> return outputs.T
 @exercise(stars=2, forbidden=SDPA)
 def masked_attention(Q, K, V, mask):
     """Row i attends to the rows j with mask[i, j] only: Q (n_q, d), K (n_k, d), V (n_k, d_v) -> (n_q, d_v)."""
-    out = []
-    for q, may in zip(Q, mask, strict=True):
-        scores = {j: K[j] @ q / math.sqrt(len(q)) for j in range(len(K)) if may[j]}
-        largest = max((score.item() for score in scores.values()), default=0.0)
-        powers = {j: torch.exp(score - largest) for j, score in scores.items()}
-        total = sum(powers.values())
-        out.append(sum((powers[j] / total * V[j] for j in powers), start=V.new_zeros(V.shape[1])))
-    return torch.stack(out)
+    rows = zip(Q, mask, strict=True)
+    return torch.stack([lesson02.masked_attend.oracle(q, K, V, may_attend) for q, may_attend in rows])
 
 
 def _mask(draw, n_q: int, n_k: int):
@@ -289,12 +284,14 @@ no softmax: .softmax(-1) ->
 def online_attention(q, K, V, block):
     """softmax(K q / sqrt(d)) V, read `block` keys at a time: q (d,), K (n, d), V (n, d_v) -> (d_v,)."""
     peak, total, mixed = q.new_tensor(-INFINITY), q.new_zeros(()), q.new_zeros(V.shape[1])
-    for start in range(0, len(K), block):
-        keys, values = K[start : start + block], V[start : start + block]
-        scores = keys @ q / math.sqrt(len(q))
-        higher = torch.maximum(peak, scores.max())
-        old, new = torch.exp(peak - higher), torch.exp(scores - higher)
-        peak, total, mixed = higher, total * old + new.sum(), mixed * old + new @ values
+    for i in range(0, len(K), block):
+        scores = K[i : i + block] @ q / math.sqrt(len(q))
+        values, top = V[i : i + block], scores.max()
+        higher = torch.maximum(peak, top)
+        factor, e = torch.exp(peak - higher), torch.exp(scores - higher)
+        total = total * factor + e.sum()
+        mixed = mixed * factor + e @ values
+        peak = higher
     return mixed / total
 
 
@@ -327,20 +324,6 @@ def _(draw):
     twice += 'costs, the peak has to be found on the way: see "Merge two blocks".'
     remarks = [(lambda spent: spent.read[1] <= 1.5 * 101 * 3, twice)]
     return (draw.normal(3), draw.normal(101, 3), draw.normal(101, 2), 2), rules, remarks
-
-
-@online_attention.answer
-def _(q, K, V, block):
-    peak, total, mixed = q.new_tensor(-INFINITY), q.new_zeros(()), q.new_zeros(V.shape[1])
-    for i in range(0, len(K), block):
-        scores = K[i : i + block] @ q / math.sqrt(len(q))
-        values, top = V[i : i + block], scores.max()
-        higher = torch.maximum(peak, top)
-        factor, e = torch.exp(peak - higher), torch.exp(scores - higher)
-        total = total * factor + e.sum()
-        mixed = mixed * factor + e @ values
-        peak = higher
-    return mixed / total
 
 
 online_attention.patches("""

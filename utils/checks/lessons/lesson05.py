@@ -124,27 +124,13 @@ zeros where a cut should be: = W * (torch.arange(W.shape[1]) < d_x), W * (torch.
 @exercise(stars=2)
 def shift_matrix(d_model, offset):
     """A 2 x 2 rotation for each hand along the diagonal, M e(p) = e(p + offset): (d_model, d_model)."""
-    M = torch.zeros(d_model, d_model)
-    for i in range(d_model // 2):
-        turn = offset / 10000 ** (2 * i / d_model)
-        M[2 * i, 2 * i] = math.cos(turn)
-        M[2 * i, 2 * i + 1] = math.sin(turn)
-        M[2 * i + 1, 2 * i] = -math.sin(turn)
-        M[2 * i + 1, 2 * i + 1] = math.cos(turn)
-    return M
-
-
-shift_matrix.cases(lambda draw: [(2, 2), (4, 1), (4, -3), (6, 0), (8, draw.integer(5, 20)), (6, -draw.integer(4, 9))])
-
-
-@shift_matrix.answer
-def _(d_model, offset):
     turns = [offset * 10000 ** (-2 * i / d_model) for i in range(d_model // 2)]
     hands = [(math.cos(t), math.sin(t)) for t in turns]
     blocks = [torch.tensor([[cos, sin], [-sin, cos]]) for cos, sin in hands]
     return torch.block_diag(*blocks)
 
 
+shift_matrix.cases(lambda draw: [(2, 2), (4, 1), (4, -3), (6, 0), (8, draw.integer(5, 20)), (6, -draw.integer(4, 9))])
 shift_matrix.patches("""
 turned the wrong way: [[cos, sin], [-sin, cos]] -> [[cos, -sin], [sin, cos]]
     This is the transpose: it moves to p - offset. M stands to the left of the column e(p), and the sine comes first in

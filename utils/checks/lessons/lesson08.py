@@ -406,24 +406,28 @@ the least probable: logp.argmax() -> logp.where(logp > -math.inf, math.inf).argm
 @exercise(stars=3, differentiable=False)
 def beam(step_fn, bos, eos, max_len, beam_size):
     """Beam search by summed log-probability, finished hypotheses among the others: list of ids."""
-    kept = [([], 0.0, False)]  # ids, summed log-probability, finished?
+
+    def score(hypothesis):
+        return hypothesis[1]
+
+    kept, finished = [([bos], 0.0, False)], []
     for _ in range(max_len):
         candidates = []
-        for ids, total, finished in kept:
-            if finished:
+        for ids, total, done in kept:
+            if done:
                 candidates.append((ids, total, True))
                 continue
-            logp = step_fn(torch.tensor([bos] + ids)).tolist()
-            for i in range(len(logp)):
-                if i == eos:
-                    candidates.append((ids, total + logp[i], True))
-                else:
-                    candidates.append((ids + [i], total + logp[i], False))
-        kept = sorted(candidates, key=lambda hypothesis: -hypothesis[1])[:beam_size]
-        if all(finished for _, _, finished in kept):
+            logp = step_fn(torch.tensor(ids)).tolist()
+            children = [(ids + [i], total + logp[i], i == eos) for i in range(len(logp))]
+            candidates += children
+        ranked = sorted(candidates, key=score, reverse=True)
+        kept = ranked[:beam_size]
+        finished = [old for old in kept if old[2]]
+        if len(finished) == len(kept):
             break
-    best = [hypothesis for hypothesis in kept if hypothesis[2]] or kept
-    return best[0][0]
+    ids, *_ = max(finished or kept, key=score)
+    ids = ids[1:]
+    return ids[: ids.index(eos)] if eos in ids else ids
 
 
 @beam.cases
@@ -447,31 +451,6 @@ def _(draw):
     cases = [(*_toy(draw, rows, plain=not at), steps, 2) for at, (rows, steps) in enumerate(by_hand)]
     # The first has a beam of more than there are ids.
     return [*cases, (*_any_toy(draw, "ab"), 3, 8), (*_any_toy(draw, "abcd"), 4, 3)]
-
-
-@beam.answer
-def _(step_fn, bos, eos, max_len, beam_size):
-    def score(hypothesis):
-        return hypothesis[1]
-
-    kept, finished = [([bos], 0.0, False)], []
-    for _ in range(max_len):
-        candidates = []
-        for ids, total, done in kept:
-            if done:
-                candidates.append((ids, total, True))
-                continue
-            logp = step_fn(torch.tensor(ids)).tolist()
-            children = [(ids + [i], total + logp[i], i == eos) for i in range(len(logp))]
-            candidates += children
-        ranked = sorted(candidates, key=score, reverse=True)
-        kept = ranked[:beam_size]
-        finished = [old for old in kept if old[2]]
-        if len(finished) == len(kept):
-            break
-    ids, *_ = max(finished or kept, key=score)
-    ids = ids[1:]
-    return ids[: ids.index(eos)] if eos in ids else ids
 
 
 # Those that divide by the length count both marks, eos only, bos only, or neither.
