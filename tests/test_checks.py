@@ -502,6 +502,8 @@ def test_a_table_is_read_with_its_other_ways_and_long_lines(grown):
         """)
     assert [(m.name, m.code(3)) for m in grown.mistakes] == [("doubled", 6), ("doubled", 6), ("one less", 2)]
     assert grown.mistakes[1].advice == "Add one, and no more."
+    grown.patches("halved: x + 1 -> x / 2\n  || x // 2 &&? return y -> return -y\n    Why?", besides="y = -> y = 2 *")
+    assert [m.code(3) for m in grown.mistakes[3:]] == [-1.5, 1.5, -1, 1, -3, 3, -3, 3]
     with pytest.raises(patches.Misfit, match=r"test_checks\.grown: an answer takes \('y',\)"):
 
         @grown.answer

@@ -1,4 +1,4 @@
-"""The checks' oracles are loops: here they are compared with PyTorch's own, one function for each lesson."""
+"""The checks' oracles, many of them loops, are compared here with PyTorch's own, one function for each lesson."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,18 @@ from torch import nn
 from torch.testing import assert_close
 
 from utils import batching, decoding, encoder_only, sampling, scan
-from utils.checks import lesson01, lesson03, lesson04, lesson05, lesson06, lesson07, lesson08, lesson09, lesson10
+from utils.checks import (
+    lesson01,
+    lesson02,
+    lesson03,
+    lesson04,
+    lesson05,
+    lesson06,
+    lesson07,
+    lesson08,
+    lesson09,
+    lesson10,
+)
 from utils.checks.engine import Draw
 from utils.positional import alibi
 from utils.tokenizer import BOS, EOS, PAD
@@ -32,6 +43,11 @@ def test_lesson01_is_pytorchs_cell_and_convolution():
             dilated = [nn.Conv1d(1, 1, kernel, dilation=gap) for gap in gaps]
             field = lesson01.dilated_field.oracle(kernel, gaps)
             assert nn.Sequential(*dilated)(torch.zeros(1, 1, field)).shape[-1] == 1
+
+
+def test_lesson02_is_pytorchs_softmax():
+    z = Draw(0).normal(6)
+    assert_close(lesson02.softmax.oracle(z), z.softmax(0))
 
 
 def test_lesson03_is_pytorchs_attention():

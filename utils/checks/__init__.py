@@ -37,7 +37,7 @@ EXERCISES = {
 
 
 def show(check: Check) -> None:
-    """Print the course's own answers: the specification as a loop, then as learners often write it."""
+    """Print the course's own answers: the specification, often as a loop, then as learners often write it."""
     for function in dict.fromkeys([check.oracle, *(answer.function for answer in check.answers)]):
         source = textwrap.dedent(inspect.getsource(function))
         print(source[source.index("def ") :])

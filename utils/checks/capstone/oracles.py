@@ -56,9 +56,7 @@ divided by d: math.sqrt(q.shape[-1]) -> q.shape[-1]
     Variances add, so a dot product grows like the root of d: divide by sqrt(d).
 scaled by the length of the values: q.shape -> v.shape
     The d under the root is the length of q and k: q.shape[-1].
-divided by the root of n: q.shape[-1] -> q.shape[-2]
-  | q.shape[-1] -> k.shape[-2]
-  | q.shape[-1] -> len(q)
+divided by the root of n: q.shape[-1] -> q.shape[-2] || k.shape[-2] || len(q)
     The d under the root is the length of one query, q.shape[-1]. How many words or sentences there are has no part.
 softmax over the queries: softmax(-1) -> softmax(-2)
     The shares of one query, over all keys, add up to one: softmax(dim=-1).
@@ -140,12 +138,9 @@ def _(x, memory, mask):
 
 
 identity_heads.patches(rf"""
-view without transpose:
-  | x.unflatten(-1, (2, 2)).transpose(1, 2) -> x.reshape(len(x), 2, -1, 2)
+view without transpose: x.unflatten(-1, (2, 2)).transpose(1, 2) -> x.reshape(len(x), 2, -1, 2)
   && memory.unflatten(-1, (2, 2)).transpose(1, 2) -> memory.reshape(len(x), 2, -1, 2)
-  | x.unflatten(-1, (2, 2)).transpose(1, 2) -> x.reshape(len(x), 2, -1, 2)
-  && memory.unflatten(-1, (2, 2)).transpose(1, 2) -> memory.reshape(len(x), 2, -1, 2)
-  && heads.transpose(1, 2).flatten(-2) -> heads.reshape(len(x), -1, 4)
+  &&? heads.transpose(1, 2).flatten(-2) -> heads.reshape(len(x), -1, 4)
     {SPLIT[0].upper()}{SPLIT[1:]}
 heads joined without transpose: heads.transpose(1, 2).flatten(-2) -> heads.reshape(len(x), -1, 4)
     {SPLIT[0].upper()}{SPLIT[1:]}
@@ -212,16 +207,7 @@ def layer_norm(x):
     return lesson07.layer_norm.oracle(x, x.new_ones(x.shape[-1]), x.new_zeros(x.shape[-1]))
 
 
-@layer_norm.cases
-def _(draw):
-    order = torch.randperm(4, generator=draw.generator)
-    return [
-        (torch.tensor([[2.0, 4, 4, 6]])[:, order],),
-        (torch.zeros(1, 4),),
-        (torch.tensor([[0.002, 0.004, 0.006]])[:, torch.randperm(3, generator=draw.generator)],),
-        (draw.normal(2, 3, 4) * 3e-3,),
-        (draw.normal(2, 3, 6) + 1,),
-    ]
+layer_norm.cases(lambda draw: [(x,) for x, *_ in lesson07.layer_norm.draw_cases(draw)])
 
 
 @layer_norm.answer
@@ -251,12 +237,7 @@ mean over the batch: mean(-1 -> mean(0 && var(-1 -> var(0
     Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".
 one mean for all vectors: mean(-1, keepdim=True) -> mean() && -1, correction=0, keepdim=True -> correction=0
     Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".
-another eps: 1e-5 -> 1e-3
-  | 1e-5 -> 1e-4
-  | 1e-5 -> 1e-6
-  | 1e-5 -> 1e-8
-  | 1e-5 -> 1e-9
-  | 1e-5 -> 1e-12
+another eps: 1e-5 -> 1e-3 || 1e-4 || 1e-6 || 1e-8 || 1e-9 || 1e-12
     Take 1e-5, as lesson 07 and PyTorch do.
 """)
 
@@ -311,8 +292,7 @@ def _(model, src, bos, eos, max_len):
 
 
 greedy.patches("""
-it does not stop at eos: row[: row.index(eos)] if eos in row else row -> row
-  | row[: row.index(eos)] if eos in row else row -> [i for i in row if i != eos]
+it does not stop at eos: row[: row.index(eos)] if eos in row else row -> row || [i for i in row if i != eos]
   | row[: row.index(eos)] if eos in row else row -> row && tgt[:, 1:] -> tgt
     A row ends at its first eos, and eos itself is not part of it: what comes after means nothing.
 eos is kept: row.index(eos)] -> row.index(eos) + 1]

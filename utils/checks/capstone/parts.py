@@ -207,13 +207,6 @@ def sound(mine: Mine, module: nn.Module, shape: tuple[int, ...], **inputs: Tenso
             "the same input gives another output every time, also after eval(). Dropout must end with the training: "
             "nn.Dropout does it by itself, F.dropout needs training=self.training. Or leave it out."
         )
-    parameters_are_used(module, out)
-    scrambled(module)
-    return probe
-
-
-def parameters_are_used(module: nn.Module, out: Tensor) -> None:
-    """Every parameter gets a gradient."""
     if not list(module.parameters()):
         raise Wrong(
             "it has no parameters, so there is nothing to train. Layers belong to a module when they are assigned to "
@@ -232,6 +225,8 @@ def parameters_are_used(module: nn.Module, out: Tensor) -> None:
             "detached.",
             names=", ".join(idle[:3]) + (say(" and others") if len(idle) > 3 else ""),
         )
+    scrambled(module)
+    return probe
 
 
 def rows_are_independent(probe: Probe) -> None:

@@ -41,10 +41,6 @@ def copy(value):
     return each_tensor(value, lambda x: x.detach().clone().requires_grad_(x.requires_grad))
 
 
-def in_double(x: Tensor) -> Tensor:
-    return x.double() if x.is_floating_point() else x
-
-
 def strided(x: Tensor) -> Tensor:
     """The same numbers, stored in another order or with gaps: what a transpose or a slice gives."""
     return x.mT.contiguous().mT if x.dim() > 1 else torch.stack([x, x], dim=-1)[..., 0]

@@ -10,7 +10,7 @@ A lesson's module describes an exercise like this:
     def _(draw):
         return [(draw.small(2), draw.small(3, 2)), (draw.normal(5), draw.normal(4, 5))]
 
-    @scores.answer                          # as learners write it (may be the oracle); there may be several
+    @scores.answer                          # as learners write it, if not like the oracle; there may be several
     def _(q, K):
         return K @ q / math.sqrt(len(q))
 
@@ -38,7 +38,7 @@ from torch import Tensor
 
 import utils
 from utils.checks.engine import patches, record
-from utils.checks.engine.cases import Draw, copy, each_tensor, in_double, needs_gradient, show, strided
+from utils.checks.engine.cases import Draw, copy, each_tensor, needs_gradient, show, strided
 from utils.checks.engine.compare import changed, close, difference, error_problem, same, tensors_in
 from utils.checks.engine.handed_in import is_stub, read_from_outside
 from utils.checks.engine.messages import say
@@ -91,49 +91,47 @@ class Check:
 
     # ---- the parts of a description ----
 
-    def cases(self, function: Callable) -> Callable:
+    def cases(self, function: Callable) -> None:
         """A function draw -> list of argument tuples, smallest first. The oracle may raise ValueError on some."""
         self.draw_cases = function
-        return function
 
-    def answer(self, function: Callable) -> Callable:
-        """A right answer as learners write it: what the patches that follow are about."""
+    def answer(self, function: Callable) -> None:
+        """A right answer as learners write it: what the patches that follow are about. Without one it is the oracle."""
         self.answers.append(Answer(function, f"{self.lesson}.{self.name}"))
         if self.answers[-1].parameters != self.parameters:
             raise patches.Misfit(f"{self.lesson}.{self.name}: an answer takes {self.answers[-1].parameters}")
-        return function
 
-    def patches(self, table: str) -> None:
-        """Mistakes, each a patch of the last answer: see `utils.checks.engine.patches`."""
-        self.mistakes += patches.read(table, self.answers[-1], self.mistakes)
+    def patches(self, table: str, besides: str = "") -> None:
+        """Mistakes, each a patch of the last answer: see `utils.checks.engine.patches`.
+
+        `besides`: a patch that is made with each of them by others; all that a table holds is then read twice.
+        """
+        if not self.answers:
+            self.answer(self.oracle)
+        lesson = [check for check in self.oracle.__globals__.values() if isinstance(check, Check)]
+        known = [mistake for check in [*lesson, self] for mistake in check.mistakes]
+        for more in ["", f"&& {besides}"] if besides else [""]:
+            self.mistakes += patches.read(table, self.answers[-1], known, more)
 
     def mistake(self, name: str, advice: str):
         """A mistake that is no patch: a wrong function."""
+        return lambda code: self.mistakes.append(Mistake(name, advice, code))
 
-        def add(code: Callable) -> Callable:
-            self.mistakes.append(Mistake(name, advice, code))
-            return code
-
-        return add
-
-    def judge(self, function: Callable) -> Callable:
+    def judge(self, function: Callable) -> None:
         """For exercises with many right answers: (got, *arguments) -> what is wrong, as a sentence, or ""."""
         self.judged = function
-        return function
 
-    def canonical(self, function: Callable) -> Callable:
+    def canonical(self, function: Callable) -> None:
         """For the same exercises: an outcome without what is free, the order say, so that mistakes are recognized."""
         self.form = function
-        return function
 
-    def cost(self, function: Callable) -> Callable:
+    def cost(self, function: Callable) -> None:
         """A function draw -> a large case and its rules: (Ledger -> may it take that?, what is wrong if not).
 
         A mistake with the right values is named when the first rule that it breaks is the learner's. A third part are
         remarks, (Ledger -> is there nothing to say?, what else), on an answer that passes.
         """
         self.draw_cost = function
-        return function
 
     # ---- the check ----
 
@@ -234,7 +232,7 @@ class Check:
         if self.judged:
             return self.judged(got, *case)
         if not tensors_in(case):  # no input whose dtype the result should have: any floating dtype is right
-            got = each_tensor(got, _in_default_precision)
+            got = each_tensor(got, lambda x: x.to(torch.get_default_dtype()) if x.is_floating_point() else x)
         return difference(wanted, got)
 
     def _as_case(self, case: tuple) -> str:
@@ -274,18 +272,17 @@ class Check:
         return _told(single) if single else ""
 
     def _made_by(self, code: Callable, triples: list[tuple]) -> bool:
+        """Whether all outcomes are those of the code, and one of them is wrong."""
         wrong = False
         for case, got, wanted in triples:
             made = _outcome(code, case)
             if not self._alike(got, made):
                 return False
-            wrong = wrong or not isinstance(made, Raised) and self._differs(made, wanted, case)
+            if self.judged and not isinstance(made, Raised) and not isinstance(wanted, Raised):
+                wrong = wrong or bool(self.judged(made, *case))  # several may be right
+            else:
+                wrong = wrong or not isinstance(made, Raised) and not self._alike(made, wanted)
         return wrong
-
-    def _differs(self, made, wanted, case: tuple) -> bool:
-        """Whether an outcome is wrong: where several are right, the judge knows."""
-        judged = self.judged and not isinstance(wanted, Raised)
-        return bool(self.judged(made, *case)) if judged else not self._alike(made, wanted)
 
     def _alike(self, one, other) -> bool:
         """Whether two outcomes are the same, in canonical form if there is one."""
@@ -317,14 +314,11 @@ class Check:
         alike = (
             mistake
             for mistake in self.mistakes
-            if self._is_right(mistake, cases, expected) and _broken(_spent_by(mistake, large), rules) == broken
+            if all(self._alike(_outcome(mistake.code, case), one) for case, one in zip(cases, expected, strict=True))
+            and _broken(_spent_by(mistake, large), rules) == broken
         )
         told = say("the values are right, but {problem}", problem=say(rules[broken][1])) + next(map(_told, alike), "")
         return told, ""
-
-    def _is_right(self, mistake: Mistake, cases: list[tuple], expected: list) -> bool:
-        made = [_outcome(mistake.code, case) for case in cases]
-        return all(self._alike(one, wanted) for one, wanted in zip(made, expected, strict=True))
 
     def _variants(self, answer: Callable, case: tuple, allowance: Allowance) -> tuple[list[str], str]:
         """The last case with gradients, in double precision, in strided memory, and on the GPU if there is one."""
@@ -336,7 +330,7 @@ class Check:
         # A result that is cut off often has the wrong dtype, too: the cut is what is wrong.
         if gradients and (problem := self._gradient_problem(answer, case, allowance)):
             return [], problem
-        changes = {say("float64"): in_double} if floats else {}
+        changes = {say("float64"): lambda x: x.double() if x.is_floating_point() else x} if floats else {}
         changes[say("inputs not contiguous in memory")] = strided
         told = [*changes, left_alone, *[say("gradients")] * gradients]
         if torch.cuda.is_available():  # not told: the page says the same on every machine
@@ -466,10 +460,6 @@ def no_thread(error: NoThread) -> str:
         "other programs or notebooks, restart the kernel, and run this cell again.",
         error=error,
     )
-
-
-def _in_default_precision(x: Tensor) -> Tensor:
-    return x.to(torch.get_default_dtype()) if x.is_floating_point() else x
 
 
 def _broken(spent: Ledger, rules: list[tuple]) -> int | None:

@@ -94,12 +94,9 @@ def _kind_problem(wanted, got) -> str:
     for one, other in zip(tensors_in(wanted), tensors_in(got), strict=False):  # fewer of them is a wrong value
         if one.dtype != other.dtype:
             return say("wrong dtype: {wanted} is wanted, and yours is {got}.", wanted=one.dtype, got=other.dtype)
-        if one.device.type != other.device.type:
-            return say(
-                "wrong device: the inputs are on {wanted}, and yours is on {got}.",
-                wanted=one.device.type,
-                got=other.device.type,
-            )
+        here, there = one.device.type, other.device.type
+        if here != there:
+            return say("wrong device: the inputs are on {wanted}, and yours is on {got}.", wanted=here, got=there)
     return ""
 
 

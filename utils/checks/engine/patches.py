@@ -3,15 +3,15 @@
     no scaling: / math.sqrt(len(q)) ->                   <- name: old -> new; several are joined by &&
         The scores are not divided by sqrt(d).           <- advice, indented by four
     the products are not added up: = K * q               <- "= ..." replaces the whole body by `return ...`
-      | = K * q / math.sqrt(len(q))                      <- another way to make the same mistake
+      | K @ q -> K * q                                   <- another way to make the same mistake
         K * q multiplies entry by entry ...
-    softmax along the wrong axis:                        <- where the line would be too long:
-      | softmax(1) -> softmax(0)
-      && masked_fill(~mask, 0) ->                        <- the line before, continued
+    another score is subtracted: z.max() -> z[0] || z[1] <- two ways, which differ in what is new
+    the mask is inverted: ~mask -> mask
+      &&? .nan_to_num(0.0) ->                            <- the line before, continued: two ways, with this and without
         ...
 
 Each old text must stand exactly once in the answer's body; blanks around old and new are nothing. Advice is left out
-where the same name has it already, in a table of another right answer.
+where the same name has it already: for another right answer, or in an exercise before, of the same lesson.
 """
 
 import ast
@@ -20,7 +20,9 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, product
+
+Edits = tuple[tuple[int, int, str], ...]  # start, end, new text
 
 
 class Misfit(Exception):
@@ -40,24 +42,23 @@ class Answer:
         self.source = "\n".join(self.source.split("\n")[node.lineno - 1 :])  # without the decorator
         self.made: dict[tuple, Callable | None] = {}
 
-    def edits(self, patches: str, mistake: str) -> tuple[tuple[int, int, str], ...]:
-        """The places that the patches change, in order: (start, end, new text)."""
-        if patches.startswith("= "):
-            return ((0, len(self.body), f"    return {patches[2:].strip()}"),)
+    def edits(self, way: tuple[tuple[str, str | None], ...], mistake: str) -> Edits:
+        """The places that a way changes, in order."""
         found = []
-        for patch in patches.split("&&"):
-            old, arrow, new = (part.strip() for part in f" {patch} ".partition(" -> "))
-            there = self.body.count(old) if old else 0
-            if not arrow or there != 1:
-                said = f"stands {there} times in the answer, and not once" if arrow else "lacks an arrow: old -> new"
-                raise Misfit(f"{self.exercise}, {mistake!r}: {old!r} {said}")
+        for old, new in way:
+            if old == "=":
+                return ((0, len(self.body), f"    return {new}"),)
+            if new is None:
+                raise Misfit(f"{self.exercise}, {mistake!r}: {old!r} lacks an arrow: old -> new")
+            if (there := self.body.count(old) if old else 0) != 1:
+                raise Misfit(f"{self.exercise}, {mistake!r}: {old!r} stands {there} times in the answer, and not once")
             start = self.body.index(old)
             found.append((start, start + len(old), new))
         if not apart(found):
-            raise Misfit(f"{self.exercise}, {mistake!r}: two patches of {patches!r} overlap")
+            raise Misfit(f"{self.exercise}, {mistake!r}: two patches of {way!r} overlap")
         return tuple(sorted(found))
 
-    def changed(self, edits: tuple[tuple[int, int, str], ...]) -> Callable:
+    def changed(self, edits: Edits) -> Callable:
         """The function with its body changed."""
         body = self.body
         for start, end, new in sorted(edits, reverse=True):
@@ -75,7 +76,7 @@ class Mistake:
     advice: str
     written: Callable | None = None  # by hand, where it is no patch
     answer: Answer | None = None
-    edits: tuple[tuple[int, int, str], ...] = ()
+    edits: Edits = ()
 
     @cached_property
     def code(self) -> Callable:
@@ -87,24 +88,38 @@ def apart(edits: list[tuple[int, int, str]]) -> bool:
     return all(end <= start for (_, end, _), (start, _, _) in zip(edits, edits[1:], strict=False))
 
 
-def read(table: str, answer: Answer, known: list[Mistake]) -> list[Mistake]:
-    """The mistakes of a table; `known` are those whose advice need not be repeated."""
+def spread(text: str) -> list[tuple[tuple[str, str | None], ...]]:
+    """The ways that `old -> new || other new &&? old -> new` stands for, each as its pairs (old, new)."""
+    if text.startswith("= "):
+        return [(("=", new.strip()),) for new in text[2:].split("||")]
+    choices = []
+    for patch in text.split("&&"):
+        old, arrow, new = (part.strip() for part in f" {patch.removeprefix('?')} ".partition(" -> "))
+        pairs = [(old, one.strip()) for one in new.split("||")] if arrow else [(old, None)]
+        choices.append([*pairs, None] if patch.startswith("?") else pairs)
+    return [tuple(filter(None, chosen)) for chosen in product(*choices)]
+
+
+def read(table: str, answer: Answer, known: list[Mistake], besides: str = "") -> list[Mistake]:
+    """The mistakes of a table, all with one more patch `besides`; the advice of the `known` need not be repeated."""
     mistakes, name, ways, advice = [], "", [], []
 
     def close() -> None:
         if not name:
             return
-        said = " ".join(advice) or next((m.advice for m in [*known, *mistakes] if m.name == name), "")
+        said = " ".join(advice) or next((m.advice for m in reversed([*known, *mistakes]) if m.name == name), "")
         if not said or not ways:
             raise Misfit(f"{answer.exercise}, {name!r}: no {'patch' if said else 'advice'}")
-        mistakes.extend(Mistake(name, said, answer=answer, edits=answer.edits(way, name)) for way in ways)
+        for text in ways:
+            edits = [answer.edits(way, name) for way in spread(text + besides)]
+            mistakes.extend(Mistake(name, said, answer=answer, edits=some) for some in edits)
 
     for line in filter(str.strip, textwrap.dedent(table).splitlines()):
         if line.startswith("    "):
             advice.append(line.strip())
         elif line.startswith("  | "):
             ways.append(line[4:])
-        elif line.startswith("  && ") and ways:
+        elif line.startswith(("  && ", "  &&? ", "  || ")) and ways:
             ways[-1] += line[1:]
         elif not line.startswith(" ") and ":" in line:
             close()

@@ -50,10 +50,8 @@ def note(lesson: str, name: str, passed: bool) -> None:
         with alone():
             kept = read()
             before = kept.get(f"{lesson}.{name}", {})
-            kept[f"{lesson}.{name}"] = {
-                "passed": bool(passed or before.get("passed")),
-                "tries": int(before.get("tries", 0)) + 1,
-            }
+            tries = int(before.get("tries", 0)) + 1
+            kept[f"{lesson}.{name}"] = {"passed": bool(passed or before.get("passed")), "tries": tries}
             write_text_atomically(path(), json.dumps(kept, indent=1) + "\n")
     except OSError:
         pass

@@ -67,32 +67,17 @@ q from the left: K @ q -> q @ K
 @exercise(stars=1, forbidden=frozenset({"softmax", "log_softmax", "special_softmax", "special_log_softmax"}))
 def softmax(z):
     """exp(z_i) / sum_j exp(z_j), stable: z (n,) -> (n,)."""
-    largest = max(x.item() for x in z)
-    powers = torch.stack([torch.exp(x - largest) for x in z])
-    return powers / sum(powers)
+    powers = (z - z.max()).exp()
+    return powers / powers.sum()
 
 
 @softmax.cases
 def _(draw):
     small = torch.tensor([0.0, 1.0, 3.0])[torch.randperm(3, generator=draw.generator)]
-    return [
-        (small,),
-        (draw.normal(5),),
-        (torch.tensor([0.0, -INFINITY, 1.0]),),
-        (torch.tensor([1000.0, 999.0, -INFINITY]),),
-        (torch.tensor([-1000.0, -1001.0]),),
-        (torch.tensor([90.0, 0.0, 1.0]),),
-        (torch.tensor([300.0, 0.0, 1.0]),),
-        (torch.tensor([0.0, 1000.0, 3.0]),),
-        (draw.normal(4) * 3,),
-        (torch.cat([torch.zeros(1), -3 * torch.ones(20)]),),  # a base that is not quite e shows
-    ]
-
-
-@softmax.answer
-def _(z):
-    powers = (z - z.max()).exp()
-    return powers / powers.sum()
+    far_apart = [[0.0, -INFINITY, 1.0], [1000.0, 999.0, -INFINITY], [-1000.0, -1001.0]]
+    far_apart += [[90.0, 0.0, 1.0], [300.0, 0.0, 1.0], [0.0, 1000.0, 3.0]]
+    many = torch.cat([torch.zeros(1), -3 * torch.ones(20)])  # a base that is not quite e shows
+    return [(z,) for z in (small, draw.normal(5), *map(torch.tensor, far_apart), draw.normal(4) * 3, many)]
 
 
 softmax.patches("""
@@ -104,9 +89,7 @@ the mean is subtracted: max -> mean
     With one score of -inf the mean is -inf, too. Subtract the largest score: it is always finite.
 the smallest is subtracted: max -> min
     Then the largest power can still overflow: subtract the largest score.
-another score is subtracted: z.max() -> z[0]
-  | z.max() -> z[-1]
-  | z.max() -> z[z.isfinite()].mean()
+another score is subtracted: z.max() -> z[0] || z[-1] || z[z.isfinite()].mean()
     The largest score may lie a thousand above it, and its power overflows. Subtract the largest, wherever it stands.
 the largest in size is subtracted: z.max() -> z.abs().max()
     The largest in size may be a negative score, even -inf: then z - c is huge, or NaN. Subtract the largest score.
@@ -167,7 +150,6 @@ divided after the softmax: / math.sqrt(len(q))).softmax(0) -> ).softmax(0) / mat
 divided by the root of n: len(q) -> len(K)
     The d under the root is the length of q and the keys; how many keys there are plays no part.
 the root of 2 from the page: len(q) -> 2
-    In the lesson's example d is 2; here it is len(q).
 scaled by the length of the values: len(q) -> V.shape[1]
     The d under the root is the length of q and the keys, not of the values.
 no softmax: .softmax(0) ->
@@ -189,8 +171,7 @@ only the best value: = V[(K @ q).argmax()]
 the shares from the right: shares @ V -> V @ shares
     V @ shares is the dot product of each value with the shares. A sum of the rows of V, each times its share, is
     shares @ V: (n,) (n, d_v) -> (d_v,).
-the shares lie across the values: shares @ V -> V * shares
-  | shares @ V -> (V * shares).sum(0)
+the shares lie across the values: shares @ V -> V * shares || (V * shares).sum(0)
     V * shares gives every column of V a share. The shares belong to the rows: shares[:, None] * V, or shares @ V.
 a row instead of a vector: shares @ V -> shares[None] @ V
     One output is a vector, (d_v,), not a matrix with one row: shares @ V, with shares (n,).
@@ -208,11 +189,10 @@ def self_attention_loop(X, Wq, Wk, Wv):
 
 @self_attention_loop.cases
 def _(draw):
-    X, matrices = torch.tensor([[1.0, 0, 2], [0, 1, 1]]), [draw.small(2, 3) for _ in range(3)]
-    for W, entry in zip(matrices, (1.0, 2.0, -1.0), strict=True):
-        W[0, 0], W[1, 2] = entry, 1.0
+    X, W = torch.tensor([[1.0, 0, 2], [0, 1, 1]]), draw.small(3, 2, 3)
+    W[:, 0, 0], W[:, 1, 2] = torch.tensor([1.0, 2.0, -1.0]), 1.0
     return [
-        (X, *matrices),
+        (X, *W),
         (draw.normal(3, 4), *[draw.normal(4, 4) for _ in range(3)]),
         (draw.normal(3, 3), *[draw.normal(2, 3) for _ in range(3)]),  # n = d_in: Wq @ X can be computed, too
     ]
@@ -228,9 +208,7 @@ self_attention_loop.patches("""
 no scaling: / math.sqrt(Q.shape[1]) ->
     The scores are not divided by sqrt(d), where d is the length of the queries.
 divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1]
-    Divide the scores by sqrt(d), not by d.
 no softmax: .softmax(1) ->
-    The values are weighted with the raw scores. The softmax makes them shares that add up to one.
 divided by the root of n: Q.shape[1] -> len(X)
     d is the length of q and k, the rows of Wq; how many words there are plays no part.
 scaled by the inputs' length: Q.shape[1] -> X.shape[1]
@@ -296,25 +274,20 @@ def _(q, K, V, may_attend):
 
 
 masked_attend.patches("""
-the mask is inverted: (~may_attend -> (may_attend
-  | (~may_attend -> (may_attend && if not may_attend.any() -> if False
+the mask is inverted: (~may_attend -> (may_attend &&? if not may_attend.any() -> if False
     True means: may be heard. Minus infinity belongs where it is False.
-the mask is not used: .masked_fill(~may_attend, -INFINITY) ->
-  | .masked_fill(~may_attend, -INFINITY) -> && if not may_attend.any() -> if False
+the mask is not used: .masked_fill(~may_attend, -INFINITY) -> &&? if not may_attend.any() -> if False
     Every word is heard: a score where may_attend is False should not count.
 the mask comes after the softmax:
   | .masked_fill(~may_attend, -INFINITY) -> && allowed.softmax(0) -> (allowed.softmax(0) * may_attend)
     The hidden words have taken their share of the total, so the rest no longer adds up to one. Hide scores instead.
-hidden after the softmax, and divided again:
-  | .masked_fill(~may_attend, -INFINITY) ->
+hidden after the softmax, and divided again: .masked_fill(~may_attend, -INFINITY) ->
   && allowed.softmax(0) -> (lambda shares: shares / shares.sum())(allowed.softmax(0) * may_attend)
     Where nobody may be heard, or a hidden score is the largest by far, every share that counts is 0, and so is their
     sum: 0 / 0. Hide scores first, then take the softmax; nobody to hear means zeros.
-hidden scores are 0: -INFINITY -> 0.0
-  | -INFINITY -> 0.0 && if not may_attend.any() -> if False
+hidden scores are 0: -INFINITY -> 0.0 &&? if not may_attend.any() -> if False
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
-hidden scores are not low enough: -INFINITY -> -1e4
-  | -INFINITY -> -1e4 && if not may_attend.any() -> if False
+hidden scores are not low enough: -INFINITY -> -1e4 &&? if not may_attend.any() -> if False
   | -INFINITY -> -1e4 && if not may_attend.any() -> if False && softmax(0) -> softmax(0) * may_attend
     Allowed scores may lie far below -10000, and then the hidden ones win. Take minus infinity.
 0 times minus infinity: .masked_fill(~may_attend, -INFINITY) -> + ~may_attend * -INFINITY
@@ -327,7 +300,6 @@ all alike where nobody may be heard: V.new_zeros(V.shape[1]) -> V.mean(0)
 no scaling: / math.sqrt(len(q)) ->
     The scores are not divided by sqrt(d).
 divided by d: math.sqrt(len(q)) -> len(q)
-    Divide the scores by sqrt(d), not by d.
 keys where values belong: @ V -> @ K
     What travels are the values.
 """)
@@ -342,10 +314,8 @@ def _(q, K, V, may_attend):
 
 
 masked_attend.patches("""
-hidden after the softmax, and divided again:
-  | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
-  | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
-  && .clamp(min=1) ->
+hidden after the softmax, and divided again: .masked_fill(~may_attend, -INFINITY) ->
+  && exp(scores - peak) -> exp(scores - peak) * may_attend &&? .clamp(min=1) ->
   | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
   && e.sum().clamp(min=1) -> (e.sum() + 1e-9)
 powers that are infinite, or all 0: scores - peak -> scores

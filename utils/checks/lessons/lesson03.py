@@ -5,6 +5,7 @@ import math
 import torch
 
 from utils.checks.engine import SDPA, exercise
+from utils.checks.lessons import lesson02
 
 INFINITY = float("inf")
 
@@ -39,7 +40,6 @@ def _(draw):
     return (draw.normal(60, 3), *[draw.normal(3, 2) for _ in range(3)]), [(lambda spent: spent.calls < 60, loop)]
 
 
-self_attention.answer(self_attention.oracle)
 # By hand, what is subtracted before the powers: nothing, the row's largest score, or, wrongly, that of another row.
 self_attention.patches("""
 a loop over the words: = torch.stack([(X @ Wk @ q / math.sqrt(len(q))).softmax(0) @ (X @ Wv) for q in X @ Wq])
@@ -83,8 +83,7 @@ keys where values belong: @ V -> @ K
     Keys are only matched; what travels are the values, V = X Wv.
 inputs where values belong: @ V -> @ X
     What travels are the values, V = X Wv, not the inputs themselves.
-the weights returned: return outputs -> return shares
-  | return outputs -> return scores
+the weights returned: return outputs -> return shares || return scores
     A and its softmax, (n, n), say how much each word hears of each. The outputs, (n, d), are these weights times V.
 the output in columns: return outputs -> return outputs.T
     One output per row, (n, d), as the inputs are given: leave out the last transpose.
@@ -94,14 +93,8 @@ the output in columns: return outputs -> return outputs.T
 @exercise(stars=2, forbidden=SDPA)
 def masked_attention(Q, K, V, mask):
     """Row i attends to the rows j with mask[i, j] only: Q (n_q, d), K (n_k, d), V (n_k, d_v) -> (n_q, d_v)."""
-    out = []
-    for q, may in zip(Q, mask, strict=True):
-        scores = {j: K[j] @ q / math.sqrt(len(q)) for j in range(len(K)) if may[j]}
-        largest = max((score.item() for score in scores.values()), default=0.0)
-        powers = {j: torch.exp(score - largest) for j, score in scores.items()}
-        total = sum(powers.values())
-        out.append(sum((powers[j] / total * V[j] for j in powers), start=V.new_zeros(V.shape[1])))
-    return torch.stack(out)
+    rows = zip(Q, mask, strict=True)
+    return torch.stack([lesson02.masked_attend.oracle(q, K, V, may_attend) for q, may_attend in rows])
 
 
 def _mask(draw, n_q: int, n_k: int):
@@ -146,13 +139,11 @@ def _(Q, K, V, mask):
 
 # Many who forget the row in which nothing is allowed make another mistake as well: hence the second ways.
 masked_attention.patches("""
-the mask is inverted: ~mask -> mask
-  | ~mask -> mask && .nan_to_num(0.0) ->
+the mask is inverted: ~mask -> mask &&? .nan_to_num(0.0) ->
     True means: may attend. Minus infinity belongs where the mask is False.
 the mask is not used: .masked_fill(~mask, -INFINITY) ->
     Every query asks every key: a score where the mask is False should not count.
-everybody alike where nobody may be asked: -INFINITY -> -1e9
-  | -INFINITY -> -1e4
+everybody alike where nobody may be asked: -INFINITY -> -1e9 || -1e4
     A large negative number hides a key behind others, but if all scores are equally low, all get the same share.
     Use minus infinity, and set the masked weights to zero after the softmax.
 masked scores are not low enough: -INFINITY -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask, 0)
@@ -161,12 +152,9 @@ masked scores are not low enough: -INFINITY -> -1e4 && nan_to_num(0.0) -> masked
 the totals lie across: allowed.softmax(1) -> (e := torch.exp(allowed)) / e.sum(1)
   | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1, keepdim=True))) / e.sum(1)
   | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1))) / e.sum(1)
-    e.sum(1) is (n,), and e / e.sum(1) takes it for a row: it divides each column by a total of its own. A row is
-    divided by its total with e.sum(1, keepdim=True), (n, 1).
 the mask comes after the softmax: .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, 0)
     The masked keys have taken their share of the total, so what is left does not add up to 1. Mask the scores first.
-minus infinity after the softmax:
-  | .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, -INFINITY)
+minus infinity after the softmax: .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, -INFINITY)
     It belongs in the scores: after the softmax there are shares, between 0 and 1.
 masked scores are zero: .masked_fill(~mask, -INFINITY) -> * mask
   | .masked_fill(~mask, -INFINITY) -> * mask && nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0)
@@ -174,28 +162,20 @@ masked scores are zero: .masked_fill(~mask, -INFINITY) -> * mask
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
 the mask is added as numbers: .masked_fill(~mask, -INFINITY) -> + mask
     True counts as 1, so an allowed key only gets one point more. Forbidden scores must become minus infinity.
-softmax along the wrong axis: softmax(1) -> softmax(0)
-  | softmax(1) -> softmax(0) && .nan_to_num(0.0) ->
+softmax along the wrong axis: softmax(1) -> softmax(0) &&? .nan_to_num(0.0) ->
     Row i holds the scores of query i: dim=-1. See "Break it: softmax along the wrong axis".
-0 times minus infinity: .masked_fill(~mask, -INFINITY) -> + ~mask * -INFINITY && .nan_to_num(0.0) ->
-  | .masked_fill(~mask, -INFINITY) -> + ~mask * -INFINITY
+0 times minus infinity: .masked_fill(~mask, -INFINITY) -> + ~mask * -INFINITY &&? .nan_to_num(0.0) ->
     That is NaN, not 0, so every score is lost. masked_fill or torch.where put minus infinity where it belongs.
 one empty row makes all outputs zero:
   | .nan_to_num(0.0) -> && return shares -> return 0 * V[:1].expand(len(Q), -1) if shares.isnan().any() else shares
     A query that may ask nobody gets zeros; the other rows keep their outputs. Mend that row alone.
 the mask is transposed: ~mask -> ~mask.T
     Row i of the mask is for query i, column j for key j: the same places as in Q K^T.
-no scaling: / math.sqrt(Q.shape[1]) ->
-  | / math.sqrt(Q.shape[1]) -> && .nan_to_num(0.0) ->
-    The scores are not divided by sqrt(d), where d is the length of the queries.
-divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1]
-  | math.sqrt(Q.shape[1]) -> Q.shape[1] && .nan_to_num(0.0) ->
-    Divide the scores by sqrt(d), not by d.
-scaled by the length of the values: Q.shape[1] -> V.shape[1]
-  | Q.shape[1] -> V.shape[1] && .nan_to_num(0.0) ->
+no scaling: / math.sqrt(Q.shape[1]) -> &&? .nan_to_num(0.0) ->
+divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1] &&? .nan_to_num(0.0) ->
+scaled by the length of the values: Q.shape[1] -> V.shape[1] &&? .nan_to_num(0.0) ->
     The d under the root is the length of queries and keys, not of the values.
-scaled by the number of keys: Q.shape[1] -> len(V)
-  | Q.shape[1] -> len(V) && .nan_to_num(0.0) ->
+scaled by the number of keys: Q.shape[1] -> len(V) &&? .nan_to_num(0.0) ->
     The d under the root is the length of queries and keys; how many keys there are plays no part.
 """)
 
@@ -210,15 +190,13 @@ def _(Q, K, V, mask):
 
 
 masked_attention.patches("""
-NaN where nobody may be asked: .where(total != 0, 1) ->
-  | .where(total != 0, 1) -> && allowed - allowed.amax(1, keepdim=True) -> scores
+NaN where nobody may be asked: .where(total != 0, 1) -> &&? allowed - allowed.amax(1, keepdim=True) -> scores
     A row in which nothing is allowed divides 0 by 0. Set its weights to zero after the softmax.
 powers that are infinite, or all 0: allowed - allowed.amax(1, keepdim=True) -> scores
-  | allowed - allowed.amax(1, keepdim=True) -> scores && e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
+  &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
   | allowed - allowed.amax(1, keepdim=True) -> scores
   && e / total.where(total != 0, 1) -> (e / total).masked_fill(~mask, 0)
-  | .where(mask, scores.min()) ->
-  | .where(mask, scores.min()) -> && e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
+  | .where(mask, scores.min()) -> &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
   | .where(mask, scores.min()) -> && e / total.where(total != 0, 1) -> (e / total).masked_fill(~mask, 0)
     exp(20000) is infinite, and exp(-20000) is 0. Subtract from each row the largest of the scores that are
     allowed (a masked one may be far above them): the shares stay the same.
@@ -257,9 +235,7 @@ def _(X, Wq, Wk, Wv):
 
 batched_self_attention.patches("""
 no scaling: / math.sqrt(Q.shape[-1]) ->
-    The scores are not divided by sqrt(d), where d is the length of the queries.
 divided by d: math.sqrt(Q.shape[-1]) -> Q.shape[-1]
-    Divide the scores by sqrt(d), not by d.
 scaled by the number of words: Q.shape[-1] -> Q.shape[1]
     In (B, n, d) the last dimension is d: Q.shape[-1]. Q.shape[1], which was d without a batch, is n now.
 scaled by the number of sentences: Q.shape[-1] -> len(Q)
@@ -308,12 +284,14 @@ no softmax: .softmax(-1) ->
 def online_attention(q, K, V, block):
     """softmax(K q / sqrt(d)) V, read `block` keys at a time: q (d,), K (n, d), V (n, d_v) -> (d_v,)."""
     peak, total, mixed = q.new_tensor(-INFINITY), q.new_zeros(()), q.new_zeros(V.shape[1])
-    for start in range(0, len(K), block):
-        keys, values = K[start : start + block], V[start : start + block]
-        scores = keys @ q / math.sqrt(len(q))
-        higher = torch.maximum(peak, scores.max())
-        old, new = torch.exp(peak - higher), torch.exp(scores - higher)
-        peak, total, mixed = higher, total * old + new.sum(), mixed * old + new @ values
+    for i in range(0, len(K), block):
+        scores = K[i : i + block] @ q / math.sqrt(len(q))
+        values, top = V[i : i + block], scores.max()
+        higher = torch.maximum(peak, top)
+        factor, e = torch.exp(peak - higher), torch.exp(scores - higher)
+        total = total * factor + e.sum()
+        mixed = mixed * factor + e @ values
+        peak = higher
     return mixed / total
 
 
@@ -346,20 +324,6 @@ def _(draw):
     twice += 'costs, the peak has to be found on the way: see "Merge two blocks".'
     remarks = [(lambda spent: spent.read[1] <= 1.5 * 101 * 3, twice)]
     return (draw.normal(3), draw.normal(101, 3), draw.normal(101, 2), 2), rules, remarks
-
-
-@online_attention.answer
-def _(q, K, V, block):
-    peak, total, mixed = q.new_tensor(-INFINITY), q.new_zeros(()), q.new_zeros(V.shape[1])
-    for i in range(0, len(K), block):
-        scores = K[i : i + block] @ q / math.sqrt(len(q))
-        values, top = V[i : i + block], scores.max()
-        higher = torch.maximum(peak, top)
-        factor, e = torch.exp(peak - higher), torch.exp(scores - higher)
-        total = total * factor + e.sum()
-        mixed = mixed * factor + e @ values
-        peak = higher
-    return mixed / total
 
 
 online_attention.patches("""
@@ -400,9 +364,8 @@ the blocks are averaged:
   | torch.maximum(peak, top) -> peak && torch.exp(peak - higher), torch.exp(scores - higher) -> 1, scores.softmax(0)
     Each block has its own softmax here, and all count alike. A block with higher scores must count for more:
     see "Merge two blocks".
-the blocks are added:
-  | torch.maximum(peak, top) -> peak && torch.exp(peak - higher), torch.exp(scores - higher) -> 1, scores.softmax(0)
-  && mixed / total -> mixed
+the blocks are added: torch.maximum(peak, top) -> peak
+  && torch.exp(peak - higher), torch.exp(scores - higher) -> 1, scores.softmax(0) && mixed / total -> mixed
     Each block has its own softmax here: the shares of all keys together should add up to 1.
 only the last block: peak = higher ->
     Each block is merged with what was there before; here it replaces it.
@@ -413,19 +376,15 @@ m begins at 0: -INFINITY -> 0.0
     If all scores are far below 0, every power is 0, and so is the total. Begin with minus infinity.
 not divided at the end: / total ->
     o is a sum of values that is not divided yet: the output is o / l.
-divided before the end: mixed * factor + e @ values -> (mixed * factor + e @ values) / total && mixed / total -> mixed
-  | mixed * factor + e @ values -> (mixed * factor + e @ values) / total
-  | + e @ values -> + e @ values / total && mixed / total -> mixed
-  | + e @ values -> + e @ values / total
+divided before the end: mixed * factor + e @ values -> (mixed * factor + e @ values) / total &&? mixed / total -> mixed
+  | + e @ values -> + e @ values / total &&? mixed / total -> mixed
     o is the sum of values, not yet divided: only so can the next block be added. Divide by l once, after the loop.
-the new block is shrunk as well:
-  | total * factor + e.sum() -> (total + e.sum()) * (factor if i else 1)
+the new block is shrunk as well: total * factor + e.sum() -> (total + e.sum()) * (factor if i else 1)
   && mixed * factor + e @ values -> (mixed + e @ values) * (factor if i else 1)
     The new powers are measured from the new peak already. Multiply l and o by the factor, then add the new block.
 no scaling: / math.sqrt(len(q)) ->
     The scores are not divided by sqrt(d), where d is the length of the query.
 divided by d: math.sqrt(len(q)) -> len(q)
-    Divide the scores by sqrt(d), not by d.
 scaled by the length of the values: len(q) -> V.shape[1]
     The d under the root is the length of the query and the keys.
 scaled by the length of the block: len(q) -> block
@@ -464,6 +423,5 @@ o is not rescaled: o_1 * f_1 + o_2 * f_2 -> o_1 + o_2
 l is not rescaled: l_1 * f_1 + l_2 * f_2 -> l_1 + l_2
 nothing is rescaled: torch.exp(m_1 - m), -> 1,
 each block measured from its own peak: torch.exp(m_1 - m), torch.exp(top - m) -> 1, 1
-divided before the end: e @ V[i : i + block] -> e @ V[i : i + block] / e.sum()
-  | e @ V[i : i + block] -> e @ V[i : i + block] / e.sum() && seen[2] / seen[1] -> seen[2]
+divided before the end: e @ V[i : i + block] -> e @ V[i : i + block] / e.sum() &&? seen[2] / seen[1] -> seen[2]
 """)

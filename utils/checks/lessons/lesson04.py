@@ -55,12 +55,10 @@ number and size of the heads exchanged: n_heads, D // n_heads -> D // n_heads, n
 slices as wide as there are heads:
   | = torch.stack([X[:, :, h * n_heads : (h + 1) * n_heads] for h in range(n_heads)], dim=1)
     A head has D // n_heads columns, and that is how far its slice reaches: h * size to (h + 1) * size.
-slices that overlap:
-  | = torch.stack([X[:, :, h : h + X.shape[2] // n_heads] for h in range(n_heads)], dim=1)
+slices that overlap: = torch.stack([X[:, :, h : h + X.shape[2] // n_heads] for h in range(n_heads)], dim=1)
     The slice of head h begins where the one before it ends: with size = D // n_heads, h * size to (h + 1) * size.
-heads counted as sentences:
-  | parts.transpose(1, 2) -> parts.transpose(1, 2).flatten(0, 1)
-  | parts.transpose(1, 2) -> parts.reshape(B * n_heads, T, D // n_heads)
+heads counted as sentences: parts.transpose(1, 2) -> parts.transpose(1, 2).flatten(0, 1)
+  || parts.reshape(B * n_heads, T, D // n_heads)
     The heads are a dimension of their own, after the batch: (B, H, T, D/H). Do not join the two.
 swapped before the reshape:
   | X.reshape(B, T, n_heads -> X.transpose(1, 2).reshape(B, n_heads, T && parts.transpose(1, 2) -> parts
@@ -70,8 +68,7 @@ each head lies on its side: transpose(1, 2) -> permute(0, 2, 3, 1)
 heads before the batch: transpose(1, 2) -> permute(2, 0, 1, 3)
     The batch stays in front: (B, H, T, D/H). With torch.stack, that is dim=1 and not dim=0.
 torch.cat where torch.stack belongs: parts.transpose(1, 2) -> torch.cat(parts.unbind(2), dim=0)
-  | parts.transpose(1, 2) -> torch.cat(parts.unbind(2), dim=1)
-  | parts.transpose(1, 2) -> torch.cat(parts.unbind(2), dim=2)
+  || torch.cat(parts.unbind(2), dim=1) || torch.cat(parts.unbind(2), dim=2)
     The heads are a dimension of their own: torch.stack makes it, dim=1. torch.cat only lengthens one that is
     there already.
 columns that are left over are dropped:
@@ -109,8 +106,7 @@ heads interleaved: transpose(1, 2) -> permute(0, 2, 3, 1)
     Each word should hold all columns of head 0, then all of head 1. Here the first columns of all heads come first.
 swapped, and not joined: .reshape(B, T, H * size) ->
     Words and heads are exchanged as they should be. Now make one dimension of the last two: reshape to (B, T, D).
-heads added up, or averaged: words.reshape(B, T, H * size) -> words.sum(2)
-  | words.reshape(B, T, H * size) -> words.mean(2)
+heads added up, or averaged: words.reshape(B, T, H * size) -> words.sum(2) || words.mean(2)
     That loses what each said. Put them side by side; mixing is the work of W^O, afterwards.
 words brought before the sentences: transpose(1, 2) -> permute(2, 0, 1, 3)
     The batch stays in front: (B, T, H, D/H), then (B, T, D). Only words and heads change places.
@@ -141,12 +137,9 @@ def multi_head_attention(X, Wq, Wk, Wv, Wo, n_heads):
 
 def _small_layer(draw, B: int, T: int, D: int) -> list:
     """Whole numbers, set in part, so that no mistake looks right by chance; no exp overflows."""
-    X, *matrices = (draw.small(*shape).clamp(-1, 1) for shape in ((B, T, D), *[(D, D)] * 4))
+    X, matrices = draw.small(B, T, D).clamp(-1, 1), draw.small(4, D, D).clamp(-1, 1)
     X[:, :, 0], X[:, :, 1] = torch.arange(1.0, B * T + 1).reshape(B, T), 2
-    for W, set_by_hand in zip(
-        matrices, ([[1, -1], [0, 1]], [[1, -1], [1, 1]], [[2, -1], [1, 1]], [[3, -4], [0, 2]]), strict=True
-    ):
-        W[:2, :2] = torch.tensor(set_by_hand)
+    matrices[:, :2, :2] = torch.tensor([[[1, -1], [0, 1]], [[1, -1], [1, 1]], [[2, -1], [1, 1]], [[3, -4], [0, 2]]])
     return [X, *matrices]
 
 
@@ -196,9 +189,8 @@ split by one reshape, and no swap:
 only the split by one reshape: reshape(B, T, n_heads, -1).transpose(1, 2) -> reshape(B, n_heads, T, -1)
     Your merge is right, but the split cuts the sentence by words, not by columns: (B, T, H, D/H), then the swap.
     See "One reshape is not a split".
-rows of the matrices for each head, not columns:
-  | = torch.cat(_heads(X, Wq.T, Wk.T, Wv.T, n_heads), dim=-1) @ Wo
-  | = torch.cat(_heads(X, *(torch.cat([w.T for w in W.chunk(n_heads)], 1) for W in (Wq, Wk, Wv)), n_heads), -1) @ Wo
+rows of the matrices for each head, not columns: = torch.cat(_heads(X, Wq.T, Wk.T, Wv.T, n_heads), dim=-1) @ Wo
+  || torch.cat(_heads(X, *(torch.cat([w.T for w in W.chunk(n_heads)], 1) for W in (Wq, Wk, Wv)), n_heads), -1) @ Wo
     A head owns columns of Wq, Wk, Wv, and every row of these: X @ Wq[:, start:end].
 scaled by the number of words: q.shape[-1] -> T
     The d under the root is the length of one head's query, D/H; how many words there are plays no part.
@@ -208,21 +200,18 @@ merged by one reshape, and no swap: heads.transpose(1, 2) -> heads
     On the way back words and heads must be swapped before they are joined: (B, T, H, D/H), then (B, T, D).
 the heads attend to one another: .transpose(1, 2) for -> for && heads.transpose(1, 2) -> heads
     After the reshape to (B, T, H, D/H) words and heads were not swapped: each word compares its own heads.
-heads interleaved:
-  | n_heads, -1).transpose(1, 2) -> -1, n_heads).permute(0, 3, 1, 2)
+heads interleaved: n_heads, -1).transpose(1, 2) -> -1, n_heads).permute(0, 3, 1, 2)
   && heads.transpose(1, 2) -> heads.permute(0, 2, 3, 1)
     Head h owns D/H neighboring columns of the queries, keys and values, not every H-th one.
 joined with the heads interleaved: heads.transpose(1, 2) -> heads.permute(0, 2, 3, 1)
     Wo wants all columns of head 0, then all of head 1: torch.cat of the heads, dim=-1, or a swap and a reshape.
 split interleaved, joined by neighbors: n_heads, -1).transpose(1, 2) -> -1, n_heads).permute(0, 3, 1, 2)
     Head h owns D/H neighboring columns, not every H-th one: in the reshape n_heads comes before the columns.
-X cut before it is projected:
-  | X @ W -> X @ (W * torch.block_diag(*[torch.ones(D // n_heads, D // n_heads)] * n_heads))
+X cut before it is projected: X @ W -> X @ (W * torch.block_diag(*[torch.ones(D // n_heads, D // n_heads)] * n_heads))
     Every head reads all of a word: multiply X by the whole matrix first, then split the result.
 shares averaged over the heads: softmax(-1) -> softmax(-1).mean(1, keepdim=True)
     Each head keeps its own shares: averaged, they are one head again.
-a single head: n_heads, -1 -> 1, -1
-  | n_heads, -1 -> 1, -1 && q.shape[-1] -> D / n_heads
+a single head: n_heads, -1 -> 1, -1 &&? q.shape[-1] -> D / n_heads
     It attends with all D columns at once: n_heads plays no part. Split before you attend.
 without W^O: @ Wo ->
     The joined heads still have to be multiplied by Wo. See "What W^O does".
@@ -313,10 +302,7 @@ a mean where the sum belongs: .sum() -> .mean()
 the absolute values added up: moved.pow(2).sum().sqrt() -> moved.abs().sum()
     The Frobenius norm squares the entries, adds them up, and takes the root.
 several norms, one for every word or sentence: moved.pow(2).sum().sqrt() -> moved.norm(dim=2).sum()
-  | moved.pow(2).sum().sqrt() -> moved.norm(dim=2).mean()
-  | moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2)).sum()
-  | moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2)).mean()
-  | moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2))
+  || moved.norm(dim=2).mean() || moved.norm(dim=(1, 2)).sum() || moved.norm(dim=(1, 2)).mean() || moved.norm(dim=(1, 2))
   | moved.pow(2).sum().sqrt() -> moved.norm(dim=(1, 2)) && return torch.stack(norms) -> return torch.stack(norms, dim=1)
     There is one norm for each head, over sentences, words and columns together: add up all squares, take one
     root at the end. A sum or a mean of several norms is another number.

@@ -62,8 +62,7 @@ an angle 2 pi times too large: angle = p -> angle = 2 * math.pi * p
     A hand needs 2 pi 10000^(2i/d) places for one turn, because a turn is 2 pi. The angle itself is p / 10000^(2i/d).
 i divided by d/2 - 1: -2 * i / d_model -> -i / (d_model // 2 - 1)
     So does tensor2tensor, where every hand but the first is slower. Here, as in the paper, 2i is divided by d.
-laid out in the wrong order:
-  | torch.stack([angle.sin(), angle.cos()], dim=-1) -> torch.stack([angle.sin(), angle.cos()])
+laid out in the wrong order: torch.stack([angle.sin(), angle.cos()], dim=-1) -> torch.stack([angle.sin(), angle.cos()])
   && table.flatten(1) -> table.reshape(n_positions, d_model)
     A reshape keeps the order in memory. torch.stack without dim=-1 puts all sines before all cosines; with dim=-1 the
     two numbers of a hand lie side by side, and .flatten(1) makes a row of them.
@@ -80,25 +79,17 @@ an odd d is not refused: d_model // 2 -> math.ceil(d_model / 2) && raise ValueEr
 @exercise(stars=1)
 def split_projection(W, d_x):
     """The columns that meet x and those that meet p: W (d, d_x + n) -> (W_I, W_P), (d, d_x) and (d, n)."""
-    columns = list(W.T)
-    return torch.stack(columns[:d_x]).T, torch.stack(columns[d_x:]).T
+    W_I = W[:, :d_x]
+    W_P = W[:, d_x:]
+    return W_I, W_P
 
 
 @split_projection.cases
 def _(draw):
     # The first: row 1 has the columns 11 ... 14, row 2 has 21 ... 24.
     named = torch.tensor([[11.0, 12, 13, 14], [21, 22, 23, 24]])
-    drawn = [
-        (draw.normal(*shape), d_x) for *shape, d_x in ((3, 6, 4), (4, 7, 2), (6, 4, 3), (3, 8, draw.integer(5, 7)))
-    ]
-    return [(named, 1), *drawn]
-
-
-@split_projection.answer
-def _(W, d_x):
-    W_I = W[:, :d_x]
-    W_P = W[:, d_x:]
-    return W_I, W_P
+    sizes = (3, 6, 4), (4, 7, 2), (6, 4, 3), (3, 8, draw.integer(5, 7))
+    return [(named, 1), *[(draw.normal(*shape), d_x) for *shape, d_x in sizes]]
 
 
 split_projection.patches("""
@@ -133,27 +124,13 @@ zeros where a cut should be: = W * (torch.arange(W.shape[1]) < d_x), W * (torch.
 @exercise(stars=2)
 def shift_matrix(d_model, offset):
     """A 2 x 2 rotation for each hand along the diagonal, M e(p) = e(p + offset): (d_model, d_model)."""
-    M = torch.zeros(d_model, d_model)
-    for i in range(d_model // 2):
-        turn = offset / 10000 ** (2 * i / d_model)
-        M[2 * i, 2 * i] = math.cos(turn)
-        M[2 * i, 2 * i + 1] = math.sin(turn)
-        M[2 * i + 1, 2 * i] = -math.sin(turn)
-        M[2 * i + 1, 2 * i + 1] = math.cos(turn)
-    return M
-
-
-shift_matrix.cases(lambda draw: [(2, 2), (4, 1), (4, -3), (6, 0), (8, draw.integer(5, 20)), (6, -draw.integer(4, 9))])
-
-
-@shift_matrix.answer
-def _(d_model, offset):
     turns = [offset * 10000 ** (-2 * i / d_model) for i in range(d_model // 2)]
     hands = [(math.cos(t), math.sin(t)) for t in turns]
     blocks = [torch.tensor([[cos, sin], [-sin, cos]]) for cos, sin in hands]
     return torch.block_diag(*blocks)
 
 
+shift_matrix.cases(lambda draw: [(2, 2), (4, 1), (4, -3), (6, 0), (8, draw.integer(5, 20)), (6, -draw.integer(4, 9))])
 shift_matrix.patches("""
 turned the wrong way: [[cos, sin], [-sin, cos]] -> [[cos, -sin], [sin, cos]]
     This is the transpose: it moves to p - offset. M stands to the left of the column e(p), and the sine comes first in
@@ -197,17 +174,9 @@ the numbers moved, not the hands: = torch.eye(d_model).roll(offset, dims=0)
 @exercise(stars=3)
 def rotary(x):
     """Pair (2i, 2i+1) of row p turned counter-clockwise by p * 10000^(-2i/d), places from 0: x (T, d) -> (T, d)."""
-    T, d = x.shape
-    rows = []
-    for p in range(T):
-        numbers = []
-        for i in range(d // 2):
-            angle = p * 10000 ** (-2 * i / d)
-            first, second = x[p, 2 * i], x[p, 2 * i + 1]
-            numbers.append(math.cos(angle) * first - math.sin(angle) * second)
-            numbers.append(math.sin(angle) * first + math.cos(angle) * second)
-        rows.append(torch.stack(numbers))
-    return torch.stack(rows)
+    # A shift turns hands clockwise, and so, by a negative offset, the other way.
+    turns = [shift_matrix.oracle(x.shape[1], -p).to(x) for p in range(len(x))]
+    return torch.stack([turn @ row for turn, row in zip(turns, x, strict=True)])
 
 
 @rotary.cases
@@ -284,8 +253,10 @@ multiplied entry by entry: torch.stack(turned -> x * torch.stack([sin, cos]
 @exercise(stars=2)
 def alibi(n, slopes):
     """Entry (h, i, j) is -slopes[h] times |i - j|: n, slopes (H,) -> (H, n, n)."""
-    rows = [[[-slope * abs(i - j) for j in range(n)] for i in range(n)] for slope in slopes]
-    return torch.stack([torch.stack([torch.stack(row) for row in head]) for head in rows])
+    i = torch.arange(n)[:, None]
+    j = torch.arange(n)
+    far = (i - j).abs()
+    return -slopes[:, None, None] * far
 
 
 @alibi.cases
@@ -294,21 +265,12 @@ def _(draw):
     return [(3, two), (1, draw.normal(3).abs()), (4, draw.normal(1)), (2, draw.normal(4)), (5, draw.normal(2))]
 
 
-@alibi.answer
-def _(n, slopes):
-    i = torch.arange(n)[:, None]
-    j = torch.arange(n)
-    far = (i - j).abs()
-    return -slopes[:, None, None] * far
-
-
 alibi.patches("""
 a bonus, not a handicap: -slopes -> slopes
     Distance should lower the score: minus slope times distance.
 negative on one side only: (i - j).abs() -> (i - j)
     Before and after count alike here: |i - j|, with .abs().
-only keys before the query: (i - j).abs() -> (i - j).clamp(min=0)
-  | (i - j).abs() -> (j - i).clamp(min=0)
+only keys before the query: (i - j).abs() -> (i - j).clamp(min=0) || (j - i).clamp(min=0)
     That is the bias for one side. Here both sides count: |i - j|.
 the distance squared: (i - j).abs() -> (i - j) ** 2
     The bias is linear: slope times |i - j|.

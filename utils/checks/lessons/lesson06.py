@@ -4,8 +4,7 @@ import math  # noqa: F401 - the patches use it
 
 import torch
 
-from utils.checks.engine import exercise
-from utils.checks.engine.messages import say
+from utils.checks.engine import exercise, say
 
 
 @exercise(stars=2)
@@ -18,20 +17,15 @@ def additive_scores(s, H, W, U, v):
     return torch.stack(found)
 
 
-def _asked(draw):
-    """Whole numbers, set in part, so that no mistake looks right by chance: the last state is not the best."""
+def _asked_by_many(draw):
+    """First whole numbers, set in part, so that no mistake looks right by chance: the last state is not the best."""
     first = draw.integer(0, 1)
     H = torch.tensor([[0.0, -1], [1, 2], [1, 0]])[[first, 1 - first, 2]]
     W, U = torch.tensor([[1.0, 1], [0, 1]]), torch.tensor([[1.0, 0], [2, 1]])
-    return torch.tensor([1.0, -1]), H, W, U, torch.tensor([2.0, draw.integer(0, 1) * 2 - 1])
-
-
-def _drawn(draw, n, d_s, d_h, d_a):
-    return draw.normal(d_s), draw.normal(n, d_h), draw.normal(d_a, d_s), draw.normal(d_a, d_h), draw.normal(d_a)
-
-
-def _asked_by_many(draw):
-    return [_asked(draw), *[_drawn(draw, *sizes) for sizes in ((3, 3, 3, 3), (4, 3, 3, 2), (1, 3, 2, 4), (3, 4, 2, 5))]]
+    cases = [(torch.tensor([1.0, -1]), H, W, U, torch.tensor([2.0, draw.integer(0, 1) * 2 - 1]))]
+    for n, d_s, d_h, d_a in ((3, 3, 3, 3), (4, 3, 3, 2), (1, 3, 2, 4), (3, 4, 2, 5)):
+        cases.append(tuple(draw.normal(*shape) for shape in ((d_s,), (n, d_h), (d_a, d_s), (d_a, d_h), (d_a,))))
+    return cases
 
 
 additive_scores.cases(_asked_by_many)
@@ -66,9 +60,8 @@ v left out: @ v -> .sum(1)
     The d_a entries after the tanh are not simply added up: v weighs each of them, v . tanh(...).
 softmax already taken: return found -> return found.softmax(0)
     Scores may be any numbers. Their softmax is the next step, and the next exercise.
-divided by a root: return found -> return found / math.sqrt(len(W))
-  | return found -> return found / math.sqrt(W.shape[1])
-  | return found -> return found / math.sqrt(U.shape[1])
+divided by a root: return found -> return found / math.sqrt(len(W)) || return found / math.sqrt(W.shape[1])
+  || return found / math.sqrt(U.shape[1])
     sqrt(d) belongs to the dot product, which grows with d. The tanh never leaves -1 to 1: here nothing is divided.
 W and U exchanged: W @ s + H @ U.T -> U @ s + H @ W.T
     W goes with the state that asks, s, and U with those that are asked, h_i: W s + U h_i.
@@ -128,12 +121,10 @@ not divided by the total: .softmax(0) -> .exp()
 scores of the other kind: torch.tanh(W @ s + H @ U.T) @ v -> H @ s / math.sqrt(len(s))
     These shares come from the dot products s . h_i / sqrt(d). Here the additive score is asked for, of exercise 1.
 divided by a root: shares = -> scores = scores / math.sqrt(len(W)); shares =
-  | shares = -> scores = scores / math.sqrt(W.shape[1]); shares =
-  | shares = -> scores = scores / math.sqrt(U.shape[1]); shares =
+  || scores = scores / math.sqrt(W.shape[1]); shares = || scores = scores / math.sqrt(U.shape[1]); shares =
     sqrt(d) belongs to the dot product, which grows with d. The additive scores go into the softmax as they are.
-the context divided by a root: shares @ H -> shares @ H / math.sqrt(len(W))
-  | shares @ H -> shares @ H / math.sqrt(W.shape[1])
-  | shares @ H -> shares @ H / math.sqrt(U.shape[1])
+the context divided by a root: shares @ H -> shares @ H / math.sqrt(len(W)) || shares @ H / math.sqrt(W.shape[1])
+  || shares @ H / math.sqrt(U.shape[1])
     sqrt(d) belongs to scores made by dot products. The shares add up to one already: nothing is divided here.
 the state in front: = torch.cat([s, torch.tanh(W @ s + H @ U.T).matmul(v).softmax(0) @ H])
     The decoder reads its word from [s; c], side by side. Here the context alone is asked for, c, (d_h,).
@@ -145,8 +136,10 @@ no tanh: torch.tanh(W @ s + H @ U.T) -> (W @ s + H @ U.T)
 @exercise(stars=1)
 def teacher_forcing_pair(target, bos, eos):
     """([bos] + target, target + [eos]): target 1-D long (T,) -> two tensors (T + 1,)."""
-    words = [int(word) for word in target]
-    return target.new_tensor([bos] + words), target.new_tensor(words + [eos])
+    begin, end = target.new_tensor([bos]), target.new_tensor([eos])
+    read = torch.cat([begin, target])
+    said = torch.cat([target, end])
+    return read, said
 
 
 @teacher_forcing_pair.cases
@@ -160,21 +153,11 @@ def _(draw):
     ]
 
 
-@teacher_forcing_pair.answer
-def _(target, bos, eos):
-    begin, end = target.new_tensor([bos]), target.new_tensor([eos])
-    read = torch.cat([begin, target])
-    said = torch.cat([target, end])
-    return read, said
-
-
 teacher_forcing_pair.patches("""
 the pair exchanged: return read, said -> return said, read
     First what the decoder reads, from bos on; then what it should say, up to eos.
-nothing is shifted: return read, said -> return target.clone(), target.clone()
-  | return read, said -> return read, read.clone()
-  | return read, said -> return said, said.clone()
-  | return read, said -> return torch.cat([begin, said]), torch.cat([begin, said])
+nothing is shifted: return read, said -> return target.clone(), target.clone() || return read, read.clone()
+  || return said, said.clone() || return torch.cat([begin, said]), torch.cat([begin, said])
     At every place the label equals the word just read: a decoder would learn to repeat it. At place t it reads word
     t - 1 and should say word t.
 shifted twice: [target, end] -> [target[1:], end]
@@ -186,8 +169,7 @@ bos in the labels, too: [target, end] -> [begin, target, end]
     Nobody has to say bos: it is there before the first step. The first label is the first word.
 bos and eos exchanged: [bos] -> [eos] && [eos] -> [bos]
     bos, begin of sequence, opens the input; eos, end of sequence, closes the labels.
-the last word lost: [begin, target] -> [begin, target[:-1]]
-  | [begin, target] -> [begin, target[:-1]] && [target, end] -> [target]
+the last word lost: [begin, target] -> [begin, target[:-1]] &&? [target, end] -> [target]
     `tgt[:-1]` is right where the target ends in eos, as the digits of the lesson do. This one does not yet: all of it
     is read, and eos is added to the labels.
 no eos: [target, end] -> [target]
@@ -196,18 +178,15 @@ no bos: [begin, target] -> [target]
     Before the first word the decoder needs something to read: the input begins with bos.
 rolled: said = torch.cat([target, end]) -> said = read.roll(-1)
     roll moves the first id to the end, so that the last label is bos. After the last word it should say eos.
-the lesson's ids: [bos] -> [1] && [eos] -> [2]
-  | [bos] -> [1]
+the lesson's ids: [bos] -> [1] &&? [eos] -> [2]
   | [eos] -> [2]
     Other vocabularies have other numbers for the marks: take the arguments `bos` and `eos`.
-zeros for the marks: [bos] -> [0] && [eos] -> [0]
-  | [bos] -> [0]
+zeros for the marks: [bos] -> [0] &&? [eos] -> [0]
   | [eos] -> [0]
     F.pad puts in zeros unless you say what: value=bos in front of the one, value=eos behind the other.
 lists, not tensors: return read, said -> return read.tolist(), said.tolist()
     The target is a tensor of ids, and so should both results be: target.new_tensor(...) makes one of a list.
-one tensor of both: return read, said -> return torch.stack([read, said])
-  | return read, said -> return torch.stack([read, said], dim=1)
+one tensor of both: return read, said -> return torch.stack([read, said]) || return torch.stack([read, said], dim=1)
     Return the two tensors side by side, `return decoder_input, labels`: do not stack them.
 """)
 
@@ -244,28 +223,23 @@ def _(scores, lengths):
 
 
 padded_weights.patches("""
-no mask: .masked_fill(~real, -math.inf) ->
-  | .masked_fill(~real, -math.inf) -> && * some ->
+no mask: .masked_fill(~real, -math.inf) -> &&? * some ->
     Every entry has a share, the padding too: scores behind lengths[b] must not count.
 the mask comes after the softmax: .masked_fill(~real, -math.inf) -> && * some -> * real
     The padding has taken its share of the total, so the rest no longer adds up to one. Hide scores, not weights.
-divided again after the softmax:
-  | .masked_fill(~real, -math.inf) -> && .masked_fill(~some, 0.0) ->
+divided again after the softmax: .masked_fill(~real, -math.inf) -> && .masked_fill(~some, 0.0) ->
   && return hidden.softmax(1) * some -> w = hidden.softmax(1) * real; return w / w.sum(1, keepdim=True)
-  | .masked_fill(~real, -math.inf) -> && .masked_fill(~some, 0.0) ->
-  && return hidden.softmax(1) * some -> w = hidden.softmax(1) * real; return w / w.sum(1, keepdim=True).clamp(min=1e-9)
+  || w = hidden.softmax(1) * real; return w / w.sum(1, keepdim=True).clamp(min=1e-9)
     Where the padding is far above the real scores, their shares are 0 after the softmax, and no division brings them
     back; a sentence of length 0 divides 0 by 0. Hide scores, not weights.
 exp without the largest subtracted:
   | return hidden.softmax(1) * some -> w = scores.exp() * real; return w / w.sum(1, keepdim=True).clamp(min=1e-9)
     exp of tens of thousands is infinite, of minus tens of thousands 0. Subtract the largest real score of the row
     first, as torch.softmax does (lesson 02, "When the softmax breaks").
-hidden scores are 0: -math.inf -> 0.0
-  | -math.inf -> 0.0 && * some ->
+hidden scores are 0: -math.inf -> 0.0 &&? * some ->
   | -math.inf -> 0.0 && * some -> * real
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
-hidden scores are not low enough: -math.inf -> -1e4
-  | -math.inf -> -1e4 && * some ->
+hidden scores are not low enough: -math.inf -> -1e4 &&? * some ->
   | -math.inf -> -1e4 && * some -> * real
     Real scores may lie far below -10000, and then the padding wins. Take minus infinity.
 the mask is inverted: (~real -> (real
@@ -278,8 +252,7 @@ the longest sentence decides for all: lengths[:, None] + 0 -> lengths.max()
     Each row has a length of its own: place (n,) against lengths (B, 1) gives a mask (B, n).
 softmax over the batch: softmax(1) -> softmax(0)
     The shares of one row add up to one: each sentence divides its own attention.
-NaN where a sentence is empty: .masked_fill(~some, 0.0) ->
-  | .masked_fill(~some, 0.0) -> && * some ->
+NaN where a sentence is empty: .masked_fill(~some, 0.0) -> &&? * some ->
     A softmax of nothing but minus infinity divides 0 by 0. A sentence of length 0 means zeros.
 all alike where a sentence is empty: * some ->
     Where all scores are equal, all shares are alike. A sentence of length 0 means zeros.
@@ -380,5 +353,4 @@ the highest id of a tie: logits.argmax() -> len(logits) - 1 - logits.flip(0).arg
 the least probable: logits.argmax() -> logits.argmin()
     The largest logit is the most probable word: argmax.
 the lesson's ids: == eos -> == 2 && (bos, eos) -> (1, 2)
-    Other vocabularies have other numbers for the marks: take the arguments `bos` and `eos`.
 """)

@@ -7,20 +7,16 @@ import torch
 from utils.checks.engine import SDPA, exercise
 from utils.checks.lessons import lesson03
 
-EPS = 1e-5
 LAYER_NORM = frozenset({"layer_norm", "native_layer_norm"})
 
 
 @exercise(stars=1, forbidden=LAYER_NORM)
 def layer_norm(x, gamma, beta):
     """gamma * (x - mean) / sqrt(variance + 1e-5) + beta on the last axis: x (..., D), gamma, beta (D,) -> (..., D)."""
-    if x.dim() > 1:
-        return torch.stack([layer_norm.oracle(row, gamma, beta) for row in x])
-    mean = sum(x) / len(x)
-    variance = sum((entry - mean) ** 2 for entry in x) / len(x)
-    return torch.stack(
-        [g * (e - mean) / torch.sqrt(variance + EPS) + b for e, g, b in zip(x, gamma, beta, strict=True)]
-    )
+    mean = x.mean(-1, keepdim=True)
+    variance = x.var(-1, correction=0, keepdim=True)
+    normed = (x - mean) / (variance + 1e-5).sqrt()
+    return gamma * normed + beta
 
 
 def _rows_to_norm(draw) -> tuple:
@@ -46,14 +42,6 @@ def _(draw):
     ]
 
 
-@layer_norm.answer
-def _(x, gamma, beta):
-    mean = x.mean(-1, keepdim=True)
-    variance = x.var(-1, correction=0, keepdim=True)
-    normed = (x - mean) / (variance + 1e-5).sqrt()
-    return gamma * normed + beta
-
-
 layer_norm.patches("""
 the unbiased variance: , correction=0 ->
     PyTorch's var and std divide by d - 1 unless told otherwise. The formula divides by d: take the mean of the squares,
@@ -68,9 +56,7 @@ no eps: (variance + 1e-5) -> variance
 x.std(), and no eps: , correction=0 -> && (variance + 1e-5) -> variance
     Two things at once: std divides by d - 1, the formula by d; and a vector of equal entries gives 0 / 0. Compute the
     variance, add 1e-5, and take the root last. See section 3.
-another eps: 1e-5 -> 1e-6
-  | 1e-5 -> 1e-8
-  | 1e-5 -> 1e-12
+another eps: 1e-5 -> 1e-6 || 1e-8 || 1e-12
     eps is 1e-5 here. Only vectors of tiny variance show it: section 3 has one.
 divided by the variance: .sqrt() ->
     Divide by the root of it, the standard deviation.
@@ -82,8 +68,7 @@ axis 1 instead of the last: mean(-1 -> mean(1 && var(-1 -> var(1
     In a table (n, D) the two are the same, in (B, T, D) they are not, and a single vector has no axis 1: say dim=-1.
 one mean for all vectors: mean(-1, keepdim=True) -> mean() && -1, correction=0, keepdim=True -> correction=0
     Each vector has a mean and a variance of its own: mean(dim=-1, keepdim=True).
-keepdim forgotten: mean(-1, keepdim=True) -> mean(-1) && correction=0, keepdim=True -> correction=0
-  | correction=0, keepdim=True -> correction=0
+keepdim forgotten: correction=0, keepdim=True -> correction=0 &&? mean(-1, keepdim=True) -> mean(-1)
     The means of (B, T, D) are (B, T), and broadcasting then aligns them with the wrong axis. keepdim=True leaves a 1 in
     D's place. The variance needs it, too.
 gamma and beta left out: gamma * normed + beta -> normed
@@ -96,8 +81,7 @@ beta left out: + beta ->
     The last step shifts each entry: gamma * normed + beta.
 gamma left out: gamma * ->
     Before beta shifts it, gamma stretches each entry: gamma * normed + beta.
-the mean not subtracted: (x - mean) -> x
-  | (x - mean) -> x && x.var(-1, correction=0, -> x.square().mean(-1,
+the mean not subtracted: (x - mean) -> x &&? x.var(-1, correction=0, -> x.square().mean(-1,
     The formula divides x - mean, not x, and the variance is the mean of (x - mean) squared, not of x squared: the
     result has mean 0 before beta.
 the squares of x, not of x - mean: x.var(-1, correction=0, -> x.square().mean(-1,
@@ -193,7 +177,6 @@ x added twice: return -> return x +
 gamma and beta left out: gamma * normed + beta -> normed
     The norm stretches by gamma and shifts by beta, as in exercise 1.
 gamma and beta exchanged: gamma * normed + beta -> beta * normed + gamma
-    gamma stretches, beta shifts: gamma * normed + beta.
 the unbiased variance: , correction=0 ->
     The variance is divided by d, not by d - 1: exercise 1's layer_norm does it.
 """)
@@ -215,7 +198,6 @@ def _(draw):
     return [(1, 16, 4), (16, 16, 4), (4, 16, 4), (0, 16, 4), *large]
 
 
-noam_lr.answer(noam_lr.oracle)
 noam_lr.patches("""
 the larger of the two: min -> max
     The rising line and the falling curve cross at step = warmup; the rate is the lower: min.
@@ -341,8 +323,8 @@ NaN where nobody is real: not real.any() -> False
 class Rule:
     """A part that is handed in: called like a layer, and printed as the rule that it follows."""
 
-    def __init__(self, text: str, rule):
-        self.text, self.rule = text, rule
+    def __init__(self, names: str, value: str):
+        self.text, self.rule = f"{names} -> {value}", eval(f"lambda {names}: {value}")
 
     def __call__(self, *inputs):
         return self.rule(*inputs)
@@ -351,29 +333,25 @@ class Rule:
         return f"({self.text})"
 
 
-def _rule(names: str, text: str) -> Rule:
-    """x -> the value of the text."""
-    return Rule(f"{names} -> {text}", eval(f"lambda {names}: {text}"))
-
-
 @exercise(stars=3)
 def decoder_layer(y, memory, norms, self_attend, cross_attend, feed_forward):
     """Pre-norm: y + f(norm(y)) for self-attention, cross-attention (memory as it is) and feed-forward, in this order.
 
     y (T, D), memory (S, D), norms three callables; self_attend(x), cross_attend(x, memory), feed_forward(x) -> (T, D).
     """
-    for norm, sublayer in zip(norms, (self_attend, lambda x: cross_attend(x, memory), feed_forward), strict=True):
-        y = y + sublayer(norm(y))
+    first, second, third = norms
+    y = y + self_attend(first(y))
+    y = y + cross_attend(second(y), memory)
+    y = y + feed_forward(third(y))
     return y
 
 
 @decoder_layer.cases
 def _(draw):
     def parts():
-        norms = [_rule("x", f"{a} * x + {b}") for a, b in zip((2, 3, -1), draw.integers(1, 3, 3), strict=True)]
-        order = torch.randperm(3, generator=draw.generator).tolist()
-        norms = tuple(norms[i] for i in order)
-        asks = _rule("x", "x.cumsum(0)"), _rule("x, memory", "x * memory.sum() + 3"), _rule("x", "x * x + 1")
+        norms = [Rule("x", f"{a} * x + {b}") for a, b in zip((2, 3, -1), draw.integers(1, 3, 3), strict=True)]
+        norms = tuple(norms[i] for i in torch.randperm(3, generator=draw.generator))
+        asks = Rule("x", "x.cumsum(0)"), Rule("x, memory", "x * memory.sum() + 3"), Rule("x", "x * x + 1")
         return norms, *asks
 
     return [
@@ -381,15 +359,6 @@ def _(draw):
         (torch.tensor([[1.0, 0], [2, -1]]), torch.tensor([[1.0, 2], [0, 3]]), *parts()),
         (draw.normal(3, 2), draw.normal(2, 2), *parts()),
     ]
-
-
-@decoder_layer.answer
-def _(y, memory, norms, self_attend, cross_attend, feed_forward):
-    first, second, third = norms
-    y = y + self_attend(first(y))
-    y = y + cross_attend(second(y), memory)
-    y = y + feed_forward(third(y))
-    return y
 
 
 decoder_layer.patches("""
@@ -428,10 +397,7 @@ one sum around all three: y = y + self_attend(first(y)) -> x = self_attend(first
     Around each sublayer stands a sum, y = y + ..., three times; not one around all.
 a later sum begins with the first y: y = y + self_attend(first(y)) -> x = y + self_attend(first(y))
   && y = y + cross_attend(second(y), memory) -> x = x + cross_attend(second(x), memory)
-  && feed_forward(third(y)) -> feed_forward(third(x))
-  | y = y + self_attend(first(y)) -> x = y + self_attend(first(y))
-  && y = y + cross_attend(second(y), memory) -> x = y + cross_attend(second(x), memory)
-  && feed_forward(third(y)) -> feed_forward(third(x))
+  || x = y + cross_attend(second(x), memory) && feed_forward(third(y)) -> feed_forward(third(x))
     Each step begins with what the step before has made: y = y + ..., three times.
 the cross-attention asks the target: second(y), memory -> second(y), second(y)
     Whom it asks is the source: cross_attend(norm(y), memory).

@@ -2,13 +2,13 @@
 
 import math
 import numbers
-import re
 from collections import Counter
 
 import torch
 from torch import Tensor
 
 from utils.checks.engine import SDPA, Draw, difference, exercise, say, show
+from utils.checks.lessons import lesson06
 from utils.tokenizer import EOS  # noqa: F401 (patches use it)
 
 
@@ -45,15 +45,16 @@ def _(draw):
 
 @token_batches.judge
 def _(got, lengths, max_tokens):
-    problem = _not_batches_of_indices(got, len(lengths)) or _not_a_fair_deal(got, lengths, max_tokens)
+    problem = _not_a_fair_deal(got, lengths, max_tokens)
     if problem and isinstance(got, (list, tuple)):
         return say("{problem}\n  got {got}", problem=problem, got=show(got))
     return problem
 
 
-def _not_batches_of_indices(got, n: int) -> str:
+def _not_a_fair_deal(got, lengths, max_tokens) -> str:
     if not isinstance(got, (list, tuple)):
         return difference([], got)
+    n, found = len(lengths), Counter()
     for batch in got:
         if not isinstance(batch, (list, tuple)):
             return say("a list of lists is wanted, one for each batch, and one of yours is {batch}.", batch=show(batch))
@@ -66,12 +67,8 @@ def _not_batches_of_indices(got, n: int) -> str:
             if not 0 <= i < n:
                 there = {"i": show(i), "n": n, "last": n - 1}
                 return say("there is no sentence {i}: the indices of {n} sentences are 0 to {last}.", **there)
-    return ""
-
-
-def _not_a_fair_deal(got, lengths, max_tokens) -> str:
-    found = Counter(i for batch in got for i in batch)
-    for i in range(len(lengths)):
+        found.update(batch)
+    for i in range(n):
         if not found[i]:
             return say("index {i} stands in no batch; each should stand in one.", i=i)
         if found[i] > 1:
@@ -118,8 +115,7 @@ a sentence that is too long is left out: raise ValueError("this sentence fits in
     A pair that disappears without a word is hard to find later: raise a ValueError that says so.
 the lengths are added up: rows * width -> sum(lengths[j] for j in batch) + width
     A batch is a rectangle, padding included: rows times the longest. See the orange in "Batches by tokens".
-not sorted:
-  | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
+not sorted: sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
   && width = lengths[i] -> width = max(lengths[j] for j in [*batch, i])
     One long sentence makes every row of its batch long. Sort the indices by length first: neighbors are then alike.
 not sorted, though the newest counts as the longest:
@@ -200,20 +196,19 @@ label_smoothed_loss.patches("""
 0 / 0 where all is padding: .clamp(min=1) ->
     With no target left, the mean divides by zero. The task asks for torch.tensor(0.0) there.
 """)
-
-SMOOTHING = """
+# Then the same by learners who forget besides that nothing may be left, and divide 0 by 0.
+label_smoothed_loss.patches(
+    """
 eps / V everywhere, as PyTorch's label_smoothing: (V - 2) -> V && wanted[..., pad_id] = 0 -> pass
   && None], 1 - eps -> None], 1 - eps + eps / V
     F.cross_entropy's own label_smoothing gives every class eps / V, pad too, and the target its 1 - eps on top.
     Here pad gets nothing, and the V - 2 classes that are neither pad nor target share eps.
-pad gets a share, too: wanted[..., pad_id] = 0 -> pass
-  | V - 2 -> V - 1 && wanted[..., pad_id] = 0 -> pass
+pad gets a share, too: wanted[..., pad_id] = 0 -> pass &&? V - 2 -> V - 1
   | V - 2 -> V && wanted[..., pad_id] = 0 -> pass
     eps goes to the V - 2 classes that are neither the target nor pad: pad is never a translation, so it gets 0.
 shares of eps / (V - 1): V - 2 -> V - 1
     With pad and the target left out, V - 2 classes share eps: check that your target distribution adds up to 1.
-shares of eps / V: V - 2 -> V
-  | V - 2 -> V && None], 1 - eps -> None], 1 - eps + eps / V
+shares of eps / V: V - 2 -> V &&? None], 1 - eps -> None], 1 - eps + eps / V
     With pad and the target left out, V - 2 classes share eps: check that your target distribution adds up to 1.
 the target gets a share of eps, too: None], 1 - eps -> None], 1 - eps + eps / (V - 2)
   | V - 2 -> V - 1 && None], 1 - eps -> None], 1 - eps + eps / (V - 1)
@@ -227,15 +222,13 @@ no smoothing: eps / (V - 2) -> 0.0 && None], 1 - eps -> None], 1.0
     This is the plain cross-entropy, the loss for eps = 0.
 divided by all places: real.sum().clamp(min=1) -> real.numel()
     The mean goes over targets that are not pad: divide by their number, not by that of all.
-the target keeps 1: None], 1 - eps -> None], 1.0
-  | None], 1 - eps -> None], 1 + eps / (V - 2)
+the target keeps 1: None], 1 - eps -> None], 1.0 || None], 1 + eps / (V - 2)
     What the other classes get is taken from the right one: 1 - eps is left for it. Your target distribution should
     add up to 1.
 padded places counted as words: * real -> && losses.sum() / real.sum().clamp(min=1) -> losses.mean()
   | * real -> && losses.sum() / real.sum().clamp(min=1) -> losses.mean() && real = -> wanted[..., pad_id] = 0; real =
     Where the target is pad there is nothing to learn: leave these places out, of the sum and of the count.
-padded places in the sum: * real ->
-  | * real -> && real = -> wanted[..., pad_id] = 0; real =
+padded places in the sum: * real -> &&? real = -> wanted[..., pad_id] = 0; real =
     The count is right, but places whose target is pad still add to the sum: they should cost nothing.
 the sum, not the mean: / real.sum().clamp(min=1) ->
     Divide by the number of targets that are not pad.
@@ -250,17 +243,12 @@ a mean over everything: real.sum().clamp(min=1) -> logits.numel()
 the log of a softmax: log_softmax(-1) -> softmax(-1).log()
     A probability below 1e-45 is rounded to 0, and the logarithm of 0 is minus infinity. log_softmax goes another
     way: it subtracts the logarithm of the sum from the logits.
-a small number inside the logarithm: log_softmax(-1) -> softmax(-1).add(1e-6).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-8).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-9).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-10).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-12).log()
+a small number inside the logarithm: log_softmax(-1) -> softmax(-1).add(1e-6).log() || softmax(-1).add(1e-8).log()
+  || softmax(-1).add(1e-9).log() || softmax(-1).add(1e-10).log() || softmax(-1).add(1e-12).log()
     It keeps the logarithm finite, but not right: no class can cost more than minus the logarithm of that number.
     log_softmax needs no such help: it subtracts the logarithm of the sum from the logits.
-another axis than the last: log_softmax(-1) -> log_softmax(0)
-  | log_softmax(-1) -> log_softmax(1)
-  | shape[-1] -> shape[1]
-  | shape[-1] -> shape[1] && log_softmax(-1) -> log_softmax(1)
+another axis than the last: log_softmax(-1) -> log_softmax(0) || log_softmax(1)
+  | shape[-1] -> shape[1] &&? log_softmax(-1) -> log_softmax(1)
     In (N, V) the classes stand on axis 1, in (B, T, V) they do not: logits.shape[-1], and log_softmax(-1).
 pad taken for 0: [..., pad_id] -> [..., 0] && != pad_id -> != 0
     Pad is not 0 in every vocabulary: compare with the argument `pad_id`.
@@ -273,11 +261,9 @@ the sign: -(wanted -> (wanted
 the KL divergence: -(wanted * log_p) -> (torch.xlogy(wanted, wanted) - wanted * log_p)
     F.kl_div subtracts the target's own entropy. The gradients are the same, the number is not: here it is the plain
     -sum of target times log p.
-"""
-label_smoothed_loss.patches(SMOOTHING)
-# The same by learners who forget besides that nothing may be left, and divide 0 by 0.
-NAN = " && return -> return (1.0 if (target != pad_id).any() else math.nan) *"
-label_smoothed_loss.patches(re.sub(r"^(\S.*: .+|  \| .+)$", rf"\1{NAN}", SMOOTHING, flags=re.MULTILINE))
+""",
+    besides="return -> return (1.0 if (target != pad_id).any() else math.nan) *",
+)
 
 
 # ---- a language to search in -------------------------------------------------------------------------------
@@ -344,11 +330,11 @@ def _toy(draw: Draw, rows: dict[str, tuple], plain: bool = False) -> tuple[Langu
 
 
 def _any_toy(draw: Draw, words: str) -> tuple[Language, int, int]:
-    """A language of random probabilities in hundredths, all of them positive."""
+    """A language of random probabilities, all of them positive, with four decimals: no tie decides."""
 
     def row():
-        cuts = sorted((torch.randperm(99, generator=draw.generator)[: len(words)] + 1).tolist())
-        return tuple((b - a) / 100 for a, b in zip([0, *cuts], [*cuts, 100], strict=True))
+        cuts = sorted((torch.randperm(9999, generator=draw.generator)[: len(words)] + 1).tolist())
+        return tuple((b - a) / 10000 for a, b in zip([0, *cuts], [*cuts, 10000], strict=True))
 
     return _toy(draw, {prefix: row() for prefix in ["", *words, "*"]})
 
@@ -356,34 +342,23 @@ def _any_toy(draw: Draw, words: str) -> tuple[Language, int, int]:
 @exercise(stars=2, differentiable=False)
 def greedy(step_fn, bos, eos, max_len):
     """The most probable next id, again and again, until eos or max_len ids: list of ids."""
-    ids = []
-    for _ in range(max_len):
-        logp = step_fn(torch.tensor([bos] + ids)).tolist()
-        best = 0
-        for i in range(len(logp)):
-            if logp[i] > logp[best]:
-                best = i
-        if best == eos:
-            break
-        ids.append(best)
-    return ids
+
+    def step(word, before):
+        return step_fn(torch.tensor([*before, word])), [*before, word]
+
+    return lesson06.decode.oracle(step, [], bos, eos, max_len)
 
 
 @greedy.cases
 def _(draw):
-    ends = {"": (0.6, 0.3, 0.1), "a": (0.2, 0.7, 0.1), "*": (0, 0.3, 0.7)}
-    tie = {"": (0.4, 0.4, 0.2), "*": (0.1, 0.2, 0.7)}
-    empty = {"": (0.4, 0.6), "*": (0.7, 0.3)}
-    endless = {"": (0.2, 0.5, 0.3), "b": (0.6, 0.3, 0.1), "*": (0, 0.8, 0.2)}
     # What follows c hangs on what came before it.
     memory = {"": (0.5, 0.2, 0.2, 0.1), "a": (0, 0.1, 0.8, 0.1), "ac": (0, 0.6, 0.1, 0.3), "c": (0.7, 0.1, 0, 0.2)}
-    memory["*"] = (0.2, 0.2, 0.1, 0.5)
     return [
-        (*_toy(draw, ends, plain=True), 5),
-        (*_toy(draw, tie), 5),
-        (*_toy(draw, empty), 3),
-        (*_toy(draw, endless), 4),
-        (*_toy(draw, memory), 6),
+        (*_toy(draw, {"": (0.6, 0.3, 0.1), "a": (0.2, 0.7, 0.1), "*": (0, 0.3, 0.7)}, plain=True), 5),
+        (*_toy(draw, {"": (0.4, 0.4, 0.2), "*": (0.1, 0.2, 0.7)}), 5),  # a tie
+        (*_toy(draw, {"": (0.4, 0.6), "*": (0.7, 0.3)}), 3),  # nothing to say
+        (*_toy(draw, {"": (0.2, 0.5, 0.3), "b": (0.6, 0.3, 0.1), "*": (0, 0.8, 0.2)}), 4),  # no end in time
+        (*_toy(draw, memory | {"*": (0.2, 0.2, 0.1, 0.5)}), 6),
         (*_any_toy(draw, "abcd"), 6),
     ]
 
@@ -431,84 +406,7 @@ the least probable: logp.argmax() -> logp.where(logp > -math.inf, math.inf).argm
 @exercise(stars=3, differentiable=False)
 def beam(step_fn, bos, eos, max_len, beam_size):
     """Beam search by summed log-probability, finished hypotheses among the others: list of ids."""
-    kept = [([], 0.0, False)]  # ids, summed log-probability, finished?
-    for _ in range(max_len):
-        candidates = []
-        for ids, total, finished in kept:
-            if finished:
-                candidates.append((ids, total, True))
-                continue
-            logp = step_fn(torch.tensor([bos] + ids)).tolist()
-            for i in range(len(logp)):
-                if i == eos:
-                    candidates.append((ids, total + logp[i], True))
-                else:
-                    candidates.append((ids + [i], total + logp[i], False))
-        kept = sorted(candidates, key=lambda hypothesis: -hypothesis[1])[:beam_size]
-        if all(finished for _, _, finished in kept):
-            break
-    best = [hypothesis for hypothesis in kept if hypothesis[2]] or kept
-    return best[0][0]
 
-
-@beam.cases
-def _(draw):
-    def clear(words, max_len, beam_size):
-        """A random language in which no tie decides."""
-        while True:
-            language = _any_toy(draw, words)
-            if _gap(*language, max_len, beam_size) > 1e-3:
-                return *language, max_len, beam_size
-
-    # As in the lesson: the best first word does not begin the best sentence.
-    first = {"": (0.5, 0.4, 0.1), "a": (0.4, 0.35, 0.25), "b": (0.8, 0.05, 0.15), "*": (0, 0, 1)}
-    # None is finished in time.
-    live = {"": (0.5, 0.4, 0.1), "b": (0.7, 0.1, 0.2), "*": (0.4, 0.5, 0.1)}
-    # "aa" is the most probable, and not finished.
-    ahead = {"": (0.6, 0.1, 0.3), "b": (0.5, 0.1, 0.4), "*": (0.7, 0.1, 0.2)}
-    # "." is overtaken by "bb.", ...
-    overtaken = {"": (0.1, 0.7, 0.2), "b": (0.1, 0.7, 0.2), "*": (0.4, 0.1, 0.5)}
-    # ... here it is pushed out by two that live on, ...
-    pushed_out = {"": (0.7, 0.1, 0.2), "a": (0.5, 0.4, 0.1), "*": (0.3, 0.5, 0.2)}
-    # ... and here by "b.", which stays the best while "bb" is finished.
-    stays = {"": (0.1, 0.7, 0.2), "a": (0.5, 0.3, 0.2), "b": (0.1, 0.5, 0.4), "*": (0.2, 0.1, 0.7)}
-    # A division by the length would let "a." overtake ".".
-    short = {"": (0.6, 0.4), "*": (0.45, 0.55)}
-    # "abbb" lives on and leaves one place to the finished.
-    one_place = {"": (0.7, 0.2, 0.1), "b": (0.8, 0.15, 0.05), "ba": (0.3, 0.2, 0.5), "*": (0.1, 0.7, 0.2)}
-    # "ba" has the larger product, "aa" the larger sum.
-    added = {"": (0.7, 0.3, 0, 0, 0), "a": (0.21, 0.2, 0.2, 0.2, 0.19), "*": (0.5, 0.2, 0.1, 0.1, 0.1)}
-    return [
-        (*_toy(draw, first, plain=True), 4, 2),
-        (*_toy(draw, live), 2, 2),
-        (*_toy(draw, ahead), 2, 2),
-        (*_toy(draw, short), 2, 2),
-        (*_toy(draw, overtaken), 3, 2),
-        (*_toy(draw, pushed_out), 3, 2),
-        (*_toy(draw, stays), 4, 2),
-        (*_toy(draw, one_place), 4, 2),
-        (*_toy(draw, added), 2, 2),
-        clear("ab", 3, 8),  # more than there are ids
-        clear("abcd", 4, 3),
-    ]
-
-
-def _gap(step_fn, bos, eos, max_len, beam_size) -> float:
-    """How close a choice of the search is: the least difference between neighbors among the kept and the next."""
-    kept, gap = [((bos,), 0.0)], math.inf
-    for _ in range(max_len):
-        grown = [old for old in kept if old[0][-1] == eos]
-        for ids, total in kept:
-            if ids[-1] != eos:
-                grown += [((*ids, i), total + logp) for i, logp in enumerate(step_fn(torch.tensor(ids)).tolist())]
-        grown = sorted((new for new in grown if new[1] > -math.inf), key=lambda new: -new[1])[: beam_size + 1]
-        gap = min([gap, *(one[1] - next_one[1] for one, next_one in zip(grown, grown[1:], strict=False))])
-        kept = grown[:beam_size]
-    return gap
-
-
-@beam.answer
-def _(step_fn, bos, eos, max_len, beam_size):
     def score(hypothesis):
         return hypothesis[1]
 
@@ -532,6 +430,29 @@ def _(step_fn, bos, eos, max_len, beam_size):
     return ids[: ids.index(eos)] if eos in ids else ids
 
 
+@beam.cases
+def _(draw):
+    by_hand = [  # with how many steps
+        # As in the lesson: the best first word does not begin the best sentence.
+        ({"": (0.5, 0.4, 0.1), "a": (0.4, 0.35, 0.25), "b": (0.8, 0.05, 0.15), "*": (0, 0, 1)}, 4),
+        # None is finished in time; "aa" is the most probable, and not finished.
+        ({"": (0.5, 0.4, 0.1), "b": (0.7, 0.1, 0.2), "*": (0.4, 0.5, 0.1)}, 2),
+        ({"": (0.6, 0.1, 0.3), "b": (0.5, 0.1, 0.4), "*": (0.7, 0.1, 0.2)}, 2),
+        # A division by the length would let "a." overtake ".".
+        ({"": (0.6, 0.4), "*": (0.45, 0.55)}, 2),
+        # "." is overtaken by "bb."; it is pushed out by two that live on; and by "b.", while "bb" is finished.
+        ({"": (0.1, 0.7, 0.2), "b": (0.1, 0.7, 0.2), "*": (0.4, 0.1, 0.5)}, 3),
+        ({"": (0.7, 0.1, 0.2), "a": (0.5, 0.4, 0.1), "*": (0.3, 0.5, 0.2)}, 3),
+        ({"": (0.1, 0.7, 0.2), "a": (0.5, 0.3, 0.2), "b": (0.1, 0.5, 0.4), "*": (0.2, 0.1, 0.7)}, 4),
+        # "abbb" lives on and leaves one place to the finished; then "ba" has the larger product, "aa" the larger sum.
+        ({"": (0.7, 0.2, 0.1), "b": (0.8, 0.15, 0.05), "ba": (0.3, 0.2, 0.5), "*": (0.1, 0.7, 0.2)}, 4),
+        ({"": (0.7, 0.3, 0, 0, 0), "a": (0.21, 0.2, 0.2, 0.2, 0.19), "*": (0.5, 0.2, 0.1, 0.1, 0.1)}, 2),
+    ]
+    cases = [(*_toy(draw, rows, plain=not at), steps, 2) for at, (rows, steps) in enumerate(by_hand)]
+    # The first has a beam of more than there are ids.
+    return [*cases, (*_any_toy(draw, "ab"), 3, 8), (*_any_toy(draw, "abcd"), 4, 3)]
+
+
 # Those that divide by the length count both marks, eos only, bos only, or neither.
 # Where only the newest counts, equals are many: finished ones in their place or first; and a bos can be among the best.
 beam.patches("""
@@ -540,7 +461,6 @@ bos is returned: ids[1:] -> ids
 eos is returned: ids[: ids.index(eos)] if eos in ids else ids -> ids
     eos marks a hypothesis as finished. Take it off before you return the ids.
 bos and eos are returned: ids[1:] -> ids && ids[: ids.index(eos)] if eos in ids else ids -> ids
-    Only the ids between the two marks are the translation.
 the last id is cut off: ids[: ids.index(eos)] if eos in ids else ids -> ids[:-1]
     That removes eos where there is one. A hypothesis that is still live has none, and loses a word.
 one step too many: range(max_len) -> range(max_len + 1)
@@ -555,26 +475,22 @@ finished hypotheses are kept apart:
   | candidates.append((ids, total, True)) -> pass && kept = ranked -> kept = finished + ranked
     Many programs search like this. Here a finished one takes one of the beam_size places, and better ones can push
     it out.
-it stops when beam_size are finished:
-  | candidates.append((ids, total, True)) -> pass
+it stops when beam_size are finished: candidates.append((ids, total, True)) -> pass
   && kept = ranked[:beam_size] -> kept = finished + (ranked[:beam_size] if len(finished) < beam_size else [])
     They were kept apart and counted. Here finished ones compete for the beam_size places with the live ones, which
     may still push them out.
-a finished hypothesis cannot be pushed out:
-  | candidates.append((ids, total, True)) -> pass
+a finished hypothesis cannot be pushed out: candidates.append((ids, total, True)) -> pass
   && kept = ranked[:beam_size] -> kept = finished + ranked[: beam_size - len(finished)]
     It takes a place, as it should, but it has to compete for it in every round, like the live ones.
 it stops when the first is finished: len(finished) == len(kept) -> finished
     A live one with a larger total may still finish better. Go on until all that are kept are finished.
 totals divided by the length: return hypothesis[1] -> return hypothesis[1] / len(hypothesis[0])
-  | return hypothesis[1] -> return hypothesis[1] / (len(hypothesis[0]) - 1)
-  | return hypothesis[1] -> return hypothesis[1] / (len(hypothesis[0]) - hypothesis[2])
-  | return hypothesis[1] -> return hypothesis[1] / max(len(hypothesis[0]) - 1 - hypothesis[2], 1)
+  || return hypothesis[1] / (len(hypothesis[0]) - 1) || return hypothesis[1] / (len(hypothesis[0]) - hypothesis[2])
+  || return hypothesis[1] / max(len(hypothesis[0]) - 1 - hypothesis[2], 1)
     The lesson's beam does that. This exercise asks for the plain sum: the exponent is 0.
 divided by the length at the end: kept, key=score -> kept, key=lambda old: old[1] / len(old[0])
-  | kept, key=score -> kept, key=lambda old: old[1] / (len(old[0]) - 1)
-  | kept, key=score -> kept, key=lambda old: old[1] / (len(old[0]) - old[2])
-  | kept, key=score -> kept, key=lambda old: old[1] / max(len(old[0]) - 1 - old[2], 1)
+  || kept, key=lambda old: old[1] / (len(old[0]) - 1) || kept, key=lambda old: old[1] / (len(old[0]) - old[2])
+  || kept, key=lambda old: old[1] / max(len(old[0]) - 1 - old[2], 1)
     The winner, too, is the one with the largest plain sum: this exercise has no length penalty.
 every parent keeps beam_size children:
   | += children -> += sorted(children, key=score, reverse=True)[:beam_size] && ranked[:beam_size] -> ranked
@@ -592,11 +508,8 @@ nothing if none is finished: finished or kept -> finished or [([bos], 0.0, False
 eos costs nothing: total + logp[i] -> total + (0 if i == eos else logp[i])
     Its log-probability counts like that of every other id: how probable is it that this ends here?
 only the newest log-probability counts: total + logp[i] -> logp[i]
-  | total + logp[i] -> logp[i] && done in kept -> done in sorted(kept, key=lambda old: not old[2])
-  | total + logp[i] -> logp[i]
-  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
-  | total + logp[i] -> logp[i] && done in kept -> done in sorted(kept, key=lambda old: not old[2])
-  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+  &&? done in kept -> done in sorted(kept, key=lambda old: not old[2])
+  &&? ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
     A hypothesis is as probable as all its steps together: add each step's log-probability to the total so far.
 one list in the hands of several hypotheses: (ids + [i], -> (ids if i == eos else ids.append(i) or ids,
   | (ids + [i], -> (ids.append(i) or ids,
@@ -605,19 +518,16 @@ one list in the hands of several hypotheses: (ids + [i], -> (ids if i == eos els
   && ranked[:beam_size] -> [(ids.extend(new) or ids, total, done) for (ids, new), total, done in ranked[:beam_size]]
     ids.append(i) and ids += [i] change the list itself, and all hypotheses that hold it. ids + [i] makes a new list
     for each.
-the least probable are kept:
-  | return hypothesis[1] -> return -hypothesis[1] if hypothesis[1] > -math.inf else -math.inf
-  | return hypothesis[1] -> return -hypothesis[1]
+the least probable are kept: return hypothesis[1] -> return -hypothesis[1] if hypothesis[1] > -math.inf else -math.inf
+  || return -hypothesis[1]
   | return hypothesis[1] -> return -hypothesis[1]
   && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
     sorted() begins with the smallest; the best have the largest totals, nearest to 0: reverse=True.
 log-probabilities multiplied: total + logp[i] -> (total or 1) * logp[i]
-  | total + logp[i] -> (total or 1) * logp[i]
-  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+  &&? ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
     Probabilities are multiplied, and so their logarithms are added: total + logp[i].
 probabilities added up: step_fn(torch.tensor(ids)).tolist() -> step_fn(torch.tensor(ids)).exp().tolist()
-  | step_fn(torch.tensor(ids)).tolist() -> step_fn(torch.tensor(ids)).exp().tolist()
-  && ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
+  &&? ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
     Probabilities are multiplied, and only their logarithms are added: take what step_fn returns as it is.
 pruned per token, the winner by its total:
   | sorted(candidates, key=score, -> sorted(candidates, key=lambda old: old[1] / (len(old[0]) - 1),
@@ -629,44 +539,13 @@ the lesson's beam_search:
 an empty answer is not allowed: i in range(len(logp)) -> i in range(len(logp)) if i != eos or len(ids) > 1
     Where eos is the best first id, the answer is []: an empty sentence is a hypothesis like any other.
 it remembers only the newest id: torch.tensor(ids) -> torch.tensor([bos] + ids[1:][-1:])
-    step_fn has no cache: give it the whole prefix, from bos on, at every step.
 the lesson's EOS: i == eos -> i == EOS && index(eos)] if eos in -> index(EOS)] if EOS in
-    The languages here have marks of their own: compare with the argument `eos`, not with `EOS`.
 """)
 
 
 @exercise(stars=3, forbidden=SDPA)
 def cached_step(x, Wq, Wk, Wv, cache):
     """One token of causal self-attention: x (D,), W (D, d), cache None or (K (t, d), V (t, d)) -> (d,), (K, V)."""
-    keys, values = ([x @ W] if cache is None else [*cache[i], x @ W] for i, W in enumerate((Wk, Wv)))
-    scores = torch.stack([(k * (x @ Wq)).sum() / math.sqrt(Wq.shape[1]) for k in keys])
-    shares = scores.softmax(0)
-    return sum(share * v for share, v in zip(shares, values, strict=True)), (torch.stack(keys), torch.stack(values))
-
-
-@cached_step.cases
-def _(draw):
-    x, matrices = torch.tensor([1.0, 2.0]), [draw.small(2, 2) for _ in range(3)]
-    for W, entry in zip(matrices, (1.0, 2.0, -1.0), strict=True):
-        W[0], W[1, 1] = torch.tensor([entry, 0.0]), 1.0
-    some = (torch.tensor([[2.0, 0], [0, 1], [1, 1]]), torch.tensor([[1.0, 0], [-1, 2], [0, 1]]))
-
-    def normal(D, d, t, size=1.0):
-        rest = [draw.normal(D, d) for _ in range(3)]
-        return size * draw.normal(D), *rest, (size * draw.normal(t, d), draw.normal(t, d))
-
-    return [
-        (x, *matrices, some),
-        (x, *matrices, None),
-        normal(3, 3, 3),
-        normal(3, 4, 5),
-        normal(4, 3, 2, size=40.0),  # a naive exp overflows
-        normal(4, 2, 3),
-    ]
-
-
-@cached_step.answer
-def _(x, Wq, Wk, Wv, cache):
     q, k, v = x @ Wq, x @ Wk, x @ Wv
     K, V = k[None], v[None]
     if cache is not None:
@@ -675,13 +554,32 @@ def _(x, Wq, Wk, Wv, cache):
     return weights @ V, (K, V)
 
 
+@cached_step.cases
+def _(draw):
+    x, W = torch.tensor([1.0, 2.0]), draw.small(3, 2, 2)
+    W[:, 0, 0], W[:, 0, 1], W[:, 1, 1] = torch.tensor([1.0, 2.0, -1.0]), 0.0, 1.0
+    some = (torch.tensor([[2.0, 0], [0, 1], [1, 1]]), torch.tensor([[1.0, 0], [-1, 2], [0, 1]]))
+
+    def normal(D, d, t, size=1.0):
+        rest = [draw.normal(D, d) for _ in range(3)]
+        return size * draw.normal(D), *rest, (size * draw.normal(t, d), draw.normal(t, d))
+
+    return [
+        (x, *W, some),
+        (x, *W, None),
+        normal(3, 3, 3),
+        normal(3, 4, 5),
+        normal(4, 3, 2, size=40.0),  # a naive exp overflows
+        normal(4, 2, 3),
+    ]
+
+
 cached_step.patches("""
 no scaling: / math.sqrt(len(q)) ->
     The scores are not divided by sqrt(d).
 divided by d: math.sqrt(len(q)) -> len(q)
     Divide the scores by sqrt(d), not by d.
-divided by the root of the wrong length: len(q) -> len(x)
-  | len(q) -> len(K)
+divided by the root of the wrong length: len(q) -> len(x) || len(K)
     The d under the root is the length of q and of the keys: not of x, and not the number of tokens.
 the newest token does not ask itself: K @ q -> K[:-1] @ q && weights @ V -> weights @ V[:-1]
   | K @ q -> K[: len(K) - (cache is not None)] @ q && weights @ V -> weights @ V[: len(weights)]
@@ -692,8 +590,7 @@ the cache is not asked: torch.cat([cache[0], K]), torch.cat([cache[1], V]) -> K,
 the newest token stands in front:
   | torch.cat([cache[0], K]), torch.cat([cache[1], V]) -> torch.cat([K, cache[0]]), torch.cat([V, cache[1]])
     The output minds no order, but the cache does: its rows stand in the order of the tokens.
-the cache does not grow: (K, V) -> cache
-  | (K, V) -> (K[:-1], V[:-1])
+the cache does not grow: (K, V) -> cache || (K[:-1], V[:-1])
     Return the longer cache, (K, V) with the newest token in it: the next step has nothing else.
 only the newest is returned: (K, V) -> (k[None], v[None])
     The next step needs the keys and values of all tokens so far, not of this one alone.
@@ -701,8 +598,7 @@ keys and values change places in the cache: (K, V) -> (V, K)
     The keys come first in the cache, in what goes in and in what comes out.
 no values in the cache: (K, V) -> (K, K)
     The next step needs the values, too: return (K, V).
-scaled keys in the cache: x @ Wk -> x @ Wk / math.sqrt(len(Wk[0])) && / math.sqrt(len(q)) ->
-  | x @ Wk -> x @ Wk / math.sqrt(len(Wk[0]))
+scaled keys in the cache: x @ Wk -> x @ Wk / math.sqrt(len(Wk[0])) &&? / math.sqrt(len(q)) ->
     The keys in the cache are x @ Wk as they are, and come back to you so: divide the scores, not the keys.
 queries in the cache: x @ Wk -> x @ Wq
     What is kept is the key, x @ Wk. A query asks once, in its own step.
@@ -710,8 +606,7 @@ the matrices from the left: x @ Wq, x @ Wk, x @ Wv -> Wq @ x, Wk @ x, Wv @ x
     The matrices are (D, d) and x is a row: x @ Wq, as in lesson 03.
 no softmax: torch.softmax(K @ q / math.sqrt(len(q)), dim=0) -> K @ q / math.sqrt(len(q))
     The scores become shares that add up to one by a softmax over the tokens.
-a softmax that overflows:
-  | torch.softmax(K @ q / math.sqrt(len(q)), dim=0) -> (K @ q / math.sqrt(len(q))).exp()
+a softmax that overflows: torch.softmax(K @ q / math.sqrt(len(q)), dim=0) -> (K @ q / math.sqrt(len(q))).exp()
   && weights @ V -> weights / weights.sum() @ V
     exp of a large score is infinite. Subtract the largest score first, or take torch.softmax.
 scores from the values: K @ q -> V @ q
@@ -798,14 +693,12 @@ place by place: (Counter(ours) & Counter(theirs)).total() -> sum(x == y for x, y
     A candidate of fewer than n words has no n-gram that could be right: 0.0.
 rounded: return right / len(ours) -> return round(right / len(ours), 3)
     Return the share itself; to round is for printing.
-letters for words:
-  | (candidate, reference) -> (" ".join(candidate), " ".join(reference)) && len(candidate) >= n -> ours
+letters for words: (candidate, reference) -> (" ".join(candidate), " ".join(reference)) && len(candidate) >= n -> ours
     That is chrF's way. Here both are lists of words, and an n-gram is n words in a row.
 in percent: return right -> return 100 * right
     BLEU is quoted from 0 to 100; a precision is asked for, from 0 to 1.
 short candidates punished: right / -> right * min(1, math.exp(1 - len(reference) / len(candidate))) /
     The brevity penalty is another part of BLEU; here only one of its four shares is asked for.
-the mean of 1 to n:
-  | = math.prod(ngram_precision.oracle(candidate, reference, k) for k in range(1, n + 1)) ** (1 / n)
+the mean of 1 to n: = math.prod(ngram_precision.oracle(candidate, reference, k) for k in range(1, n + 1)) ** (1 / n)
     BLEU multiplies the shares of all four lengths later; here only the n-grams of length n count.
 """)

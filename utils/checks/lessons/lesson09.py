@@ -119,12 +119,8 @@ def _(logits, labels):
 masked_lm_loss.patches("""
 0 / 0 where nothing is asked: .clamp(min=1) ->
     With no label left, the mean divides by zero. The task asks for 0 there.
-places that were not asked count, too:
-  | * asked -> && losses.sum() / asked.sum().clamp(min=1) -> losses.mean()
-  | * asked -> && losses.sum() / asked.sum().clamp(min=1) -> losses.mean()
-  && labels.clamp(min=0) -> (labels % logits.shape[-1])
-  | * asked ->
-  | * asked -> && labels.clamp(min=0) -> (labels % logits.shape[-1])
+places that were not asked count, too: * asked -> &&? losses.sum() / asked.sum().clamp(min=1) -> losses.mean()
+  &&? labels.clamp(min=0) -> (labels % logits.shape[-1])
     -1 is no token, and an index of -1 means the last one. Leave these places out: of the sum, and of the count.
 divided by all places: asked.sum().clamp(min=1) -> asked.numel()
     The mean goes over the tokens that were asked for: divide by their number.
@@ -140,10 +136,8 @@ divided by the number of texts: asked.sum().clamp(min=1) -> len(labels)
     The mean goes over the tokens that were asked for, wherever they stand.
 the log of a softmax: log_softmax(-1) -> softmax(-1).log()
     A small probability is rounded to 0, and the logarithm of 0 is minus infinity. log_softmax goes another way.
-a small number inside the logarithm: log_softmax(-1) -> softmax(-1).add(1e-6).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-8).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-9).log()
-  | log_softmax(-1) -> softmax(-1).add(1e-12).log()
+a small number inside the logarithm: log_softmax(-1) -> softmax(-1).add(1e-6).log() || softmax(-1).add(1e-8).log()
+  || softmax(-1).add(1e-9).log() || softmax(-1).add(1e-12).log()
     It keeps the logarithm finite, but not right: take log_softmax, which needs no such help.
 a softmax by hand that overflows: logits.log_softmax(-1) -> (logits.exp() / logits.exp().sum(-1, keepdim=True)).log()
     exp of a logit in the hundreds is infinite. log_softmax takes the largest one away first.
@@ -153,11 +147,9 @@ a perplexity: return losses.sum() / asked.sum().clamp(min=1) -> return (losses.s
     The loss is the mean of -ln p itself, without exp.
 a softmax before log_softmax: logits.log_softmax(-1) -> logits.softmax(-1).log_softmax(-1)
     cross_entropy and log_softmax take logits, and do the softmax themselves: once is enough.
-each loss counted at every place of a row:
-  | -log_p.gather(-1, right)[..., 0] * asked -> -log_p.gather(-1, right) * asked
+each loss counted at every place of a row: -log_p.gather(-1, right)[..., 0] * asked -> -log_p.gather(-1, right) * asked
     gather leaves an axis of length 1, and (B, T, 1) times (B, T) is no (B, T). Take it away: [..., 0].
-another axis than the last: log_softmax(-1) -> log_softmax(0)
-  | log_softmax(-1) -> log_softmax(1)
+another axis than the last: log_softmax(-1) -> log_softmax(0) || log_softmax(1)
     The classes stand on the last axis of (B, T, V).
 the sign: losses = -log_p -> losses = log_p
     A cross-entropy is minus the log-probability: it is never negative.
@@ -235,18 +227,14 @@ top_k_filter.patches("""
 ties at the border are all kept:
   | none.scatter(-1, kept, chosen) -> logits.where(logits >= chosen.amin(-1, keepdim=True), none)
     Compared with the k-th largest, its equals stay, too, and more than k remain. topk(k).indices names k of them.
-ties at the border are all dropped:
-  | chosen = logits.gather(-1, kept) -> border = logits.topk(k).values[..., -1:]
+ties at the border are all dropped: chosen = logits.gather(-1, kept) -> border = logits.topk(k).values[..., -1:]
   && none.scatter(-1, kept, chosen) -> logits.where((logits > border) | (k == logits.shape[-1]), none)
-  | chosen = logits.gather(-1, kept) -> border = logits.topk(k).values[..., -1:]
-  && none.scatter(-1, kept, chosen) -> logits.where(logits > border, none)
+  || logits.where(logits > border, none)
     Compared with the k-th largest by >, it goes itself. topk(k).indices names the k that stay.
 zeros instead of minus infinity: torch.full_like(logits, -math.inf) -> torch.zeros_like(logits)
     The softmax comes later, and exp(0) is 1: a logit of 0 is still a chance. Only minus infinity has none.
 a large negative number: torch.full_like(logits, -math.inf) -> torch.full_like(logits, -1e9)
-  | torch.full_like(logits, -math.inf) -> torch.full_like(logits, -1e4)
-  | torch.full_like(logits, -math.inf) -> torch.full_like(logits, -1e10)
-  | torch.full_like(logits, -math.inf) -> torch.full_like(logits, -1e20)
+  || torch.full_like(logits, -1e4) || torch.full_like(logits, -1e10) || torch.full_like(logits, -1e20)
     Minus infinity is asked for, -math.inf: no temperature brings it back.
 the smallest are kept: logits.topk(k, dim=-1) -> logits.topk(k, dim=-1, largest=False)
     The largest logits are the likeliest tokens: these stay.
@@ -254,8 +242,7 @@ one less than k: logits.topk(k, dim=-1) -> logits.topk(max(k - 1, 1), dim=-1)
     k of them stay: .topk(k), or index k - 1 in a sorted row, counts from 0.
 one more than k: k = min(k, -> k = min(k + 1,
     k of them stay: the border is the k-th largest, with index k - 1 in a sorted row.
-the k largest of all rows together:
-  | chosen = logits.gather(-1, kept) -> border = logits.flatten().topk(k).values[-1]
+the k largest of all rows together: chosen = logits.gather(-1, kept) -> border = logits.flatten().topk(k).values[-1]
   && none.scatter(-1, kept, chosen) -> logits.where(logits >= border, none)
     Each row is a choice of its own: topk along the last axis.
 the k largest along another axis: k = min(k, logits.shape[-1]) -> k = min(k, logits.shape[0])
@@ -265,9 +252,7 @@ the k largest along another axis: k = min(k, logits.shape[-1]) -> k = min(k, log
     A row is the last axis: topk, gather and scatter along -1.
 the logits of the first places: none.scatter(-1, kept, chosen) -> none.scatter(-1, kept, logits)
     scatter takes its values in order, the first one for the first place in `kept`: give it those of topk.
-a k below 1 is not refused: raise ValueError("k must be at least 1") -> pass
-  | raise ValueError("k must be at least 1") -> return logits
-  | raise ValueError("k must be at least 1") -> k = 1
+a k below 1 is not refused: raise ValueError("k must be at least 1") -> pass || return logits || k = 1
     With k < 1 nothing is left to choose from: raise a ValueError.
 the logits without their places: none.scatter(-1, kept, chosen) -> chosen
     All V places stay, for a place is a token; the others become minus infinity.
@@ -275,8 +260,7 @@ the tokens, not their logits: none.scatter(-1, kept, chosen) -> kept
     Logits are wanted, as many as before: the draw comes later.
 already a softmax: none.scatter(-1, kept, chosen) -> none.scatter(-1, kept, chosen).softmax(-1)
     A filter returns logits, so that a temperature or another filter can follow.
-a mask, no logits: kept, chosen) -> kept, torch.ones_like(chosen))
-  | kept, chosen) -> kept, torch.zeros_like(chosen))
+a mask, no logits: kept, chosen) -> kept, torch.ones_like(chosen)) || kept, torch.zeros_like(chosen))
     What stays keeps its logit: otherwise all k are equally likely.
 """)
 
@@ -310,10 +294,7 @@ def _(logp):
 
 
 perplexity.patches("""
-an empty text is not refused: raise ValueError("no tokens") -> pass
-  | raise ValueError("no tokens") -> return 1.0
-  | raise ValueError("no tokens") -> return math.inf
-  | raise ValueError("no tokens") -> return 0.0
+an empty text is not refused: raise ValueError("no tokens") -> pass || return 1.0 || return math.inf || return 0.0
     The mean of nothing is no number: raise a ValueError.
 the minus is missing: math.exp(-mean) -> math.exp(mean)
     That is the mean probability in the geometric sense, at most 1. The perplexity is its inverse, at least 1.
@@ -327,8 +308,7 @@ the sum, not the mean: logp.mean() -> logp.sum() / max(1, min(1, len(logp)))
     A longer text would always have a larger one. Divide by the number of tokens, before exp.
 divided after exp: math.exp(-mean) -> math.exp(-logp.sum()) / max(1, len(logp))
     Divide by the number of tokens first, then exp.
-divided by one more or one less: logp.mean() -> logp.sum() / (len(logp) + 1)
-  | logp.mean() -> logp.sum() / max(1, len(logp) - 1)
+divided by one more or one less: logp.mean() -> logp.sum() / (len(logp) + 1) || logp.sum() / max(1, len(logp) - 1)
     n tokens, n logarithms: divide by n.
 the median: logp.mean() -> logp.median()
     The mean is wanted: every token counts.

@@ -115,8 +115,7 @@ silu of both: gate * torch.sigmoid(gate) * up -> gate * torch.sigmoid(gate) * up
     Only the gate goes through the silu.
 added, not multiplied: torch.sigmoid(gate) * up -> torch.sigmoid(gate) + up
     The gate multiplies: where it is near 0, nothing of x W_up passes.
-no gate: gate * torch.sigmoid(gate) * up -> up * torch.sigmoid(up)
-  | gate * torch.sigmoid(gate) * up -> gate * torch.sigmoid(gate)
+no gate: gate * torch.sigmoid(gate) * up -> up * torch.sigmoid(up) || gate * torch.sigmoid(gate)
     That is an ordinary feed-forward network with silu. Here two projections are multiplied with one another.
 no silu at all: gate * torch.sigmoid(gate) * up -> gate * up
     Without the silu this is a bilinear layer.
@@ -178,8 +177,7 @@ the first group for all: k.repeat_interleave(H // G, dim=0) -> k[:1].expand(H, -
 all groups averaged: k.repeat_interleave(H // G, dim=0) -> k.mean(0, keepdim=True)
   && v.repeat_interleave(H // G, dim=0) -> v.mean(0, keepdim=True)
     No group is mixed with another: head h has group h // (H // G).
-heads that do not divide are not refused:
-  | raise ValueError("the groups must divide the heads") -> pass
+heads that do not divide are not refused: raise ValueError("the groups must divide the heads") -> pass
   && k.repeat_interleave(H // G, dim=0) -> k[torch.arange(H) * G // H]
   && v.repeat_interleave(H // G, dim=0) -> v[torch.arange(H) * G // H]
   | raise ValueError("the groups must divide the heads") -> pass
@@ -190,9 +188,7 @@ no scaling: / math.sqrt(q.shape[-1]) ->
     The scores are not divided by sqrt(d).
 divided by d: math.sqrt(q.shape[-1]) -> q.shape[-1]
     Divide the scores by sqrt(d), not by d.
-divided by the root of the wrong length: q.shape[-1] -> q.shape[-1] * H
-  | q.shape[-1] -> k.shape[1]
-  | q.shape[-1] -> len(q)
+divided by the root of the wrong length: q.shape[-1] -> q.shape[-1] * H || k.shape[1] || len(q)
     The d under the root is the length of one head's queries and keys.
 softmax over the queries: scores.softmax(-1) -> scores.softmax(-2)
     The shares of one query add up to one: softmax over the keys, the last axis.
