@@ -3,7 +3,7 @@
 A text is n pairs of a key and its value, each pair one token, then up to 8 of the keys alone, each to be answered with
 its value. Two layers of self-attention with positions, or of a gated recurrence in its place, which needs none; and the
 recurrence twice as wide, since its state is. Beside them a guess among the values of the text. Trained on 1 to 16
-pairs, all mixed; each rate is a row, with the share of right answers in texts to choose a rate on, "dev", and in others.
+pairs, all mixed; each rate is a row, with the share of right answers in texts to choose a rate on, "dev", and others.
 Writes data/experiments/associative_recall.json.
 
 python -m experiments.associative_recall

@@ -2,9 +2,10 @@
 
 Random tokens, then the same ones again: in the second half the next token can be known, by whoever finds the place
 where the present token stood before and looks one further. The half's length changes, so no fixed distance helps.
-Language models of one and of two layers, two heads each. A row holds the training curve, the share of right tokens in
-the second half, and for each head: how much of its attention goes to the token after the last time (induction), how
-much to the token before (previous) and to the places around the last time, and the share of right tokens without it.
+Language models of one and of two layers, two heads each; and one layer with twice the columns and the heads, which has
+more weights than the two: is it depth, or size? A row holds the training curve, the share of right tokens in the second
+half, and for each head: how much of its attention goes to the token after the last time (induction), how much to the
+token before (previous) and to the places around the last time, and the share of right tokens without it.
 Writes data/experiments/induction.json.
 
 python -m experiments.induction
@@ -23,7 +24,8 @@ from experiments import record, rows_left
 from utils.config import ROOT, ModelConfig
 from utils.decoder_only import DecoderOnly
 
-MARKS, VOCABULARY, N_HEADS = 4, 24, 2
+MARKS, VOCABULARY = 4, 24
+ARMS = {"one layer": (1, 32), "two layers": (2, 32), "one layer, twice as wide": (1, 64)}  # n_layers, d_model
 SHORTEST, LONGEST = 4, 10  # tokens of a half
 AROUND = range(-3, 5)  # places counted from where the present token stood before: 0 is itself, 1 what came after it
 
@@ -34,9 +36,10 @@ def twice(batch: int, n: int) -> torch.Tensor:
     return torch.cat([half, half], dim=1)
 
 
-def make(n_layers: int) -> DecoderOnly:
-    """A small language model."""
-    sizes = {"d_model": 32, "n_heads": N_HEADS, "n_layers": n_layers, "d_ff": 64, "dropout": 0.0}
+def make(arm: str) -> DecoderOnly:
+    """A small language model; its heads have 16 columns each."""
+    n_layers, d = ARMS[arm]
+    sizes = {"d_model": d, "n_heads": d // 16, "n_layers": n_layers, "d_ff": 2 * d, "dropout": 0.0}
     return DecoderOnly(ModelConfig(MARKS, VOCABULARY, "decoder-only", **sizes))
 
 
@@ -90,7 +93,7 @@ def heads(model: DecoderOnly, n: int = LONGEST, batch: int = 100) -> list[dict]:
     weights = model.attention_weights(tokens[:, :0], tokens).mean(0)  # (L, H, 2 n, 2 n)
     at, found = torch.arange(n, 2 * n), []
     for layer in range(weights.shape[0]):
-        for head in range(N_HEADS):
+        for head in range(weights.shape[1]):
             look = weights[layer, head]
             with without(model, layer, head):
                 alone = right_tokens(model)
@@ -105,19 +108,19 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--layers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rates", type=float, nargs="+", default=[2e-3, 6e-3])
     parser.add_argument("--out", type=Path, default=ROOT / "data/experiments/induction.json")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    keys = [(n_layers, seed) for seed in args.seeds for n_layers in args.layers]
-    rows, left = rows_left(args.out, keys, ("layers", "seed"))
-    for n_layers, seed in tqdm(list(left)):
+    keys = [(arm, lr, seed) for seed in args.seeds for lr in args.rates for arm in ARMS]
+    rows, left = rows_left(args.out, keys, ("arm", "lr", "seed"))
+    for arm, lr, seed in tqdm(list(left)):
         torch.manual_seed(seed)
-        model = make(n_layers)
-        losses = torch.tensor(train(model, args.steps))
+        model = make(arm)
+        losses = torch.tensor(train(model, args.steps, lr))
         curve = [round(part.mean().item(), 4) for part in losses.split(20)]
-        row = {"layers": n_layers, "seed": seed, "right": right_tokens(model), "heads": heads(model), "curve": curve}
-        rows.append(row)
+        row = {"arm": arm, "lr": lr, "seed": seed, "parameters": sum(p.numel() for p in model.parameters())}
+        rows.append(row | {"right": right_tokens(model), "heads": heads(model), "curve": curve})
         record("induction", argv, rows, args.out, steps=args.steps)
 
 

@@ -197,7 +197,7 @@ def test_induction_the_second_half_is_the_first_and_each_token_has_one_place():
 def test_induction_a_perfect_head_is_found_and_missed(monkeypatch):
     """A model that looks where it should: score 1; and taking a head away takes its columns, for a while."""
     torch.manual_seed(0)
-    model, n = induction.make(2), induction.LONGEST
+    model, n = induction.make("two layers"), induction.LONGEST
     looks = torch.zeros(100, 2, 2, 2 * n, 2 * n)
     at = torch.arange(n, 2 * n)
     looks[:, 1, 0, at, at - n + 1] = 1.0
@@ -221,5 +221,7 @@ def test_induction(tmp_path):
     out = tmp_path / "result.json"
     induction.main(["--steps", "3", "--seeds", "0", "--out", str(out)])
     runs = result(out)["runs"]
-    assert [run["layers"] for run in runs] == [1, 2] and [len(run["heads"]) for run in runs] == [2, 4]
+    assert [run["arm"] for run in runs] == 2 * list(induction.ARMS)
+    assert [len(run["heads"]) for run in runs] == 2 * [2, 4, 4] and {run["lr"] for run in runs} == {2e-3, 6e-3}
+    assert runs[2]["parameters"] > runs[1]["parameters"] > runs[0]["parameters"], "the wide control is the largest"
     assert all(run["right"] < 0.3 and math.isfinite(run["curve"][0]) for run in runs)

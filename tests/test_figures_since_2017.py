@@ -22,18 +22,29 @@ def test_two_layers_know_their_changes():
         figures.two_layers("RMS norm")
 
 
-def test_bars_are_as_long_as_the_gigabytes_that_stand_beside_them():
+def test_dots_stand_at_the_gigabytes_beside_them():
     fig = figures.read_in_a_step({"weights": 13.4e9, "caches": 1.25e12}, limit=1.3e12)
     assert words_on(fig) == ["13.4", "1,250.0"]
-    assert [bar.get_width() for bar in fig.axes[0].patches] == pytest.approx([13.4, 1250.0])
+    dots = [line.get_xdata()[0] for line in fig.axes[0].lines]
+    assert dots == pytest.approx([13.4, 1250.0]) and not fig.axes[0].patches, "a bar on this axis would mislead"
 
 
-def test_differences_are_paired_and_the_band_is_the_first_arms_own_spread():
-    arms = {"the course's": [30.0, 32.0, 31.0], "better": [29.0, 31.5, 30.5], "alike": [31.0, 31.0, 31.0]}
+def test_differences_are_paired_by_seed_and_hollow_where_none_is_shown():
+    """An arm that is better with each seed is shown, though the seeds differ by more; one or two pairs never are."""
+    arms = {
+        "the course's": {0: 30.0, 1: 32.0, 2: 31.0},
+        "better": {2: 30.5, 0: 29.0, 1: 31.5},
+        "alike": {0: 31.0, 1: 31.0, 2: 31.0},
+        "two": {0: 20.0, 1: 20.0},
+        "not yet": {},
+    }
     fig = figures.against_the_first({"GPT": arms}, {"GPT": "perplexity more"})
     ax = fig.axes[0]
-    dots = [line.get_xdata().tolist() for line in ax.lines if line.get_marker() == "o"]
-    assert dots == [pytest.approx([-1.0, -0.5, -0.5]), pytest.approx([1.0, -1.0, 0.0])]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["better", "alike"]
-    low, high = ax.patches[0].get_x(), ax.patches[0].get_x() + ax.patches[0].get_width()
-    assert (low, high) == pytest.approx((-2.0, 2.0))
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [sorted(line.get_xdata()) for line in dots] == [
+        pytest.approx([-1.0, -0.5, -0.5]),
+        pytest.approx([-1.0, 0.0, 1.0]),
+        pytest.approx([-12.0, -10.0]),
+    ]
+    assert [line.get_markerfacecolor() == "white" for line in dots] == [False, True, True]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["better", "alike", "two", "not yet"]

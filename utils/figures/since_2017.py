@@ -1,11 +1,11 @@
 """Lesson 10: a layer of 2017 beside one of today, what a step reads, and gains run by run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from .drawing import arrow, box, canvas, node, text
-from .style import BLUE, GRAY, GREEN, ORANGE, PALE, YELLOW, as_array
+from .style import BLUE, GRAY, GREEN, ORANGE, PALE, YELLOW
 
 # What changed: where it stands in a layer of 2017 and in one of today.
 CHANGES = ("norm first", "RMSNorm", "no biases", "SwiGLU", "rotary", "QK-norm", "grouped queries")
@@ -74,26 +74,36 @@ def two_layers(lit: str = ""):
 
 
 def read_in_a_step(parts: Mapping[str, float], limit: float):
-    """Bars of gigabytes that one step of writing reads, {name: bytes}; the axis ends at `limit` bytes."""
+    """Dots at the gigabytes that one step of writing reads, {name: bytes}; the axis ends at `limit` bytes.
+
+    No bars: on a logarithmic axis, which has no zero, the length of a bar means nothing.
+    """
     import matplotlib.pyplot as plt
 
     fig = plt.figure(figsize=(6.8, 1.5), layout="none")  # drawn many times: the layout is not searched for
     ax = fig.add_axes((0.17, 0.36, 0.8, 0.6))
-    for y, (size, color) in enumerate(zip(parts.values(), (GRAY, ORANGE), strict=True)):
-        ax.barh(y, size / 1e9, 0.6, color=color)
-        ax.text(size / 1e9 * 1.08, y, f"{size / 1e9:,.1f}", va="center", fontsize=10)
+    for y, (size, color, mark) in enumerate(zip(parts.values(), (GRAY, ORANGE), "so", strict=True)):
+        ax.plot(size / 1e9, y, mark, color=color, ms=9)
+        ax.text(size / 1e9 * 1.3, y, f"{size / 1e9:,.{1 if size > 1e8 else 3}f}", va="center", fontsize=10)
     ax.set_yticks(range(len(parts)), parts)
-    ax.invert_yaxis()
-    ax.set(xscale="log", xlim=(0.05, 3 * limit / 1e9), xlabel="GB read for one more token of each text")
-    ax.set_xticks([0.1, 1, 10, 100, 1000], ["0.1", "1", "10", "100", "1,000"])
+    ax.grid(axis="x", color=PALE, lw=0.8)
+    ax.set_axisbelow(True)
+    ax.set(
+        ylim=(len(parts) - 0.5, -0.5),
+        xscale="log",
+        xlim=(0.005, 6 * limit / 1e9),
+        xlabel="GB read for one more token of each text",
+    )
+    ax.set_xticks([0.01, 0.1, 1, 10, 100, 1000], ["0.01", "0.1", "1", "10", "100", "1,000"])
     ax.minorticks_off()
     return fig
 
 
-def against_the_first(benches: Mapping[str, Mapping[str, Sequence[float]]], units: Mapping[str, str]):
-    """A panel a bench: each arm's difference to the bench's first arm, a point for each run (pairs by seed).
+def against_the_first(benches: Mapping[str, Mapping[str, Mapping[int, float]]], units: Mapping[str, str]):
+    """A panel a bench: each arm's difference to the bench's first arm, a point for each seed that both have.
 
-    benches: {bench: {arm: [value of each seed]}}; units: what the axis of a bench says. A bar marks the mean.
+    benches: {bench: {arm: {seed: value}}}; units: what the axis of a bench says. A bar marks the mean. Points are
+    hollow where no difference is shown: they lie on both sides of zero, or are fewer than three.
     """
     import matplotlib.pyplot as plt
 
@@ -101,13 +111,13 @@ def against_the_first(benches: Mapping[str, Mapping[str, Sequence[float]]], unit
     for ax, (bench, arms) in zip(axes[0], benches.items(), strict=True):
         base, *others = arms
         for y, arm in enumerate(others):
-            pairs = zip(as_array(arms[arm]), as_array(arms[base]), strict=False)
-            gains = np.array([one - other for one, other in pairs])
-            ax.plot(gains, np.full(len(gains), y), "o", color=BLUE, ms=5)
+            gains = np.array([arms[arm][seed] - arms[base][seed] for seed in arms[arm] if seed in arms[base]])
+            if not len(gains):
+                continue
+            shown = len(gains) > 2 and abs(np.sign(gains).sum()) == len(gains)
             ax.plot([gains.mean()] * 2, [y - 0.3, y + 0.3], color=ORANGE, lw=2)
-        spread = np.ptp(as_array(arms[base])) if len(arms[base]) > 1 else 0.0
-        ax.axvspan(-spread, spread, color=PALE, alpha=0.4, lw=0)
-        ax.axvline(0, color=GRAY, lw=1)
+            ax.plot(gains, np.full(len(gains), y), "o", color=BLUE, mfc=BLUE if shown else "white", ms=5)
+        ax.axvline(0, color=GRAY, lw=1, zorder=1)
         ax.set(title=bench, xlabel=units[bench], yticks=range(len(others)), yticklabels=others)
     axes[0, 0].invert_yaxis()
     return fig

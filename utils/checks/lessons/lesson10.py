@@ -171,6 +171,9 @@ groups in turn: k.repeat_interleave(H // G, dim=0) -> k.repeat(H // G, 1, 1)
 keys and values of different groups: v.repeat_interleave(H // G, dim=0) -> v.repeat(H // G, 1, 1)
   | k.repeat_interleave(H // G, dim=0) -> k.repeat(H // G, 1, 1)
     A head takes keys and values of the same group: h // (H // G) for both.
+h // G in the place of h // (H // G): k.repeat_interleave(H // G, dim=0) -> k[(torch.arange(H) // G).clamp(max=G - 1)]
+  && v.repeat_interleave(H // G, dim=0) -> v[(torch.arange(H) // G).clamp(max=G - 1)]
+    H // G heads share a group, so head h has group h // (H // G). Here it took h // G, as if G heads shared one.
 the first group for all: k.repeat_interleave(H // G, dim=0) -> k[:1].expand(H, -1, -1)
   && v.repeat_interleave(H // G, dim=0) -> v[:1].expand(H, -1, -1)
     That is multi-query attention, one group for all heads. Here head h has group h // (H // G).
