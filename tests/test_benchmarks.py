@@ -251,6 +251,7 @@ def test_the_peers_loss_is_ours_but_for_the_share_of_padding():
 JOB = {"sizes": SIZES, "batches": ROWS, "threads": 1, "batch_tokens": 100}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ours", "ours-bfloat16", "torch", "torch-bfloat16", "torch-real"])
 def test_a_step_trains(name):
     about, step = steps.PEERS[name](JOB)
@@ -585,6 +586,7 @@ def test_the_rate_of_a_peers_training_is_our_schedule():
                 assert runs.schedule(progress, step, warmup, cooldown) == schedule(progress, step, warmup, cooldown)
 
 
+@pytest.mark.slow
 def test_gpu_in_miniature_on_the_cpu(small_corpus, tmp_path):
     small = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--d-ff", "16", "--square", "32"]
     few = ["--batches", "1", "--batch-tokens", "60", "--rounds", "1", "--sentences", "2", "--modes", "eager"]

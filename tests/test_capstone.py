@@ -217,6 +217,7 @@ def test_post_norm_learns_too(write, monkeypatch):
     assert result.passed is True, str(result)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_other_right_designs_pass(write, name: str):
     result = checks.capstone(write(changed(RIGHT[name])), seed=0, steps=0)
@@ -518,6 +519,7 @@ BUGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUGS)
 def test_each_planted_bug_is_found_and_named(write, examine_only_what_differs, name: str):
     edits, part, said = BUGS[name]
@@ -535,6 +537,7 @@ def test_each_planted_bug_is_found_and_named(write, examine_only_what_differs, n
 CHECKS = [oracles.attention, oracles.identity_heads, oracles.sinusoidal, oracles.layer_norm, oracles.greedy]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_the_oracles_pass_and_their_mistakes_are_named(check):
     for seed in range(3):

@@ -128,6 +128,7 @@ GARBAGE = [None, 42, "attend", torch.zeros(2), raises_an_error, leaves, gives_no
 GARBAGE += [gives_nan, lambda: 1, Exception, type]
 
 
+@pytest.mark.slow
 @EACH
 def test_garbage_gets_a_sentence(name: str):
     for garbage in GARBAGE:
@@ -136,6 +137,7 @@ def test_garbage_gets_a_sentence(name: str):
         assert "Traceback" not in str(result)
 
 
+@pytest.mark.slow
 @EACH
 def test_an_endless_loop_is_cut_off(name: str, monkeypatch):
     monkeypatch.setattr(engine, "SECONDS", 0.03)
@@ -151,6 +153,7 @@ def test_an_endless_loop_is_cut_off(name: str, monkeypatch):
     assert result.passed is False and "never ends" in str(result)
 
 
+@pytest.mark.slow
 @EACH
 def test_what_is_changed_detached_or_called_is_told(name: str):
     check = checks.EXERCISES[name]
@@ -333,6 +336,7 @@ def prints():
         print("for ever")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endless", [swallows, swallows_again_and_again, sleeps, prints])
 def test_whatever_does_not_end_is_left_behind_and_costs_nothing(endless, capsys):
     begun = time.monotonic()
@@ -415,6 +419,7 @@ def catches_and_answers(q, K, V):
         return attend.oracle(q, K, V)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clock", [running.CLOCK_PER_THREAD, False])
 @pytest.mark.parametrize("blocked", [sleeps_a_second, sleeps_and_catches_everything, catches_and_answers])
 def test_an_answer_that_is_given_up_leaves_nothing_behind(blocked, clock: bool, monkeypatch):

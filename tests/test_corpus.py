@@ -211,6 +211,7 @@ def test_no_compound_of_dev_equals_or_contains_one_of_test():
     assert not [(a, b) for a in dev for b in test if a in b or b in a]
 
 
+@pytest.mark.slow
 def test_the_compounds_of_dev_are_no_words_of_the_dictionary(found, corpus, monkeypatch):
     """So they cost training nothing: without them the glosses are the same."""
     test = D.unseen()
@@ -218,6 +219,7 @@ def test_the_compounds_of_dev_are_no_words_of_the_dictionary(found, corpus, monk
     assert D.glosses(corpus) == found
 
 
+@pytest.mark.slow
 @both_files
 def test_glosses_hold_the_compounds_back(path, corpus, tmp_path):
     entries = [(D.unseen(path)[0].zh, "to be held back"), ("机器", "machine")]
@@ -237,6 +239,7 @@ def test_matching_ignores_case_articles_and_punctuation():
 # ------------------------------------------------------------------------------------------- data card
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_data_card_are_those_of_the_corpus(rows, found):
     tool = runpy.run_path(str(ROOT / "tools" / "data_card.py"))
     text = tool["CARD"].read_text(encoding="utf-8")

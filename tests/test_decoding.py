@@ -117,6 +117,7 @@ def test_a_beam_wide_enough_is_brute_force(seed, length_penalty):
     assert found == [by_brute_force(lambda w: model.script((7, 8, EOS), (BOS, *w)), 6, 3, length_penalty)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["transformer", "rnn", "decoder-only"])
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_a_beam_wide_enough_is_brute_force_on_real_models(kind, length_penalty):

@@ -144,6 +144,7 @@ def test_from_one_process_to_two_and_back(command, tmp_path):
     assert not (tmp_path / "1.log").read_text(), "the main process alone prints"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("train", "victim"), [(main, 2), (forked.terminated_training, 2), (main, 0)])
 def test_when_one_dies_the_others_end_with_a_sentence(command, tmp_path, train, victim):
     """kill -9 on one of three machines: the others notice within seconds, and the checkpoint goes on.

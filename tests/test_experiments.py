@@ -111,6 +111,7 @@ def test_leaks(rows, monkeypatch, tmp_path):
         assert run["pairs"] > 150 and run["shared"]["sentences"] + run["unshared"]["sentences"] == 60
 
 
+@pytest.mark.slow
 def test_short_sentences(small_corpus, tmp_path, monkeypatch):
     """Every rate at the first seed, every seed at the best; called again, nothing is trained a second time."""
     out = tmp_path / "result.json"
@@ -260,6 +261,7 @@ def test_look_up_untrained_guesses(scale, start):
     assert all(abs(share - 1 / 8) < 0.12 for share in look_up.learn_to_look_up(scale, 0.01, 0, start, steps=0))
 
 
+@pytest.mark.slow
 def test_two_heads(tmp_path):
     out = tmp_path / "result.json"
     two_heads.main(["--seeds", "0", "1", "--many", "3", "--steps", "5", "--out", str(out)])

@@ -135,6 +135,7 @@ def test_float_weights_find_the_same_ids(shipped):
     assert found == want
 
 
+@pytest.mark.slow
 @needs_node
 def test_search_is_that_of_python(tmp_path):
     settings, ended, distinct = [(1, 1.0), (2, 0.0), (4, 1.0), (5, 2.0)], [], set()
@@ -196,6 +197,7 @@ def test_attention_and_logits_are_those_of_python(tiny, shipped):
             same(found["logits"][t], want["logits"][t], 1e-4)
 
 
+@pytest.mark.slow
 @needs_node
 def test_a_head_that_is_off_gives_zeros(tiny):
     translator, node = tiny

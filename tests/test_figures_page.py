@@ -258,6 +258,7 @@ def test_label_lines_names_each_line_at_its_end_and_apart():
 # ---- the map, and the figures to play with -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lesson", model_map.LESSONS)
 def test_the_map_stands_apart_and_lights_its_parts(lesson):
     fig = figures.you_are_here(lesson)

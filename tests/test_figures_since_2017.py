@@ -8,6 +8,7 @@ from utils import figures
 pytestmark = pytest.mark.usefixtures("drawing_style")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lit", ["", *figures.CHANGES])
 def test_two_layers_can_be_read_whatever_is_lit(lit: str):
     fig = figures.two_layers(lit)

@@ -183,6 +183,7 @@ def test_the_lesson_is_known_by_its_title_its_checks_or_its_functions(read):
     assert exercises_of(read("x = 1", title="# 99 · No lesson")) == []
 
 
+@pytest.mark.slow
 def test_every_lesson_as_it_ships_is_not_attempted(tmp_path):
     for number in LESSONS:
         (tmp_path / f"{number}.ipynb").write_text(json.dumps(lesson(number)), encoding="utf-8")

@@ -34,6 +34,7 @@ def bare(text: str) -> str:
 CHECKS = messages.exercises()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: f"{check.lesson}.{check.name}")
 def test_no_sentence_is_left_out(check, pseudo):
     """Wrong answers of many kinds: whatever they are told has been collected."""

@@ -234,6 +234,7 @@ def test_links_of_a_translation_lead_to_pages_of_its_site(monkeypatch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tongue", ["", "zh"])
 def test_without_solutions_nothing_leads_to_them(tmp_path, tongue):
     (tmp_path / "contents.md").write_text((build_site.WEBSITE / "contents.md").read_text(encoding="utf-8"))
@@ -262,6 +263,7 @@ def test_a_long_signature_keeps_every_argument(path):
             assert len(code.splitlines()) == 1 or all(len(line) <= 120 for line in code.splitlines())
 
 
+@pytest.mark.slow
 def test_a_page_that_is_wrong_is_refused(tmp_path, monkeypatch):
     def broken(folder, solutions, url="", tongue=""):
         (folder / "index.md").write_text("# Start\n\n[nowhere](no-such-page.md)\n", encoding="utf-8")

@@ -42,6 +42,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 # ------------------------------------------------------------------------------------------ two in one folder
 
 
+@pytest.mark.slow
 def test_a_second_training_in_a_folder_is_refused_while_the_first_is_alive(command, tmp_path, capsys):
     arguments = [*command, "--eval-minutes", "0", "--out", str(tmp_path / "out")]
     first = forked.start(tmp_path / "log", main, [*arguments, "--steps", "1000000"])

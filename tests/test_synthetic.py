@@ -77,6 +77,7 @@ def back(there, tmp_path):
     return tmp_path / "back"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["there", "back"])
 def test_stopped_and_called_again_writes_the_same(request, tmp_path, monkeypatch, direction):
     """Stopped between two pieces, and in the middle of writing one."""

@@ -102,6 +102,7 @@ def test_a_twin_becomes_a_notebook_that_agrees_with_it(course, monkeypatch):
     assert run(monkeypatch, "--format") == 0 and twin.read_text() == written
 
 
+@pytest.mark.slow
 def test_a_failing_cell_is_shown_and_nothing_is_written(course, monkeypatch, capsys):
     path = course / "notebooks/03_broken.ipynb"
     (course / "notebooks/text/03_broken.md").write_text("```{code-cell}\na = 1\n```\n\n```{code-cell}\na / 0\n```\n")

@@ -142,6 +142,7 @@ def step_by_step(model):
     assert_close(torch.stack(steps, dim=1), model(src, tgt))
 
 
+@pytest.mark.slow
 @all_models
 @few
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=5), st.integers(0, 4))

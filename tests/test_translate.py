@@ -310,6 +310,7 @@ def test_output_is_utf8_whatever_the_terminal_or_the_redirect_speaks(folder, mon
     assert printed.getvalue().decode() == "😀\n" and "no device called '茶'" in told.getvalue().decode()
 
 
+@pytest.mark.slow
 def test_the_command_as_a_process(folder):
     """As people call it."""
     env = os.environ | {"PYTHONIOENCODING": "latin-1"}
@@ -319,6 +320,7 @@ def test_the_command_as_a_process(folder):
     assert found.stdout.decode() == load_translator(folder).translate("我喜欢学习。") + "\n😀\n"
 
 
+@pytest.mark.slow
 def test_a_forked_process_translates(folder):
     """It has none of its parent's threads, and must not wait for them."""
     code = """
