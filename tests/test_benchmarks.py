@@ -447,10 +447,12 @@ def test_the_searches_with_and_without_a_cache_go_on_to_the_limit_and_agree():
     assert all(len(row) == 12 and not {PAD, BOS, EOS} & set(row) for row in plain)
 
 
+@pytest.mark.slow
 def test_the_import_is_timed_without_that_of_torch():
     assert decoding.import_seconds("import torch", 1)[0] < 0.1
 
 
+@pytest.mark.slow
 def test_growth_in_miniature(tmp_path, monkeypatch):
     monkeypatch.setattr(growth, "sizes", lambda: SIZES | {"src_vocab": 2000, "tgt_vocab": 2000})
     some = ["--lengths", "32", "64", "128", "--batches", "1", "4", "--at", "2", "64", "--repeats", "1"]

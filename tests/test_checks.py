@@ -369,6 +369,7 @@ def are_over(threads: set[threading.Thread], seconds: float = 5.0) -> bool:
     return not any(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.slow
 @per_thread
 def test_only_the_answers_own_computing_time_counts(monkeypatch):
     """Neither what the oracle takes nor time in which its thread waits: a busy machine lets it."""

@@ -64,6 +64,7 @@ def test_the_supported_pythons_are_the_same_everywhere():
     assert "(3, 11) <= sys.version_info[:2] <= (3, 13)" in (ROOT / "Makefile").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("python, system", MACHINES)
 def test_the_lock_is_complete(python: str, system: str):
     """Whatever a locked package needs, on each Python and system, is locked too, in a version that fits."""

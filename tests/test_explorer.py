@@ -105,6 +105,7 @@ def foreign(tmp_path_factory):
     return translator, Node(folder, translator, "float16")
 
 
+@pytest.mark.slow
 @needs_node
 @settings(max_examples=5, deadline=None, derandomize=True)
 @given(st.lists(texts, min_size=100, max_size=100))
@@ -115,6 +116,7 @@ def test_text_is_cleaned_and_cut_as_in_python(tiny, foreign, drawn):
         assert node.ask(*(["pieces", case] for case in cases)) == want
 
 
+@pytest.mark.slow
 @needs_node
 def test_ids_and_text_are_those_of_the_tokenizer(tiny, foreign, shipped):
     for translator, node in (tiny, foreign, shipped):
@@ -129,6 +131,7 @@ def test_ids_and_text_are_those_of_the_tokenizer(tiny, foreign, shipped):
 # ------------------------------------------------------------------------------------------------ model
 
 
+@pytest.mark.slow
 @needs_node
 def test_float_weights_find_the_same_ids(shipped):
     want, found = greedy_and_beam(*shipped, [item.zh for item in real.load().dev[:3]])
@@ -173,6 +176,7 @@ def attention_in_python(model, src: list[int], ids: list[int]) -> dict[str, list
     return found
 
 
+@pytest.mark.slow
 @needs_node
 def test_attention_and_logits_are_those_of_python(tiny, shipped):
     for (translator, node), sentence in ((tiny, PAIRS[0][0]), (shipped, "他昨天买了一本书。")):

@@ -39,6 +39,7 @@ def test_multi_head_diagram_shows_every_number(example):
     assert shares == [f"{x:.2f}" for x in example["weights"][example["lit"]].tolist()]
 
 
+@pytest.mark.slow
 def test_in_multi_head_diagram_keys_go_to_the_shares_and_values_through_products(example):
     """From the vectors with the index of the head at work: query and key to a share, value and share to a product."""
     fig, head = figures.multi_head_diagram(**example), example["lit"] + 1

@@ -305,6 +305,7 @@ def test_attention_of_one_draws_its_row():
     assert {line._posA_posB[1] for line in lines_on(fig)} == {fig.axes[0].texts[5].get_position()[:1] + (2.03,)}
 
 
+@pytest.mark.slow
 def test_attention_explorer_has_a_state_for_each_layer_head_and_word(outputs):
     torch.manual_seed(0)
     weights = torch.randn(2, 3, 4, 5).softmax(-1)

@@ -79,6 +79,7 @@ def test_a_catalogue_has_every_sentence_and_its_places(path):
     assert path.read_bytes() == renewed, "run: python -m tools.messages (did a lesson's heading change?)"
 
 
+@pytest.mark.slow
 def test_english_is_the_default_and_needs_no_catalogue(monkeypatch):
     monkeypatch.delenv("TRANSFORMER_COURSE_LANGUAGE", raising=False)
     assert say("{n} cases", n=3) == "3 cases"

@@ -211,6 +211,7 @@ def trainer(name: str, **options) -> Trainer:
 each_loss = pytest.mark.parametrize("name", ["language model", "hidden words", "classes"])
 
 
+@pytest.mark.slow
 @each_loss
 @pytest.mark.usefixtures("shapes_unchecked")
 def test_the_trainer_trains_what_it_does_not_know(name):

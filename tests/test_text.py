@@ -16,6 +16,7 @@ troublesome = st.sampled_from("機器學習乾坤後麵著裡？！（　\t\n\u2
 texts = st.text(st.one_of(st.characters(codec="utf-8", exclude_characters="薴"), troublesome))
 
 
+@pytest.mark.slow
 @given(texts)
 def test_cleaning_twice_is_cleaning_once(text):
     assert clean(clean(text)) == clean(text)

@@ -76,6 +76,7 @@ def run(monkeypatch, *arguments: str) -> int:
 # ---- make run ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_twin_becomes_a_notebook_that_agrees_with_it(course, monkeypatch):
     twin, path = course / "notebooks/text/02_small.md", course / "notebooks/02_small.ipynb"
     twin.write_text(TWIN)
@@ -114,6 +115,7 @@ def test_a_failing_cell_is_shown_and_nothing_is_written(course, monkeypatch, cap
     assert [p.name for p in (course / "notebooks").iterdir() if p.is_file()] == ["03_broken.ipynb"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["02_self_attention", "solutions/02_self_attention"])
 def test_saving_in_jupyterlab_leaves_the_twin_as_it_is(tmp_path, monkeypatch, name):
     """Opened in the repository's root, with a kernel or without; a change by hand changes its line alone."""

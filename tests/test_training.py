@@ -380,6 +380,7 @@ def signalled(monkeypatch, at: int, *signals: int) -> None:
     monkeypatch.setattr(Trainer, "train_step", interrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_ends_the_step_saves_and_goes_on(command, whole, tmp_path, monkeypatch, capfd, number):
     arguments = [*command, "--out", str(tmp_path / "out")]

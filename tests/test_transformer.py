@@ -92,6 +92,7 @@ def test_transformer_is_pytorchs(norm_first):
 # ----------------------------------------------------------------------------------- what both models promise
 
 
+@pytest.mark.slow
 @all_models
 @few
 @given(data=st.data())
