@@ -20,7 +20,7 @@ lab: $(READY) ## open your own copies of the lessons in JupyterLab
 test: $(READY) $(SITE) ## run every test: lint, the package, all lessons and solutions
 	@$(PY) tools/check.py
 
-quick: $(READY) ## lint, and the tests that are not slow: under three minutes on 2 cores
+quick: $(READY) ## lint, and the tests that are not slow: about two minutes on 2 cores
 	@$(PY) tools/check.py lint quick
 
 lint: $(READY) ## check the code's style

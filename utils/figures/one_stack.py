@@ -102,5 +102,9 @@ def runs_by_amount(runs: dict, xlabel: str, ylabel: str, chance: float | None = 
     ax.set_xticks(named, [f"{amount:,}" for amount in named])  # two that stand close would touch
     ax.set_xlim(min(amounts) / 1.3, max(amounts) * max(4, max(amounts) / min(amounts)) ** 0.5)
     ax.minorticks_off()
+    if log:
+        low, high = ax.get_ylim()
+        round_ones = [n * 10**k for k in range(-3, 6) for n in (1, 2, 3, 5) if low <= n * 10**k <= high]
+        ax.set_yticks(round_ones, [f"{tick:g}" for tick in round_ones])
     label_lines(ax)
     return fig
