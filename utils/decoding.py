@@ -29,7 +29,7 @@ def checked(beam_size: object, length_penalty: object = 1.0) -> tuple[int, float
     return int(beam_size), float(length_penalty)
 
 
-def possible(logits: Tensor) -> Tensor:
+def _possible(logits: Tensor) -> Tensor:
     """The logits, but none for <pad> and <bos>, which are never a translation's next token."""
     never = torch.tensor([PAD, BOS], device=logits.device)
     return logits.float().index_fill(1, never, -torch.inf)
@@ -67,7 +67,7 @@ def one_by_one(
     tokens = torch.full((len(src),), BOS, device=src.device)
     for t in range(max(limits)):
         logits, state = model.step(tokens, state)
-        tokens = choose(possible(logits))
+        tokens = choose(_possible(logits))
         for i, row in enumerate(rows if prompts else []):
             if t < len(prompts[row]):
                 tokens[i] = prompts[row][t]
@@ -114,7 +114,7 @@ def beam(
     for t in range(longest):
         logits, state = model.step(history[:, :, t].flatten(), state)
         # Of each hypothesis only its own K best continuations (or all words, if fewer) can be among the K best.
-        logp, word = possible(logits).log_softmax(dim=-1).topk(min(K, logits.shape[1]), dim=1)
+        logp, word = _possible(logits).log_softmax(dim=-1).topk(min(K, logits.shape[1]), dim=1)
         logp, word = logp.unflatten(0, (-1, K)), word.unflatten(0, (-1, K))  # (b, K, k)
         # A finished hypothesis has one continuation, <eos> again, which costs nothing and adds no length.
         logp[finished], word[finished] = -torch.inf, EOS
