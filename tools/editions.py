@@ -32,6 +32,8 @@ WORDS = {
         "Open it in a page of its own": "在单独的页面中打开",
         "This page is not translated yet.": "这一页还没有中文版，以下是英文。",
         "Language": "语言",
+        "The course": "课程目录",
+        "This page": "本页目录",
         # what the theme says
         "Skip to content": "跳到正文",
         "Back to top": "回到顶部",

@@ -46,6 +46,8 @@ KEPT = {
     "stars": "★+",
     "places": r"\{\d+\}",
 }
+# What an English lesson says in Chinese: its summary once more, of which a translation keeps the heading.
+IN_CHINESE = re.compile(r"(?<=^### 小结\n\n)(?:.+\n)+", re.MULTILINE)
 HAN = re.compile("[\u3400-\u9fff]")
 # What a page consists of, with what follows it: code and comments, which stay, and paragraphs.
 PARTS = re.compile(r"(```.*?\n```|<!--.*?-->|.+?)(\n\n+|\n(?=<!--)|(?<=-->)\n|\n?\Z)", re.DOTALL)
@@ -168,16 +170,19 @@ def linked(text: str, path: Path, tongue: str) -> str:
 
 
 def replace_in(output: NotebookNode, text: str, other: str, tongue: str) -> None:
-    """A caption or alt text in what a figure has left: in its HTML, in its data, and beside its picture."""
+    """A caption or alt text in what a figure has left: in its HTML, its data, its plain text, beside its picture."""
     for about in output.get("metadata", {}).values():
         if isinstance(about, dict) and about.get("alt") == text:
             about["alt"] = other
-    page = output.get("data", {}).get("text/html")
+    data = output.get("data", {})
+    if data.get("text/plain") == f"<Figure: {text}>":
+        data["text/plain"] = f"<Figure: {other}>"
+    page = data.get("text/html")
     if page and "figure-caption" in page:
         page = page.replace(html.escape(text), html.escape(other)).replace(quoted(text), quoted(other))
         for english, word in language.WORDS.get(tongue, {}).items():
             page = re.sub(rf"<(b|summary)>{english}(?= [0-9]|<)", rf"<\1>{word}", page)
-        output.data["text/html"] = page
+        data["text/html"] = page
 
 
 def quoted(text: str) -> str:
@@ -255,7 +260,7 @@ def problems(notebook: NotebookNode, words: dict[tuple[str, str], str], tongue: 
             yield f"cell {index} lacks its {kind} {key}: {text[:60]!r}"
             continue
         other = words[kind, key]
-        ours, theirs = skeleton(text), skeleton(other)
+        ours, theirs = skeleton(IN_CHINESE.sub("", text)), skeleton(other)
         for name in KEPT if kind == "en" else ():
             if ours[name] != theirs[name]:
                 lost, more = dict(ours[name] - theirs[name]), dict(theirs[name] - ours[name])

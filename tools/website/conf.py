@@ -61,6 +61,7 @@ def languages_of(app, pagename: str, templatename: str, context: dict, doctree) 
     context["chinese_page"] = root + "zh/" * (not tongue) + page
     context["untranslated"] = editions.word("This page is not translated yet.", tongue)
     context["language_word"] = editions.word("Language", tongue)
+    context["side_bars"] = [editions.word(name, tongue) for name in ("The course", "This page")]
 
 
 def headings(app, page, template, context, doctree) -> None:

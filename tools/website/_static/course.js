@@ -15,9 +15,10 @@ document.documentElement.addEventListener("keydown", (event) => {
   if (/^Arrow(Left|Right)$/.test(event.key) && !event.target.matches("body, a")) event.stopPropagation();
 });
 
-/* The two side bars have names for who hears the page. */
+/* The two side bars have names for who hears the page; the page's head says them in its language. */
 addEventListener("DOMContentLoaded", () => {
-  const names = document.documentElement.lang.startsWith("zh") ? ["课程目录", "本页目录"] : ["The course", "This page"];
-  document.querySelector("aside.sidebar-drawer")?.setAttribute("aria-label", names[0]);
-  document.querySelector("aside.toc-drawer")?.setAttribute("aria-label", names[1]);
+  const names = document.querySelector('meta[name="side-bars"]').content.split("|");
+  for (const [i, bar] of ["sidebar", "toc"].entries()) {
+    document.querySelector(`aside.${bar}-drawer`)?.setAttribute("aria-label", names[i]);
+  }
 });
