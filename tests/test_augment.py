@@ -47,6 +47,7 @@ def test_both_sides_state_the_same_numbers(made):
     assert len(stated) > 500 and {number.kind for _, number in stated} == set(KINDS)
 
 
+@pytest.mark.slow
 def test_the_tests_numbers_never_occur(made):
     assert [pair for pair in made if any(held_out(found.number.value) for found in find(pair.zh))] == []
     rng = random.Random(0)

@@ -542,8 +542,11 @@ def stands_out(check: Check, code) -> bool:
     return wrong and not any(check._made_by(mistake.code, made) for mistake in check.mistakes)
 
 
-@pytest.mark.parametrize("lesson", ["lesson02", "lesson03", "lesson04", "lesson08"])
-@pytest.mark.parametrize("at_most", [40, pytest.param(None, marks=pytest.mark.slow, id="all")])
+LESSONS_OF_SLIPS = ["lesson02", "lesson03", "lesson04", "lesson08"]
+ALL_SLIPS = [pytest.param(lesson, None, marks=pytest.mark.slow, id=lesson) for lesson in LESSONS_OF_SLIPS]
+
+
+@pytest.mark.parametrize(("lesson", "at_most"), [("lesson02", 40), *ALL_SLIPS])
 def test_two_slips_at_once_are_named(lesson: str, at_most: int | None):
     those = [check for check in checks.EXERCISES.values() if check.lesson == lesson]
     those = [check for check in those if check.name != "label_smoothed_loss"]  # too many pairs to try in the time

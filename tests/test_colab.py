@@ -90,6 +90,7 @@ def test_what_colab_cannot_do_is_said_in_one_sentence(failing, monkeypatch):
     assert len(ran) == (1 if failing == "pip" else 2)
 
 
+@pytest.mark.slow
 def test_copies_have_the_cell_the_outputs_and_links_into_the_repository(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_REPOSITORY", "github.com/OWNER/course")
     monkeypatch.setattr(colab, "OUT", tmp_path / "colab")

@@ -51,7 +51,7 @@ def test_alone_nothing_is_communicated():
 # -------------------------------------------------------------------------------------- many processes are one
 
 
-@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[pytest.param(n, marks=pytest.mark.slow) for n in (2, 3)])
 def found(request, tmp_path_factory):
     """What `together.compare` found in two processes, and in three: a result of each process."""
     folder = tmp_path_factory.mktemp("together")

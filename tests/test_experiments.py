@@ -88,6 +88,7 @@ def test_recipe(small_corpus, tmp_path, monkeypatch):
         assert run["history"][-1]["step"] == 2 and run["bleu"] >= 0 and run["compounds_right"] in (0, 1)
 
 
+@pytest.mark.slow
 def test_leaks_both_training_sets_are_as_large_and_one_shares_sentences_with_the_test(rows):
     test, sets = leaks.two_training_sets(rows[:5000], 500, seed=0)
     known = {name: {side for row in train for side in (row.zh, row.en)} for name, train in sets.items()}
@@ -101,6 +102,7 @@ def test_leaks_both_training_sets_are_as_large_and_one_shares_sentences_with_the
         assert not {(row.zh, row.en) for row in train} & {(i.zh, i.references[0]) for i in test}
 
 
+@pytest.mark.slow
 def test_leaks(rows, monkeypatch, tmp_path):
     out = tmp_path / "result.json"
     monkeypatch.setattr(leaks, "read_rows", lambda path: rows[:300])
@@ -153,6 +155,7 @@ def test_chinese_is_cut_by_the_dictionary_and_by_merges():
     assert pieces.encode("学习。").tokens == ["学习", "。"] and pieces.encode("习").tokens == ["习"]
 
 
+@pytest.mark.slow
 def test_scaling(small_corpus, tmp_path):
     out = tmp_path / "result.json"
     few = ["--widths", "8", "16", "--shares", "1", "2"]
@@ -461,6 +464,7 @@ def test_sums(tmp_path):
     assert all(len(run["curve"]) == 2 and 0 <= run["right"] <= 1 for run in runs)
 
 
+@pytest.mark.slow
 def test_vocabulary(small_corpus, tmp_path):
     out, options = tmp_path / "result.json", [o for o in TINY if o not in ("--tgt-vocab", "300")]
     limits = ["--minutes", "0.001", "--seeds", "0", "--sizes", "80", "300"]

@@ -66,6 +66,7 @@ def test_a_kept_training_goes_on(small, tmp_path):
         assert torch.equal(w, model.state_dict()[name]) and torch.equal(w, again.state_dict()[name])
 
 
+@pytest.mark.slow
 def test_pretraining(small, tmp_path):
     out = tmp_path / "result.json"
     arguments = ["--steps", "3", "--updates", "3", "--vocabulary", "200", "--runs", str(tmp_path / "runs")]

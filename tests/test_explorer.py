@@ -254,6 +254,7 @@ def with_eight_bits(translator):
     return translator
 
 
+@pytest.mark.slow
 @needs_node
 def test_eight_bit_weights_find_the_same_ids(tmp_path):
     node = Node(tmp_path, load_translator(tiny_checkpoint(tmp_path), "cpu"), "int8")

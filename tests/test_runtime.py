@@ -237,6 +237,7 @@ def test_the_clock_counts_computing():
     assert computing_seconds(CPU) > start
 
 
+@pytest.mark.slow
 def test_importing_the_package_loads_nothing_heavy():
     """Drawing, scoring, cutting and converting load when first used, not when a lesson begins."""
     code = """

@@ -97,7 +97,10 @@ def stop_after(trained: Trainer, steps: int) -> None:
     del trained.train_step
 
 
-@pytest.mark.parametrize(("kind", "accumulate"), [("transformer", 1), ("transformer", 2), ("rnn", 1)])
+@pytest.mark.parametrize(
+    ("kind", "accumulate"),
+    [("transformer", 1), *(pytest.param(*both, marks=pytest.mark.slow) for both in (("transformer", 2), ("rnn", 1)))],
+)
 def test_resumed_is_uninterrupted(kind, accumulate):
     """To the last bit and with dropout: stopped within an epoch, at its end, in a later one, and twice."""
     whole = trainer(kind=kind, accumulate=accumulate).fit(bar=False)
