@@ -77,6 +77,9 @@ def in_the_plane_of_spread(groups: dict):
     return fig
 
 
+ASIDE = 1.02  # the factor between the points of two names at one amount
+
+
 def runs_by_amount(runs: dict, xlabel: str, ylabel: str, chance: float | None = None, log: bool = False):
     """A point for each run and a line through the means: {name: {amount: [value of each run]}}.
 
@@ -88,18 +91,18 @@ def runs_by_amount(runs: dict, xlabel: str, ylabel: str, chance: float | None = 
     fig, ax = plt.subplots(figsize=(6.8, 3.3))
     amounts = sorted({amount for found in runs.values() for amount in found})
     for i, (name, found) in enumerate(runs.items()):
-        aside, look = 1.05 ** (i - len(runs) // 2), LOOKS[i]
+        aside, look = ASIDE ** (i - len(runs) // 2), LOOKS[i]
         for amount, values in found.items():
             ax.plot([amount * aside] * len(values), values, look["marker"], color=look["color"], ms=5)
         means = [(amount * aside, np.mean(found[amount])) for amount in sorted(found)]
         ax.plot(*np.transpose(means), lw=1, color=look["color"], linestyle=look["linestyle"])
-        beside = [amount * 1.05 ** (len(runs) // 2) for amount in sorted(found)]  # the name: right of all points
+        beside = [amount * ASIDE ** (len(runs) // 2) for amount in sorted(found)]  # the name: right of all points
         ax.plot(beside, [mean for _, mean in means], label=name, lw=0, color=look["color"])
     if chance is not None:
         ax.axhline(chance, color=GRAY, linestyle=":")
     ax.set(xscale="log", yscale="log" if log else "linear", xlabel=xlabel, ylabel=ylabel)
-    named = [amount for amount in amounts if not any(other < amount < 1.5 * other for other in amounts)]
-    ax.set_xticks(named, [f"{amount:,}" for amount in named])  # two that stand close would touch
+    close = [any(other < amount < 1.5 * other for other in amounts) for amount in amounts]  # would touch: a line lower
+    ax.set_xticks(amounts, ["\n" * lower + f"{amount:,}" for amount, lower in zip(amounts, close, strict=True)])
     ax.set_xlim(min(amounts) / 1.3, max(amounts) * max(4, max(amounts) / min(amounts)) ** 0.5)
     ax.minorticks_off()
     if log:
