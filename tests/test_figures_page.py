@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 from helpers.drawn import assert_words_stand_apart, contrasts, lines_on, widths, words_on
+from nbformat.v4 import new_output
 from nbval.plugin import get_sanitize_patterns
 from PIL import Image
 
-from utils import figures
+from tools import weave
+from utils import figures, language
 from utils.attention import attention
 from utils.config import ROOT
 from utils.figures import model_map, page, style
@@ -97,6 +99,21 @@ def test_a_diagram_is_a_drawing_too(outputs):
 def test_a_map_has_no_number(outputs):
     figures.show(diagram(), caption="You are here.", alt=WORDS["alt"])
     assert "Figure" not in outputs[1][0]["text/html"]
+
+
+def test_what_is_woven_is_what_a_figure_would_say(outputs, monkeypatch):
+    chinese = {"caption": "暖 < 热，冷 & 热。", "alt": "两根柱子，第二根较高。"}
+    found = {(kind, language.digest(WORDS[kind])): text for kind, text in chinese.items()}
+    monkeypatch.setattr(language, "captions", lambda tongue: found)
+    figures.show(bars(), **WORDS)
+    woven = [new_output("display_data", data, metadata=about or {}) for data, about in outputs]
+    for output in woven:
+        for kind, text in chinese.items():
+            weave.replace_in(output, WORDS[kind], text, "zh")
+    outputs.clear()
+    monkeypatch.setenv("TRANSFORMER_COURSE_LANGUAGE", "zh")
+    figures.show(bars(), **WORDS)
+    assert [(one.data, one.metadata or None) for one in woven] == outputs
 
 
 def test_another_language_takes_its_own_words(monkeypatch):

@@ -25,7 +25,8 @@ def key(kind: str, text: str) -> tuple[str, str]:
 @pytest.fixture
 def english():
     page = caption_html("2.1", CAPTION, ALT, f"<script>{json.dumps({'alt': ALT})}</script>")
-    picture = new_output("display_data", {"image/png": "AAAA"}, metadata={"image/png": {"alt": ALT, "width": 9}})
+    drawing = {"image/png": "AAAA", "text/plain": f"<Figure: {ALT}>"}
+    picture = new_output("display_data", drawing, metadata={"image/png": {"alt": ALT, "width": 9}})
     outputs = [picture, new_output("display_data", {"text/html": page})]
     result = new_output("execute_result", {"text/plain": "○ scores: not attempted yet. Fill it in & run <it>."})
     cells = [new_markdown_cell(PROSE), new_code_cell(CODE, outputs=outputs), new_code_cell("check", outputs=[result])]
@@ -44,7 +45,7 @@ def test_words_are_replaced_and_code_and_other_outputs_are_not(english, words, m
     assert made.cells[0].source == CHINESE.replace("(03", "(../03")
     picture, page = made.cells[1].outputs
     assert picture.metadata["image/png"] == {"alt": "两支箭，一蓝一橙。", "width": 9}
-    assert picture.data == english.cells[1].outputs[0].data
+    assert picture.data == {"image/png": "AAAA", "text/plain": "<Figure: 两支箭，一蓝一橙。>"}
     said = page.data["text/html"]
     assert "<b>图 2.1.</b> 键 &lt; 查询。" in said and '"alt": "两支箭，一蓝一橙。"' in said
     assert not re.search("Two arrows|The key|The picture", said)
@@ -116,6 +117,14 @@ def test_each_problem_is_named(english, words, kind, text, other, said):
     if other is None:
         del words[key(kind, text)]
     assert [said in line for line in weave.problems(english, words)] == [True]
+
+
+def test_the_chinese_summary_of_an_english_lesson_is_not_translated(english, words):
+    text = "## Summary\n\n1. $a_1$.\n\n### 小结\n\n1. $a_1$，$a_2$。\n2. $a_3$。\n\n| $a_4$ | 0 |"
+    english.cells[0].source = text
+    words[key("en", text)] = "## 小结\n\n1. 公式 $a_1$。\n\n### 公式一览\n\n| $a_4$ | 0 |"
+    del words[key("en", PROSE)]
+    assert list(weave.problems(english, words)) == []
 
 
 def test_a_changed_english_cell_says_where(english, words):
