@@ -9,8 +9,9 @@ import sys
 import pytest
 import torch
 
+from utils import provenance
 from utils.config import ROOT
-from utils.provenance import command, commit, machine, record
+from utils.provenance import command, commit, experiment, machine, record
 
 
 @pytest.mark.parametrize("argv", [[], ["--out", "a folder; of 'mine'", "$HOME", "学习"], None])
@@ -42,3 +43,10 @@ def test_a_result_tells_where_it_comes_from(tmp_path, capsys):
     text = (path.parent / "one.md").read_text(encoding="utf-8")
     assert text.startswith("| a |\n| 1 |\n\ncommand: python -m benchmarks.one\ncommit: ")
     assert json.loads(path.read_text(encoding="utf-8"))["rates"] == [1.5] and "| 1 |" in capsys.readouterr().out
+
+
+def test_an_experiment_is_read_back_and_one_that_was_not_run_has_no_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert experiment("one") == []
+    record("experiments.one", [], tmp_path / "data/experiments/one.json", {"runs": [{"name": "学"}]})
+    assert experiment("one") == [{"name": "学"}]

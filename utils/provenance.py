@@ -1,4 +1,4 @@
-"""Where a result comes from: the command, the commit and the machine, kept in one file with what was found."""
+"""Where a result comes from: command, commit and machine, kept in one file with what was found; and reading it back."""
 
 import json
 import os
@@ -62,3 +62,9 @@ def record(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_files(path.parent, files)
     return path
+
+
+def experiment(name: str) -> list[dict]:
+    """What `python -m experiments.NAME` found, a dict for each run; none where it has not been run (lesson 08b on)."""
+    path = ROOT / "data/experiments" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
