@@ -52,8 +52,7 @@ a column instead of a vector: K @ q -> K @ q[:, None]
     q[:, None] is a matrix, (d, 1), and so is the result, (n, 1). K @ q gives (n,).
 softmax already taken: return s -> return s.softmax(0)
     Scores may be any numbers; the softmax is the next step, and another exercise.
-the products are not added up: K @ q / math.sqrt(len(q)) -> K * q
-  | K @ q -> K * q
+the products are not added up: K @ q -> K * q &&? / math.sqrt(len(q)) ->
     K * q multiplies entry by entry. A dot product adds these d products: one number for each key, .sum(1) or K @ q.
 added up over the keys: K @ q -> (K * q).sum(0)
     The rows of K are the keys, and each has a score of its own: add along its row, .sum(1), not .sum(0).

@@ -157,8 +157,7 @@ the mask comes after the softmax: .masked_fill(~mask, -INFINITY) -> && nan_to_nu
 minus infinity after the softmax: .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, -INFINITY)
     It belongs in the scores: after the softmax there are shares, between 0 and 1.
 masked scores are zero: .masked_fill(~mask, -INFINITY) -> * mask
-  | .masked_fill(~mask, -INFINITY) -> * mask && nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0)
-  | .masked_fill(~mask, -INFINITY) -> * mask && nan_to_num(0.0) -> masked_fill(~mask, 0)
+  &&? nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0) || masked_fill(~mask, 0)
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
 the mask is added as numbers: .masked_fill(~mask, -INFINITY) -> + mask
     True counts as 1, so an allowed key only gets one point more. Forbidden scores must become minus infinity.
@@ -193,11 +192,9 @@ masked_attention.patches("""
 NaN where nobody may be asked: .where(total != 0, 1) -> &&? allowed - allowed.amax(1, keepdim=True) -> scores
     A row in which nothing is allowed divides 0 by 0. Set its weights to zero after the softmax.
 powers that are infinite, or all 0: allowed - allowed.amax(1, keepdim=True) -> scores
-  &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
-  | allowed - allowed.amax(1, keepdim=True) -> scores
-  && e / total.where(total != 0, 1) -> (e / total).masked_fill(~mask, 0)
-  | .where(mask, scores.min()) -> &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
-  | .where(mask, scores.min()) -> && e / total.where(total != 0, 1) -> (e / total).masked_fill(~mask, 0)
+  &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0) || (e / total).masked_fill(~mask, 0)
+  | .where(mask, scores.min()) ->
+  &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0) || (e / total).masked_fill(~mask, 0)
     exp(20000) is infinite, and exp(-20000) is 0. Subtract from each row the largest of the scores that are
     allowed (a masked one may be far above them): the shares stay the same.
 """)
