@@ -59,7 +59,6 @@ class Answer:
         return tuple(sorted(found))
 
     def changed(self, edits: Edits) -> Callable:
-        """The function with its body changed."""
         body = self.body
         for start, end, new in sorted(edits, reverse=True):
             body = body[:start] + new + body[end:]
