@@ -1,13 +1,13 @@
 """Lesson 08: translation."""
 
 import math
-import numbers
 from collections import Counter
 
 import torch
 from torch import Tensor
 
-from utils.checks.engine import SDPA, Draw, difference, exercise, say, show
+from utils.checks.engine import SDPA, Draw, exercise, say, show
+from utils.checks.engine.compare import type_problem
 from utils.checks.lessons import lesson06
 from utils.tokenizer import EOS  # noqa: F401 (patches use it)
 
@@ -45,25 +45,18 @@ def _(draw):
 
 @token_batches.judge
 def _(got, lengths, max_tokens):
+    if problem := type_problem([[0]], got):
+        return problem
     problem = _not_a_fair_deal(got, lengths, max_tokens)
-    if problem and isinstance(got, (list, tuple)):
-        return say("{problem}\n  got {got}", problem=problem, got=show(got))
-    return problem
+    return problem and say("{problem}\n  got {got}", problem=problem, got=show(got))
 
 
 def _not_a_fair_deal(got, lengths, max_tokens) -> str:
-    if not isinstance(got, (list, tuple)):
-        return difference([], got)
     n, found = len(lengths), Counter()
     for batch in got:
-        if not isinstance(batch, (list, tuple)):
-            return say("a list of lists is wanted, one for each batch, and one of yours is {batch}.", batch=show(batch))
         if not batch:
             return say("one of the batches is empty.")
         for i in batch:
-            if not isinstance(i, numbers.Integral):
-                kind = type(i).__name__
-                return say("the indices should be plain numbers (int), and one of yours is a {kind}.", kind=kind)
             if not 0 <= i < n:
                 there = {"i": show(i), "n": n, "last": n - 1}
                 return say("there is no sentence {i}: the indices of {n} sentences are 0 to {last}.", **there)
