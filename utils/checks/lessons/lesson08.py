@@ -111,7 +111,8 @@ the lengths are added up: rows * width -> sum(lengths[j] for j in batch) + width
 not sorted: sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
   && width = lengths[i] -> width = max(lengths[j] for j in [*batch, i])
     One long sentence makes every row of its batch long. Sort the indices by length first: neighbors are then alike.
-not sorted, though the newest counts as the longest: sorted(range -> range && , key=lambda i: lengths[i]) ->
+not sorted, though the newest counts as the longest:
+  | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
     The newest sentence is the longest of its batch only if the indices were sorted by length before.
 sorted from the longest, and the newest counts as the longest: lambda i: lengths[i] -> lambda i: -lengths[i]
     From the longest down, the first of a batch is its longest: it is lengths[batch[0]] that all rows are as wide as.
