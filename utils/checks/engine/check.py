@@ -310,7 +310,8 @@ class Check:
             return say("right in the small cases, but in a large one: {problem}", problem=problem.split("\n")[0]), ""
         broken = _broken(spent, rules)
         if not broken:
-            return "", say(_broken(spent, *remarks)) if remarks else ""
+            remark = _broken(spent, *remarks) if remarks else ""
+            return "", say(remark)
         alike = (
             mistake
             for mistake in self.mistakes
