@@ -265,7 +265,7 @@ def test_a_mistake_is_recognized_in_any_order():
     [
         ([0, 1, 2], "a list of lists is wanted"),
         ([[1, 2], [0], []], "one of the batches is empty"),
-        ([[torch.tensor(1), 2], [0]], "one of yours is a Tensor"),
+        ([[torch.tensor(1), 2], [0]], "yours holds tensors"),
         ([[1, 2], [-3]], "the indices of 3 sentences are 0 to 2"),
         ([[1, 2]], "index 0 stands in no batch"),
         ([[1, 2], [0], [2]], "index 2 stands in 2 places"),

@@ -6,14 +6,12 @@ import random
 import sys
 import types
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from utils.checks.capstone import parts, training
-from utils.checks.capstone.parts import Mine, Missing, Wrong
+from utils.checks.capstone.parts import PARTS, Mine, Missing, Part, Wrong
 from utils.checks.engine import record, say
 from utils.checks.engine.check import no_thread
 from utils.checks.engine.result import MARKS, Result
@@ -22,89 +20,6 @@ from utils.checks.engine.running import Allowance, NoThread, Raised, call
 IMPORT_SECONDS = 10.0
 AGAIN = "mend this, save the file, and run this cell again."
 MODULE = "_my_transformer"  # the name under which the learner's file is loaded, anew each time
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the file: its name, what to write, how it is examined, and what must stand before it."""
-
-    name: str
-    task: str
-    examine: Callable[[Mine, int], None]
-    needs: tuple[str, ...] = ()
-
-
-PARTS = (
-    Part(
-        "attention",
-        "attention(q, k, v, mask=None): softmax(q k^T / sqrt(d)) v, for any batch dimensions; the mask is True where a "
-        'query may attend. Lesson 02, "The function, finished".',
-        parts.examine_attention,
-    ),
-    Part(
-        "MultiHeadAttention",
-        "MultiHeadAttention(d_model, n_heads) with forward(x, memory, mask=None): x asks, memory answers. Lesson 07, "
-        '"2. Attention with two inputs".',
-        parts.examine_multi_head,
-        ("attention",),
-    ),
-    Part(
-        "sinusoidal",
-        'sinusoidal(n, d): one row per position, sines and cosines in turn. Lesson 05, "Counting with hands".',
-        parts.examine_sinusoidal,
-    ),
-    Part(
-        "LayerNorm",
-        "LayerNorm(d): mean 0 and variance 1 along the last axis, then gamma and beta. Lesson 07, "
-        '"3. A vector brought to scale: layer norm".',
-        parts.examine_layer_norm,
-    ),
-    Part(
-        "FeedForward",
-        'FeedForward(d_model, d_ff): widen, ReLU, back, at every position alone. Lesson 07, "5. Feed-forward".',
-        parts.examine_feed_forward,
-    ),
-    Part(
-        "EncoderLayer",
-        "EncoderLayer(d_model, n_heads, d_ff) with forward(x, src_mask): self-attention, then feed-forward, each with "
-        'Add & Norm. Lesson 07, "6. The encoder layer".',
-        parts.examine_encoder_layer,
-        ("MultiHeadAttention", "LayerNorm", "FeedForward"),
-    ),
-    Part(
-        "DecoderLayer",
-        "DecoderLayer(d_model, n_heads, d_ff) with forward(y, memory, src_mask, tgt_mask): masked self-attention, "
-        'cross-attention, feed-forward, each with Add & Norm. Lesson 07, "9. The decoder layer".',
-        parts.examine_decoder_layer,
-        ("MultiHeadAttention", "LayerNorm", "FeedForward"),
-    ),
-    Part(
-        "Transformer",
-        "Transformer(src_vocab, tgt_vocab, d_model, n_heads, n_layers, d_ff, pad_id=0) with forward(src, tgt): "
-        "embeddings, positions, both stacks, logits of the next token; it makes the masks itself. Lesson 07, "
-        '"11. All together".',
-        parts.examine_transformer,
-        ("sinusoidal", "EncoderLayer", "DecoderLayer"),
-    ),
-    Part(
-        "greedy",
-        "greedy(model, src, bos, eos, max_len): for each row of src the most probable token, fed back, until eos. "
-        'Lesson 07, "机器学习, from `<bos>` on".',
-        parts.examine_greedy,
-    ),
-    Part(
-        "training",
-        "train it. There is nothing more to write: checks.capstone, without steps=0, does it.",
-        training.examine_training,
-        ("Transformer", "greedy"),
-    ),
-    Part(
-        "generation",
-        "let it write. There is nothing more to write for you.",
-        training.examine_generation,
-        ("training",),
-    ),
-)
 
 
 def capstone(path: str | os.PathLike, seed: int | None = None, steps: int = training.STEPS) -> Result:
@@ -213,7 +128,7 @@ def upcoming(task: str) -> str:
 
 def examined(part: Part, mine: Mine, seed: int) -> tuple[bool | None, str]:
     """True, False or None for a part, and what to say about it; a try is noted."""
-    mine.start()
+    mine.allowance = Allowance(parts.SECONDS)
     torch.manual_seed(seed)
     try:
         part.examine(mine, seed)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utils.checks.capstone.oracles import greedy
-from utils.checks.capstone.parts import Mine, Missing, Wrong, plain
+from utils.checks.capstone.parts import Mine, Missing, Wrong, part, plain
 from utils.checks.engine import difference, say, show
 from utils.checks.engine.running import Allowance
 
@@ -51,6 +51,11 @@ def right(model: nn.Module, n: int = 200) -> float:
     return ((best == labels) | (labels == PAD)).all(1).float().mean().item()
 
 
+@part(
+    "train it. There is nothing more to write: checks.capstone, without steps=0, does it.",
+    needs=("Transformer", "greedy"),
+    name="training",
+)
 def examine_training(mine: Mine, seed: int) -> None:
     if not mine.steps:
         raise Missing("left out (steps=0)")
@@ -71,6 +76,7 @@ def examine_training(mine: Mine, seed: int) -> None:
     mine.model = model
 
 
+@part("let it write. There is nothing more to write for you.", needs=("training",), name="generation")
 def examine_generation(mine: Mine, seed: int) -> None:
     src, _, labels = numbers(25)
     arguments = (mine.model, src, BOS, EOS, LONGEST + 3)

@@ -40,7 +40,7 @@ import utils
 from utils.checks.engine import patches, record
 from utils.checks.engine.cases import Draw, copy, each_tensor, needs_gradient, show, strided
 from utils.checks.engine.compare import changed, close, difference, error_problem, same, tensors_in
-from utils.checks.engine.handed_in import is_stub, read_from_outside
+from utils.checks.engine.handed_in import is_stub, read_from_outside, signature_problem
 from utils.checks.engine.messages import say
 from utils.checks.engine.patches import Answer, Mistake
 from utils.checks.engine.result import Result
@@ -156,7 +156,7 @@ class Check:
         if is_stub(answer):
             return None, say("not attempted yet. Fill in the function above, run its cell, then run this one.")
         cases = self.draw_cases(Draw(seed))
-        if problem := self._signature_problem(answer, cases[0]):
+        if problem := signature_problem(answer, self.name, ", ".join(self.parameters), *cases[0]):
             return False, problem
         try:
             return self._judgment(answer, cases, seed)
@@ -175,22 +175,19 @@ class Check:
                 break
         if any(c.outcome.kind is NotImplementedError for c in calls if isinstance(c.outcome, Raised)):
             return None, say("not attempted yet: it raises NotImplementedError. Fill it in, then run this cell again.")
-        used = next((c.forbidden[0] for c in calls if c.forbidden), "")
-        if used:
-            wrong = next((at for at, problem in enumerate(problems) if problem), None)
-            mistake = "" if wrong is None else self._diagnosis(cases, expected, calls, wrong)
+        wrong = next((at for at, problem in enumerate(problems) if problem), None)
+        told = "" if wrong is None else self._diagnosis(cases, expected, calls, wrong)
+        if used := next((c.forbidden[0] for c in calls if c.forbidden), ""):
             said = say(
                 "your function calls {name}. Write that out by hand here, or call what you wrote yourself.", name=used
             )
-            if mistake:
-                return False, said + mistake
-            return False, say("{said} That call is a fine way to test your own: compare the two.", said=said)
-        for at, problem in enumerate(problems):
-            if problem:
-                told = self._diagnosis(cases, expected, calls, at)
-                if not told and not self._alike(calls[at].outcome, expected[at]):
-                    told = read_from_outside(answer)
-                return False, problem + self._as_case(cases[at]) + told
+            if not told:
+                said = say("{said} That call is a fine way to test your own: compare the two.", said=said)
+            return False, said + told
+        if wrong is not None:
+            if not told and not self._alike(calls[wrong].outcome, expected[wrong]):
+                told = read_from_outside(answer)
+            return False, problems[wrong] + self._as_case(cases[wrong]) + told
         valid = [case for case, wanted in zip(cases, expected, strict=True) if not isinstance(wanted, Raised)]
         problem, remark = self._cost_problem(answer, cases, expected, seed, allowance)
         if problem:
@@ -205,21 +202,19 @@ class Check:
         passed = say("{said}.", said=passed)
         return True, say("{said} {more}", said=passed, more=remark) if remark else passed
 
-    def _signature_problem(self, answer: Callable, case: tuple) -> str:
-        try:
-            inspect.signature(answer).bind(*case)
-        except TypeError:
-            wanted, got = ", ".join(self.parameters), inspect.signature(answer)
-            return say("it should take ({wanted}), in this order; yours takes {got}.", wanted=wanted, got=got)
-        except ValueError:  # a built-in without a signature: the calls will tell
-            pass
-        return ""
-
     def _problem(self, done: Call, wanted, case: tuple, tried: tuple) -> str:
         """What is wrong with the outcome of one call, as a sentence, or ""."""
         got = done.outcome
+        if done.timed_out and done.waited:
+            return say(
+                "it had not finished after {seconds:.0f} seconds: does it wait for something, or is there a loop that "
+                "never ends?",
+                seconds=WALL,
+            )
         if done.timed_out:
-            return too_long(done, SECONDS)
+            return say(
+                "it had not finished after {seconds:.0f} seconds: is there a loop that never ends?", seconds=SECONDS
+            )
         if isinstance(wanted, Raised):
             return error_problem(got, wanted)
         if isinstance(got, Raised) and issubclass(got.kind, ValueError) and re.search(r"\braise\b", got.where):
@@ -256,7 +251,13 @@ class Check:
         def two_slips(wanted: list[tuple], known: str = "") -> str:
             for one, other, code in patches.pairs(self.mistakes):
                 if known in ("", one.name, other.name) and self._made_by(code, wanted):
-                    return _two_told(one, other)
+                    return "\n" + say(
+                        "Which mistake? This looks like two slips: {one}; {other}. {advice} {more}",
+                        one=say(one.name),
+                        other=say(other.name),
+                        advice=say(one.advice),
+                        more=say(other.advice),
+                    )
             return ""
 
         with warnings.catch_warnings():
@@ -308,17 +309,16 @@ class Check:
         if problem := self._problem(done, _outcome(self.oracle, large), large, tried):
             return say("right in the small cases, but in a large one: {problem}", problem=problem.split("\n")[0]), ""
         broken = _broken(spent, rules)
-        if broken is None:
-            at = _broken(spent, remarks[0]) if remarks else None
-            return "", "" if at is None else say(remarks[0][at][1])
+        if not broken:
+            remark = _broken(spent, *remarks) if remarks else ""
+            return "", say(remark)
         alike = (
             mistake
             for mistake in self.mistakes
             if all(self._alike(_outcome(mistake.code, case), one) for case, one in zip(cases, expected, strict=True))
             and _broken(_spent_by(mistake, large), rules) == broken
         )
-        told = say("the values are right, but {problem}", problem=say(rules[broken][1])) + next(map(_told, alike), "")
-        return told, ""
+        return say("the values are right, but {problem}", problem=say(broken)) + next(map(_told, alike), ""), ""
 
     def _variants(self, answer: Callable, case: tuple, allowance: Allowance) -> tuple[list[str], str]:
         """The last case with gradients, in double precision, in strided memory, and on the GPU if there is one."""
@@ -367,12 +367,8 @@ class Check:
         ours, theirs = each_tensor(case, needs_gradient), each_tensor(case, needs_gradient)
         done, wanted = call(answer, ours, allowance, self.forbidden), self.oracle(*theirs)
         got = done.outcome
-        if done.timed_out:
-            return too_long(done, SECONDS)
-        if isinstance(got, Raised):
-            return say(
-                "right in the plain cases, but with inputs that ask for gradients it stopped with {error}", error=got
-            )
+        if problem := self._problem(done, wanted, case, ours):
+            return say("right in the plain cases, but with {what}: {problem}", what=say("gradients"), problem=problem)
         for one, other in zip(tensors_in(got), tensors_in(wanted), strict=True):
             if other.requires_grad and not one.requires_grad:
                 return _lost(say("the inputs"))
@@ -389,13 +385,10 @@ class Check:
                     "instead: x = x + 1, not x += 1 or x[0] = ...",
                     error=str(error).partition(":")[0],
                 )
-        named = [
-            (name, *pair)
-            for name, one, other in zip(self.parameters, ours, theirs, strict=True)
-            for pair in zip(tensors_in(one), tensors_in(other), strict=True)
-        ]
-        for name, one, other in named:
-            if other.grad is not None and other.grad.abs().sum() > 0:
+        for name, learners, oracles in zip(self.parameters, ours, theirs, strict=True):
+            for one, other in zip(tensors_in(learners), tensors_in(oracles), strict=True):
+                if other.grad is None or not other.grad.abs().sum() > 0:
+                    continue
                 if one.grad is None:
                     return _lost(name)
                 if one.grad.isnan().any() and not other.grad.isnan().any():
@@ -416,16 +409,6 @@ def _told(mistake: Mistake) -> str:
     return "\n" + say("Which mistake? This looks like: {name}. {advice}", name=name, advice=advice)
 
 
-def _two_told(one: Mistake, other: Mistake) -> str:
-    return "\n" + say(
-        "Which mistake? This looks like two slips: {one}; {other}. {advice} {more}",
-        one=say(one.name),
-        other=say(other.name),
-        advice=say(one.advice),
-        more=say(other.advice),
-    )
-
-
 def _nan_arrives(name: str) -> str:
     return say(
         "the values are right, but the gradient that reaches {name} is NaN: a NaN on the way was replaced too late, "
@@ -443,17 +426,6 @@ def _lost(name: str) -> str:
     )
 
 
-def too_long(done: Call, seconds: float) -> str:
-    """For a call that was given up: it computed for too long, or it waited."""
-    if done.waited:
-        return say(
-            "it had not finished after {seconds:.0f} seconds: does it wait for something, or is there a loop that "
-            "never ends?",
-            seconds=WALL,
-        )
-    return say("it had not finished after {seconds:.0f} seconds: is there a loop that never ends?", seconds=seconds)
-
-
 def no_thread(error: NoThread) -> str:
     return say(
         "not tried: this machine gives the check no thread of its own ({error}). That is no fault of yours. Close "
@@ -462,9 +434,9 @@ def no_thread(error: NoThread) -> str:
     )
 
 
-def _broken(spent: Ledger, rules: list[tuple]) -> int | None:
-    """The number of the first rule that is broken."""
-    return next((at for at, (may, _) in enumerate(rules) if not may(spent)), None)
+def _broken(spent: Ledger, rules: list[tuple]) -> str:
+    """What the first rule that is broken says is wrong, or ""."""
+    return next((wrong for may, wrong in rules if not may(spent)), "")
 
 
 def _spent_by(mistake: Mistake, case: tuple) -> Ledger:

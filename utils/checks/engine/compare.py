@@ -13,7 +13,7 @@ from utils.checks.engine.running import Raised
 
 def difference(wanted, got) -> str:
     """How a value differs from the expected one, as a sentence: type, shape, dtype, device, then numbers; or ""."""
-    for find in (_type_problem, _shape_problem, _kind_problem, _value_problem):
+    for find in (type_problem, _shape_problem, _kind_problem, _value_problem):
         if problem := find(wanted, got):
             return problem
     return ""
@@ -52,7 +52,7 @@ def _fits(wanted, got) -> bool:
     return isinstance(got, TYPES[kind][2]) and (kind is bool or not isinstance(got, bool))
 
 
-def _type_problem(wanted, got) -> str:
+def type_problem(wanted, got) -> str:
     asked = _described(wanted)
     if got is None:
         return say("it returns None where {wanted} is wanted: is a `return` missing?", wanted=asked)
@@ -71,7 +71,7 @@ def _type_problem(wanted, got) -> str:
                 return say(
                     "wrong type: {wanted} is wanted, and yours holds {got}{hint}.", wanted=asked, got=held, hint=hint
                 )
-            if problem := _type_problem(one, other):
+            if problem := type_problem(one, other):
                 return problem
     return ""
 

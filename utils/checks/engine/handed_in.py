@@ -22,6 +22,21 @@ def is_stub(answer: Callable) -> bool:
     return all(step.opname in NOTHING for step in dis.get_instructions(code))
 
 
+def signature_problem(function: Callable, name: str, wanted: str, *arguments, **named) -> str:
+    """What is wrong where it cannot be called like this, as a sentence, or ""."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return ""  # no signature to look at: the call will tell
+    try:
+        signature.bind(*arguments, **named)
+    except TypeError:
+        return say(
+            "{name} should take ({wanted}), in this order; yours takes {got}.", name=name, wanted=wanted, got=signature
+        )
+    return ""
+
+
 def read_from_outside(answer: Callable) -> str:
     """A sentence about numbers and tensors that the function reads from outside it; CONSTANTS may stand there."""
     function = inspect.unwrap(answer)
@@ -30,8 +45,9 @@ def read_from_outside(answer: Callable) -> str:
         x = outside.get(name)
         if isinstance(x, Tensor):
             read.append(say("{name} (a tensor of shape {shape})", name=name, shape=tuple(x.shape)))
-        elif isinstance(x, (int, float)) and not isinstance(x, bool) and not _constant(name, x):
-            read.append(say("{name} (here {value})", name=name, value=show(x)))
+        elif isinstance(x, (int, float)) and not isinstance(x, bool):
+            if not math.isinf(x) and (len(name) == 1 or not name.isupper()):  # not `from math import inf`, not SIZE
+                read.append(say("{name} (here {value})", name=name, value=show(x)))
     if not read:
         return ""
     return "\n" + say(
@@ -40,10 +56,6 @@ def read_from_outside(answer: Callable) -> str:
         names=say(" and ").join(read),
         place=say("this notebook") if outside.get("__name__") == "__main__" else say("this file"),
     )
-
-
-def _constant(name: str, x: float) -> bool:
-    return len(name) > 1 and name.isupper() or math.isinf(x)  # SIZE, and `from math import inf`
 
 
 def _globals_of(code: types.CodeType | None) -> list[str]:

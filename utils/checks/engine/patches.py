@@ -34,12 +34,11 @@ class Answer:
 
     def __init__(self, function: Callable, exercise: str):
         self.function, self.exercise = function, exercise
-        self.source = textwrap.dedent(inspect.getsource(function))
-        node = ast.parse(self.source).body[0]
         self.parameters = tuple(inspect.signature(function).parameters)
+        source = textwrap.dedent(inspect.getsource(function))
+        node = ast.parse(source).body[0]
         begin = node.body[1 if ast.get_docstring(node) else 0].lineno - 1
-        self.body = "\n".join(self.source.split("\n")[begin:]).rstrip()
-        self.source = "\n".join(self.source.split("\n")[node.lineno - 1 :])  # without the decorator
+        self.body = "\n".join(source.split("\n")[begin:]).rstrip()
         self.made: dict[tuple, Callable | None] = {}
 
     def edits(self, way: tuple[tuple[str, str | None], ...], mistake: str) -> Edits:
@@ -59,7 +58,6 @@ class Answer:
         return tuple(sorted(found))
 
     def changed(self, edits: Edits) -> Callable:
-        """The function with its body changed."""
         body = self.body
         for start, end, new in sorted(edits, reverse=True):
             body = body[:start] + new + body[end:]

@@ -191,8 +191,6 @@ def call(
 
 
 class Worker:
-    """One call in its thread."""
-
     def __init__(self, function: Callable, arguments: tuple, forbidden: frozenset[str], ledger: Ledger | None):
         self.function, self.arguments, self.ledger = function, arguments, ledger
         self.done = Call(Raised(TimeUp, ""))

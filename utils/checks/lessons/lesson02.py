@@ -6,8 +6,6 @@ import torch
 
 from utils.checks.engine import SDPA, exercise
 
-INFINITY = float("inf")
-
 
 @exercise(stars=1, forbidden=SDPA)
 def scores(q, K):
@@ -52,8 +50,7 @@ a column instead of a vector: K @ q -> K @ q[:, None]
     q[:, None] is a matrix, (d, 1), and so is the result, (n, 1). K @ q gives (n,).
 softmax already taken: return s -> return s.softmax(0)
     Scores may be any numbers; the softmax is the next step, and another exercise.
-the products are not added up: K @ q / math.sqrt(len(q)) -> K * q
-  | K @ q -> K * q
+the products are not added up: K @ q -> K * q &&? / math.sqrt(len(q)) ->
     K * q multiplies entry by entry. A dot product adds these d products: one number for each key, .sum(1) or K @ q.
 added up over the keys: K @ q -> (K * q).sum(0)
     The rows of K are the keys, and each has a score of its own: add along its row, .sum(1), not .sum(0).
@@ -74,7 +71,7 @@ def softmax(z):
 @softmax.cases
 def _(draw):
     small = torch.tensor([0.0, 1.0, 3.0])[torch.randperm(3, generator=draw.generator)]
-    far_apart = [[0.0, -INFINITY, 1.0], [1000.0, 999.0, -INFINITY], [-1000.0, -1001.0]]
+    far_apart = [[0.0, -math.inf, 1.0], [1000.0, 999.0, -math.inf], [-1000.0, -1001.0]]
     far_apart += [[90.0, 0.0, 1.0], [300.0, 0.0, 1.0], [0.0, 1000.0, 3.0]]
     many = torch.cat([torch.zeros(1), -3 * torch.ones(20)])  # a base that is not quite e shows
     return [(z,) for z in (small, draw.normal(5), *map(torch.tensor, far_apart), draw.normal(4) * 3, many)]
@@ -267,7 +264,7 @@ def _(draw):
 @masked_attend.answer
 def _(q, K, V, may_attend):
     scores = K @ q / math.sqrt(len(q))
-    allowed = scores.masked_fill(~may_attend, -INFINITY)
+    allowed = scores.masked_fill(~may_attend, -math.inf)
     if not may_attend.any():
         return V.new_zeros(V.shape[1])
     return allowed.softmax(0) @ V
@@ -276,26 +273,26 @@ def _(q, K, V, may_attend):
 masked_attend.patches("""
 the mask is inverted: (~may_attend -> (may_attend &&? if not may_attend.any() -> if False
     True means: may be heard. Minus infinity belongs where it is False.
-the mask is not used: .masked_fill(~may_attend, -INFINITY) -> &&? if not may_attend.any() -> if False
+the mask is not used: .masked_fill(~may_attend, -math.inf) -> &&? if not may_attend.any() -> if False
     Every word is heard: a score where may_attend is False should not count.
 the mask comes after the softmax:
-  | .masked_fill(~may_attend, -INFINITY) -> && allowed.softmax(0) -> (allowed.softmax(0) * may_attend)
+  | .masked_fill(~may_attend, -math.inf) -> && allowed.softmax(0) -> (allowed.softmax(0) * may_attend)
     The hidden words have taken their share of the total, so the rest no longer adds up to one. Hide scores instead.
-hidden after the softmax, and divided again: .masked_fill(~may_attend, -INFINITY) ->
+hidden after the softmax, and divided again: .masked_fill(~may_attend, -math.inf) ->
   && allowed.softmax(0) -> (lambda shares: shares / shares.sum())(allowed.softmax(0) * may_attend)
     Where nobody may be heard, or a hidden score is the largest by far, every share that counts is 0, and so is their
     sum: 0 / 0. Hide scores first, then take the softmax; nobody to hear means zeros.
-hidden scores are 0: -INFINITY -> 0.0 &&? if not may_attend.any() -> if False
+hidden scores are 0: -math.inf -> 0.0 &&? if not may_attend.any() -> if False
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
-hidden scores are not low enough: -INFINITY -> -1e4 &&? if not may_attend.any() -> if False
-  | -INFINITY -> -1e4 && if not may_attend.any() -> if False && softmax(0) -> softmax(0) * may_attend
+hidden scores are not low enough: -math.inf -> -1e4 &&? if not may_attend.any() -> if False
+  | -math.inf -> -1e4 && if not may_attend.any() -> if False && softmax(0) -> softmax(0) * may_attend
     Allowed scores may lie far below -10000, and then the hidden ones win. Take minus infinity.
-0 times minus infinity: .masked_fill(~may_attend, -INFINITY) -> + ~may_attend * -INFINITY
+0 times minus infinity: .masked_fill(~may_attend, -math.inf) -> + ~may_attend * -math.inf
     That is NaN, not 0. masked_fill or torch.where put minus infinity where it belongs.
 NaN where nobody may be heard: if not may_attend.any() -> if False
     A softmax of nothing but minus infinity divides 0 by 0. Nobody to hear means zeros.
 all alike where nobody may be heard: V.new_zeros(V.shape[1]) -> V.mean(0)
-  | -INFINITY -> -1e9 && if not may_attend.any() -> if False
+  | -math.inf -> -1e9 && if not may_attend.any() -> if False
     If all scores are equally low, all shares are equal. Nobody to hear means zeros, not everybody a little.
 no scaling: / math.sqrt(len(q)) ->
     The scores are not divided by sqrt(d).
@@ -307,16 +304,16 @@ keys where values belong: @ V -> @ K
 
 @masked_attend.answer  # a softmax by hand
 def _(q, K, V, may_attend):
-    scores = (K @ q / math.sqrt(len(q))).masked_fill(~may_attend, -INFINITY)
+    scores = (K @ q / math.sqrt(len(q))).masked_fill(~may_attend, -math.inf)
     peak = scores.max().clamp(min=-1e30)
     e = torch.exp(scores - peak)
     return e / e.sum().clamp(min=1) @ V
 
 
 masked_attend.patches("""
-hidden after the softmax, and divided again: .masked_fill(~may_attend, -INFINITY) ->
+hidden after the softmax, and divided again: .masked_fill(~may_attend, -math.inf) ->
   && exp(scores - peak) -> exp(scores - peak) * may_attend &&? .clamp(min=1) ->
-  | .masked_fill(~may_attend, -INFINITY) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
+  | .masked_fill(~may_attend, -math.inf) -> && exp(scores - peak) -> exp(scores - peak) * may_attend
   && e.sum().clamp(min=1) -> (e.sum() + 1e-9)
 powers that are infinite, or all 0: scores - peak -> scores
     Subtract the largest score that may be heard first: no power is above 1 then, and one is 1.

@@ -7,8 +7,6 @@ import torch
 from utils.checks.engine import SDPA, exercise
 from utils.checks.lessons import lesson02
 
-INFINITY = float("inf")
-
 
 @exercise(stars=1, forbidden=SDPA)
 def self_attention(X, Wq, Wk, Wv):
@@ -132,7 +130,7 @@ def _(draw):
 @masked_attention.answer
 def _(Q, K, V, mask):
     scores = Q @ K.T / math.sqrt(Q.shape[1])
-    allowed = scores.masked_fill(~mask, -INFINITY)
+    allowed = scores.masked_fill(~mask, -math.inf)
     shares = allowed.softmax(1).nan_to_num(0.0)
     return shares @ V
 
@@ -141,30 +139,29 @@ def _(Q, K, V, mask):
 masked_attention.patches("""
 the mask is inverted: ~mask -> mask &&? .nan_to_num(0.0) ->
     True means: may attend. Minus infinity belongs where the mask is False.
-the mask is not used: .masked_fill(~mask, -INFINITY) ->
+the mask is not used: .masked_fill(~mask, -math.inf) ->
     Every query asks every key: a score where the mask is False should not count.
-everybody alike where nobody may be asked: -INFINITY -> -1e9 || -1e4
+everybody alike where nobody may be asked: -math.inf -> -1e9 || -1e4
     A large negative number hides a key behind others, but if all scores are equally low, all get the same share.
     Use minus infinity, and set the masked weights to zero after the softmax.
-masked scores are not low enough: -INFINITY -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask, 0)
-  | -INFINITY -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0)
+masked scores are not low enough: -math.inf -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask, 0)
+  | -math.inf -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0)
     Allowed scores may lie far below -10000, and then the masked ones win. Minus infinity lies below all.
 the totals lie across: allowed.softmax(1) -> (e := torch.exp(allowed)) / e.sum(1)
   | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1, keepdim=True))) / e.sum(1)
   | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1))) / e.sum(1)
-the mask comes after the softmax: .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, 0)
+the mask comes after the softmax: .masked_fill(~mask, -math.inf) -> && nan_to_num(0.0) -> masked_fill(~mask, 0)
     The masked keys have taken their share of the total, so what is left does not add up to 1. Mask the scores first.
-minus infinity after the softmax: .masked_fill(~mask, -INFINITY) -> && nan_to_num(0.0) -> masked_fill(~mask, -INFINITY)
+minus infinity after the softmax: .masked_fill(~mask, -math.inf) -> && nan_to_num(0.0) -> masked_fill(~mask, -math.inf)
     It belongs in the scores: after the softmax there are shares, between 0 and 1.
-masked scores are zero: .masked_fill(~mask, -INFINITY) -> * mask
-  | .masked_fill(~mask, -INFINITY) -> * mask && nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0)
-  | .masked_fill(~mask, -INFINITY) -> * mask && nan_to_num(0.0) -> masked_fill(~mask, 0)
+masked scores are zero: .masked_fill(~mask, -math.inf) -> * mask
+  &&? nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0) || masked_fill(~mask, 0)
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
-the mask is added as numbers: .masked_fill(~mask, -INFINITY) -> + mask
+the mask is added as numbers: .masked_fill(~mask, -math.inf) -> + mask
     True counts as 1, so an allowed key only gets one point more. Forbidden scores must become minus infinity.
 softmax along the wrong axis: softmax(1) -> softmax(0) &&? .nan_to_num(0.0) ->
     Row i holds the scores of query i: dim=-1. See "Break it: softmax along the wrong axis".
-0 times minus infinity: .masked_fill(~mask, -INFINITY) -> + ~mask * -INFINITY &&? .nan_to_num(0.0) ->
+0 times minus infinity: .masked_fill(~mask, -math.inf) -> + ~mask * -math.inf &&? .nan_to_num(0.0) ->
     That is NaN, not 0, so every score is lost. masked_fill or torch.where put minus infinity where it belongs.
 one empty row makes all outputs zero:
   | .nan_to_num(0.0) -> && return shares -> return 0 * V[:1].expand(len(Q), -1) if shares.isnan().any() else shares
@@ -193,11 +190,9 @@ masked_attention.patches("""
 NaN where nobody may be asked: .where(total != 0, 1) -> &&? allowed - allowed.amax(1, keepdim=True) -> scores
     A row in which nothing is allowed divides 0 by 0. Set its weights to zero after the softmax.
 powers that are infinite, or all 0: allowed - allowed.amax(1, keepdim=True) -> scores
-  &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
-  | allowed - allowed.amax(1, keepdim=True) -> scores
-  && e / total.where(total != 0, 1) -> (e / total).masked_fill(~mask, 0)
-  | .where(mask, scores.min()) -> &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0)
-  | .where(mask, scores.min()) -> && e / total.where(total != 0, 1) -> (e / total).masked_fill(~mask, 0)
+  &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0) || (e / total).masked_fill(~mask, 0)
+  | .where(mask, scores.min()) ->
+  &&? e / total.where(total != 0, 1) -> (e / total).nan_to_num(0.0) || (e / total).masked_fill(~mask, 0)
     exp(20000) is infinite, and exp(-20000) is 0. Subtract from each row the largest of the scores that are
     allowed (a masked one may be far above them): the shares stay the same.
 """)
@@ -283,7 +278,7 @@ no softmax: .softmax(-1) ->
 @exercise(stars=3, forbidden=SDPA)
 def online_attention(q, K, V, block):
     """softmax(K q / sqrt(d)) V, read `block` keys at a time: q (d,), K (n, d), V (n, d_v) -> (d_v,)."""
-    peak, total, mixed = q.new_tensor(-INFINITY), q.new_zeros(()), q.new_zeros(V.shape[1])
+    peak, total, mixed = q.new_tensor(-math.inf), q.new_zeros(()), q.new_zeros(V.shape[1])
     for i in range(0, len(K), block):
         scores = K[i : i + block] @ q / math.sqrt(len(q))
         values, top = V[i : i + block], scores.max()
@@ -352,7 +347,7 @@ NaN from the first block on: peak - higher -> higher - peak
     There the old m is -inf. Both the factor, e^(old m - new m), and the block's powers, e^(score - new m), are
     measured to the new m, which is finite.
 the factor is upside down: torch.exp(peak - higher) -> torch.exp(higher - peak) if i else 1
-  | peak - higher -> higher - peak && -INFINITY -> 0.0
+  | peak - higher -> higher - peak && -math.inf -> 0.0
     What was summed before must shrink when the peak rises: e^(old m - new m), never above 1.
 the old peak instead of the new one: scores - higher -> scores - (peak if i else higher)
     The new powers are measured from the peak before this block. Raise m first, then take e^(score - m).
@@ -372,7 +367,7 @@ only the last block: peak = higher ->
 it overflows:
   | torch.maximum(peak, top) -> peak && torch.exp(peak - higher), torch.exp(scores - higher) -> 1, torch.exp(scores)
     exp(1000) is infinite. Measure every score from m, the largest so far, and no exponent is above 0.
-m begins at 0: -INFINITY -> 0.0
+m begins at 0: -math.inf -> 0.0
     If all scores are far below 0, every power is 0, and so is the total. Begin with minus infinity.
 not divided at the end: / total ->
     o is a sum of values that is not divided yet: the output is o / l.

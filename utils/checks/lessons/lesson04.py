@@ -57,11 +57,9 @@ slices as wide as there are heads:
     A head has D // n_heads columns, and that is how far its slice reaches: h * size to (h + 1) * size.
 slices that overlap: = torch.stack([X[:, :, h : h + X.shape[2] // n_heads] for h in range(n_heads)], dim=1)
     The slice of head h begins where the one before it ends: with size = D // n_heads, h * size to (h + 1) * size.
-heads counted as sentences: parts.transpose(1, 2) -> parts.transpose(1, 2).flatten(0, 1)
-  || parts.reshape(B * n_heads, T, D // n_heads)
+heads counted as sentences: .transpose(1, 2) -> .transpose(1, 2).flatten(0, 1) || .reshape(B * n_heads, T, D // n_heads)
     The heads are a dimension of their own, after the batch: (B, H, T, D/H). Do not join the two.
-swapped before the reshape:
-  | X.reshape(B, T, n_heads -> X.transpose(1, 2).reshape(B, n_heads, T && parts.transpose(1, 2) -> parts
+swapped before the reshape: X.reshape(B, T, n_heads -> X.transpose(1, 2).reshape(B, n_heads, T && .transpose(1, 2) ->
     Split the columns first, (B, T, H, D/H), then swap words and heads. The other way round mixes words and columns.
 each head lies on its side: transpose(1, 2) -> permute(0, 2, 3, 1)
     Within a head a word should be a row, as everywhere: (B, H, T, D/H). The last two dimensions are exchanged here.
@@ -177,13 +175,11 @@ multiplied by the root: / math -> * math
     Divide the scores by sqrt(D/H): long queries make them large, and the softmax too sure.
 divided after the softmax: / math.sqrt(q.shape[-1]) -> && softmax(-1) -> softmax(-1) / math.sqrt(q.shape[-1])
     Divide the scores, before the softmax: afterwards the shares no longer add up to one.
-nobody hears the words after it:
-  | scores.softmax(-1) -> scores.masked_fill(torch.ones(T, T).triu(1).bool(), -math.inf).softmax(-1)
+nobody hears the words after it: .softmax -> .masked_fill(torch.ones(T, T).triu(1).bool(), -math.inf).softmax
     No mask here: every word hears all words of its sentence, those after it, too.
 divided by D/H, not by its root: math.sqrt(q.shape[-1]) -> q.shape[-1]
     The typical score grows like the root of a head's length: divide by sqrt(D/H).
-split by one reshape, and no swap:
-  | reshape(B, T, n_heads, -1).transpose(1, 2) -> reshape(B, n_heads, T, -1) && heads.transpose(1, 2) -> heads
+split by one reshape, and no swap: T, n_heads, -1).transpose(1, 2) -> n_heads, T, -1) && heads.transpose(1, 2) -> heads
     Each word hears only a part of the sentence: the reshape cuts it by words, not by columns.
     See "One reshape is not a split".
 only the split by one reshape: reshape(B, T, n_heads, -1).transpose(1, 2) -> reshape(B, n_heads, T, -1)
@@ -291,8 +287,7 @@ every H-th column silenced: slice(h * size, (h + 1) * size) -> slice(h, None, n_
 the query silenced, not the head: columns] = 0 -> columns] = v[:, h].mean(1, keepdim=True)
     A head with a query of zeros is not silent: its scores are all equal, and it hears the average of all values.
     Put zeros where its result stands, before Wo.
-shares, not norms: return torch.stack(norms) -> return torch.stack(norms) / torch.stack(norms).sum()
-  | return torch.stack(norms) -> return torch.stack(norms) / full.norm()
+shares, not norms: stack(norms) -> stack(norms) / torch.stack(norms).sum() || stack(norms) / full.norm()
     Return the norms as they are: divided by another number they only say which head counts more, not how much it moves.
 squared: .sqrt() ->
     The Frobenius norm is the root of the sum of all squares: the root is missing.

@@ -62,8 +62,7 @@ an angle 2 pi times too large: angle = p -> angle = 2 * math.pi * p
     A hand needs 2 pi 10000^(2i/d) places for one turn, because a turn is 2 pi. The angle itself is p / 10000^(2i/d).
 i divided by d/2 - 1: -2 * i / d_model -> -i / (d_model // 2 - 1)
     So does tensor2tensor, where every hand but the first is slower. Here, as in the paper, 2i is divided by d.
-laid out in the wrong order: torch.stack([angle.sin(), angle.cos()], dim=-1) -> torch.stack([angle.sin(), angle.cos()])
-  && table.flatten(1) -> table.reshape(n_positions, d_model)
+laid out in the wrong order: , dim=-1 -> && table.flatten(1) -> table.reshape(n_positions, d_model)
     A reshape keeps the order in memory. torch.stack without dim=-1 puts all sines before all cosines; with dim=-1 the
     two numbers of a hand lie side by side, and .flatten(1) makes a row of them.
 the pairs are not joined: table.flatten(1) -> table

@@ -134,7 +134,10 @@ what is added to the scores: = torch.full((n, n), -math.inf).triu(1)
 @exercise(stars=1, forbidden=LAYER_NORM)
 def add_and_norm(x, sublayer_output, gamma, beta):
     """layer_norm(x + sublayer_output): x, sublayer_output (..., D), gamma, beta (D,) -> (..., D)."""
-    return layer_norm.oracle(x + sublayer_output, gamma, beta)
+    total = x + sublayer_output
+    variance = total.var(-1, correction=0, keepdim=True)
+    normed = (total - total.mean(-1, keepdim=True)) / (variance + 1e-5).sqrt()
+    return gamma * normed + beta
 
 
 @add_and_norm.cases
@@ -147,14 +150,6 @@ def _(draw):
         (draw.normal(4), draw.normal(4), draw.normal(4) + 2, draw.normal(4) + 1),
         (draw.normal(2, 3, 5), draw.normal(2, 3, 5), draw.normal(5) + 2, draw.normal(5) + 1),
     ]
-
-
-@add_and_norm.answer
-def _(x, sublayer_output, gamma, beta):
-    total = x + sublayer_output
-    variance = total.var(-1, correction=0, keepdim=True)
-    normed = (total - total.mean(-1, keepdim=True)) / (variance + 1e-5).sqrt()
-    return gamma * normed + beta
 
 
 add_and_norm.patches("""

@@ -1,13 +1,13 @@
 """Lesson 08: translation."""
 
 import math
-import numbers
 from collections import Counter
 
 import torch
 from torch import Tensor
 
-from utils.checks.engine import SDPA, Draw, difference, exercise, say, show
+from utils.checks.engine import SDPA, Draw, exercise, say, show
+from utils.checks.engine.compare import type_problem
 from utils.checks.lessons import lesson06
 from utils.tokenizer import EOS  # noqa: F401 (patches use it)
 
@@ -45,25 +45,18 @@ def _(draw):
 
 @token_batches.judge
 def _(got, lengths, max_tokens):
+    if problem := type_problem([[0]], got):
+        return problem
     problem = _not_a_fair_deal(got, lengths, max_tokens)
-    if problem and isinstance(got, (list, tuple)):
-        return say("{problem}\n  got {got}", problem=problem, got=show(got))
-    return problem
+    return problem and say("{problem}\n  got {got}", problem=problem, got=show(got))
 
 
 def _not_a_fair_deal(got, lengths, max_tokens) -> str:
-    if not isinstance(got, (list, tuple)):
-        return difference([], got)
     n, found = len(lengths), Counter()
     for batch in got:
-        if not isinstance(batch, (list, tuple)):
-            return say("a list of lists is wanted, one for each batch, and one of yours is {batch}.", batch=show(batch))
         if not batch:
             return say("one of the batches is empty.")
         for i in batch:
-            if not isinstance(i, numbers.Integral):
-                kind = type(i).__name__
-                return say("the indices should be plain numbers (int), and one of yours is a {kind}.", kind=kind)
             if not 0 <= i < n:
                 there = {"i": show(i), "n": n, "last": n - 1}
                 return say("there is no sentence {i}: the indices of {n} sentences are 0 to {last}.", **there)
@@ -121,8 +114,7 @@ not sorted: sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(l
 not sorted, though the newest counts as the longest:
   | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> range(len(lengths))
     The newest sentence is the longest of its batch only if the indices were sorted by length before.
-sorted from the longest, and the newest counts as the longest:
-  | sorted(range(len(lengths)), key=lambda i: lengths[i]) -> sorted(range(len(lengths)), key=lambda i: -lengths[i])
+sorted from the longest, and the newest counts as the longest: lambda i: lengths[i] -> lambda i: -lengths[i]
     From the longest down, the first of a batch is its longest: it is lengths[batch[0]] that all rows are as wide as.
 one sentence a batch: if batch and rows * width > max_tokens -> if batch
     Several may share a batch, as long as rows times the longest stay within max_tokens.
@@ -203,8 +195,7 @@ eps / V everywhere, as PyTorch's label_smoothing: (V - 2) -> V && wanted[..., pa
   && None], 1 - eps -> None], 1 - eps + eps / V
     F.cross_entropy's own label_smoothing gives every class eps / V, pad too, and the target its 1 - eps on top.
     Here pad gets nothing, and the V - 2 classes that are neither pad nor target share eps.
-pad gets a share, too: wanted[..., pad_id] = 0 -> pass &&? V - 2 -> V - 1
-  | V - 2 -> V && wanted[..., pad_id] = 0 -> pass
+pad gets a share, too: wanted[..., pad_id] = 0 -> pass &&? V - 2 -> V - 1 || V
     eps goes to the V - 2 classes that are neither the target nor pad: pad is never a translation, so it gets 0.
 shares of eps / (V - 1): V - 2 -> V - 1
     With pad and the target left out, V - 2 classes share eps: check that your target distribution adds up to 1.
@@ -213,9 +204,8 @@ shares of eps / V: V - 2 -> V &&? None], 1 - eps -> None], 1 - eps + eps / V
 the target gets a share of eps, too: None], 1 - eps -> None], 1 - eps + eps / (V - 2)
   | V - 2 -> V - 1 && None], 1 - eps -> None], 1 - eps + eps / (V - 1)
     1 - eps is all that the target gets; eps goes to the V - 2 other classes.
-pad is taken out of the softmax:
-  | logits.log_softmax(-1) -> logits.index_fill(-1, torch.tensor([pad_id]), -1e9).log_softmax(-1)
-  | logits.log_softmax(-1) -> logits.index_fill(-1, torch.tensor([pad_id]), -math.inf).log_softmax(-1)
+pad is taken out of the softmax: .log_softmax -> .index_fill(-1, torch.tensor([pad_id]), -1e9).log_softmax
+  || .index_fill(-1, torch.tensor([pad_id]), -math.inf).log_softmax
     pad gets no share of the target, and that is all: its logit takes part in the softmax, so that the model learns
     to keep it small.
 no smoothing: eps / (V - 2) -> 0.0 && None], 1 - eps -> None], 1.0
@@ -471,8 +461,7 @@ finished hypotheses are forgotten: candidates.append((ids, total, True)) -> pass
     Only the live ones come into the next round. A finished one waits, unchanged, and competes with them.
 finished hypotheses are extended: if done: -> if False: && i == eos -> done or i == eos
     After eos nothing follows: a finished one goes into the next round as it is, and its total stays the same.
-finished hypotheses are kept apart:
-  | candidates.append((ids, total, True)) -> pass && kept = ranked -> kept = finished + ranked
+finished hypotheses are kept apart: candidates.append((ids, total, True)) -> pass && = ranked[ -> = finished + ranked[
     Many programs search like this. Here a finished one takes one of the beam_size places, and better ones can push
     it out.
 it stops when beam_size are finished: candidates.append((ids, total, True)) -> pass
@@ -529,11 +518,9 @@ log-probabilities multiplied: total + logp[i] -> (total or 1) * logp[i]
 probabilities added up: step_fn(torch.tensor(ids)).tolist() -> step_fn(torch.tensor(ids)).exp().tolist()
   &&? ids[: ids.index(eos)] if eos in ids else ids -> [i for i in ids if i not in (bos, eos)]
     Probabilities are multiplied, and only their logarithms are added: take what step_fn returns as it is.
-pruned per token, the winner by its total:
-  | sorted(candidates, key=score, -> sorted(candidates, key=lambda old: old[1] / (len(old[0]) - 1),
+pruned per token, the winner by its total: key=score, -> key=lambda old: old[1] / (len(old[0]) - 1),
     Both choices go by the same number: here the plain sum, with no division by the length on the way either.
-the lesson's beam_search:
-  | return hypothesis[1] -> return hypothesis[1] / max(len(hypothesis[0]) - 1, 1) && finished or kept -> kept
+the lesson's beam_search: hypothesis[1] -> hypothesis[1] / max(len(hypothesis[0]) - 1, 1) && finished or kept -> kept
     The lesson divides by the length, and takes the best of all. Here the sum is not divided, and a finished hypothesis
     goes before a live one.
 an empty answer is not allowed: i in range(len(logp)) -> i in range(len(logp)) if i != eos or len(ids) > 1
@@ -666,8 +653,7 @@ the reference's n-grams are looked for in ours:
     It counts an n-gram as often as the reference has it, though ours may have it less often: min of both counts.
 each n-gram counted once: (Counter(ours) & Counter(theirs)).total() -> len(set(ours) & set(theirs))
   | (Counter(ours) & Counter(theirs)).total() -> len(set(ours) & set(theirs)) && len(ours) -> len(set(ours))
-    A set forgets how often. An n-gram that the reference has twice may count twice: compare numbers, as a Counter
-    does.
+    A set forgets how often. An n-gram that the reference has twice may count twice: compare numbers, as a Counter does.
 divided by the number of different n-grams: len(ours) -> len(set(ours))
     The share is one of all n-grams of the candidate, repeated ones as often as they stand there: m - n + 1 of them.
 the recall: len(ours) -> max(len(theirs), 1)
