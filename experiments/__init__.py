@@ -56,7 +56,7 @@ def train_and_score(options: list[str], folder: Path, test: list[TestItem]) -> t
 
 def rows_left(out: Path, keys: Iterable[tuple], names: tuple[str, ...]) -> tuple[list[dict], Iterator[tuple]]:
     """The rows that a result has already, and of the keys those that have no row; `names` are the fields of a key."""
-    rows = json.loads(out.read_text(encoding="utf-8"))["runs"] if out.exists() else []
+    rows = provenance.runs(out)
     done = {tuple(row[name] for name in names) for row in rows}
     return rows, (key for key in keys if key not in done)
 

@@ -8,9 +8,8 @@ python -m experiments.recipe --seeds 1 2 --arms plain "5 + 2 layers" "vocabulary
 """
 
 import argparse
-import json
 
-from experiments import add_training_arguments, record, train_and_score
+from experiments import add_training_arguments, record, rows_left, train_and_score
 from utils import corpus, dictionary
 from utils.config import ROOT
 from utils.evaluation import scores
@@ -66,14 +65,12 @@ def main(argv: list[str] | None = None) -> None:
     add_training_arguments(parser, "recipe")
     args = parser.parse_args(argv)
     out = args.out or ROOT / "data/experiments/recipe.json"
-    rows = json.loads(out.read_text(encoding="utf-8"))["runs"] if out.exists() else []
-    for seed in args.seeds:
-        for name in args.arms:
-            if any((row["name"], row["seed"]) == (name, seed) for row in rows):
-                continue
-            folder = args.runs / f"{list(ARMS).index(name)}-{seed}"
-            rows.append(run(name, seed, args.updates, folder, args.options))
-            record("recipe", argv, rows, out, updates=args.updates)
+    keys = dict.fromkeys((name, seed) for seed in args.seeds for name in args.arms)
+    rows, left = rows_left(out, keys, ("name", "seed"))
+    for name, seed in left:
+        folder = args.runs / f"{list(ARMS).index(name)}-{seed}"
+        rows.append(run(name, seed, args.updates, folder, args.options))
+        record("recipe", argv, rows, out, updates=args.updates)
 
 
 if __name__ == "__main__":

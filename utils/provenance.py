@@ -66,5 +66,9 @@ def record(
 
 def experiment(name: str) -> list[dict]:
     """What `python -m experiments.NAME` found, a dict for each run; none where it has not been run (lesson 08b on)."""
-    path = ROOT / "data/experiments" / f"{name}.json"
+    return runs(ROOT / "data/experiments" / f"{name}.json")
+
+
+def runs(path: Path) -> list[dict]:
+    """The runs in the file of an experiment; none where there is no file."""
     return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
