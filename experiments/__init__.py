@@ -49,7 +49,7 @@ def train_and_score(options: list[str], folder: Path, test: list[TestItem]) -> t
         raise SystemExit(f"The run in {folder} did not finish; the same command goes on from there.")
     log = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     translator = load_translator(folder, "cpu")
-    scores = evaluate(translator, test)
+    scores = evaluate(translator, test, no_repeat=0)  # what the model says by itself
     kept = {key: log[key] for key in ("parameters", "pairs", "history")} | {"precision": log["training"]["precision"]}
     return kept | {key: scores[key] for key in ("bleu", "chrf", "bleu_multi")}, translator
 

@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
             options = ["--pairs", str(pairs), "--steps", str(args.steps), "--seed", str(seed), *args.options]
             row, translator = train_and_score(options, folder, test)
             for kind, items in by_kind(test, sets["random split"]).items():
-                row[kind] = {"sentences": len(items), "bleu": evaluate(translator, items)["bleu"]}
+                row[kind] = {"sentences": len(items), "bleu": evaluate(translator, items, no_repeat=0)["bleu"]}
             runs.append({"name": name, "seed": seed, **row})
     record("leaks", argv, runs, args.out, steps=args.steps, seeds=args.seeds)
 

@@ -13,7 +13,7 @@ from experiments import add_training_arguments, record, rows_left, train_and_sco
 from utils import corpus, dictionary
 from utils.config import ROOT
 from utils.evaluation import scores
-from utils.limits import loops
+from utils.repeats import loops
 
 MADE = "data/cache/stages"
 ARMS = {
@@ -41,7 +41,7 @@ def run(name: str, seed: int, updates: int, folder, options: list[str]) -> dict:
     dev = corpus.load().dev
     flags = ["--steps", str(updates), "--seed", str(seed), "--precision", "float32", *ARMS[name].split(), *options]
     row, translator = train_and_score(flags, folder, dev)
-    english = translator.translate([item.zh for item in dev])
+    english = translator.translate([item.zh for item in dev], no_repeat=0)
     words = [sum(len(text.split()) for text in texts) for texts in (english, [item.references[0] for item in dev])]
     items = dictionary.unseen(dictionary.UNSEEN_DEV)
     found = translator.translate([item.zh for item in items])

@@ -1,6 +1,7 @@
 """The explorer's JavaScript against Python: the same text, the same ids, the same attention. Needs node."""
 
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from tools import wording
 from utils import text
 from utils.config import CHECKPOINT, ROOT
 from utils.export import ExportError, browser
+from utils.repeats import loops
 from utils.tokenizer import BOS, EOS, Tokenizer
 from utils.translate import Translator, load_translator
 
@@ -141,16 +143,33 @@ def test_float_weights_find_the_same_ids(shipped):
 @pytest.mark.slow
 @needs_node
 def test_search_is_that_of_python(tmp_path):
-    settings, ended, distinct = [(1, 1.0), (2, 0.0), (4, 1.0), (5, 2.0)], [], set()
+    settings, ended, distinct = (
+        [(1, 1.0, 0), (2, 0.0, 0), (4, 1.0, 0), (5, 2.0, 0), (4, 1.0, 2), (1, 1.0, 3)],
+        [],
+        set(),
+    )
     for seed in range(4):
         translator, node = lively(tmp_path, seed)
         src = translator.tokenizer.encode_src([zh for zh, _ in PAIRS[::6]])
-        want = [found for size, penalty in settings for found in translator.generate(src, size, penalty)]
-        requests = [{"src": ids, "size": size, "penalty": penalty} for size, penalty in settings for ids in src]
+        want = [found for one in settings for found in translator.generate(src, *one)]
+        names = ("size", "penalty", "noRepeat")
+        requests = [{"src": ids, **dict(zip(names, one, strict=True))} for one in settings for ids in src]
         assert node.ask(*(["search", request] for request in requests)) == want
         ended += [len(ids) < 2 * len(request["src"]) + 10 for ids, request in zip(want, requests, strict=True)]
         distinct |= {tuple(found) for found in want}
     assert len(distinct) > 20 and 0.1 < sum(ended) / len(ended) < 0.9, (len(distinct), ended)  # or little was tested
+
+
+@needs_node
+def test_what_loops_does_so_in_both(tiny):
+    draw = random.Random(0)
+    words, source = ["the end", "of", "very,", "It's", "哈", "und Öl", "hahahaha", "1.5", "𠮷_"], "我喜喜欢𠮷，。 _½Ⅷá"
+    cases = [
+        ("".join(draw.choices(source, k=draw.randrange(9))), " ".join(draw.choices(words, k=draw.randrange(7))))
+        for _ in range(1000)
+    ]
+    want = [loops(*case) for case in cases]
+    assert tiny[1].ask(*(["loops", list(case)] for case in cases)) == want and 100 < sum(want) < 900, sum(want)
 
 
 def attention_in_python(model, src: list[int], ids: list[int]) -> dict[str, list]:

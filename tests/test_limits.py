@@ -12,7 +12,7 @@ from helpers import real
 
 from utils import limits as L
 from utils.corpus import Corpus, Pair, TestItem
-from utils.limits import bucket, cases, limits, loops, on_dev, on_sets, share, table
+from utils.limits import bucket, cases, limits, on_dev, on_sets, share, table
 from utils.numbers import english_forms, find
 from utils.text import clean
 from utils.translate import Translator
@@ -31,50 +31,6 @@ class FromTable(Translator):
 
     def translate(self, text: list[str], beam_size: int = 4, length_penalty: float = 1.0) -> list[str]:
         return [self.known.get(zh, "I don't know.") for zh in text]
-
-
-# ------------------------------------------------------------------------------------------------------- loops
-
-
-@pytest.mark.parametrize(
-    "zh, en",
-    [
-        ("他来了。", "He came and came and came and came."),
-        ("他来了。", "He came, he came."),
-        ("去年有地震。", "Last year the earthquake, the earthquake, the earthquake was over."),
-        ("这很好。", "It is very very very good."),
-        ("笑声。", "Hahahahaha."),
-        ("我想减肥。", "I don't want to lose weight because I want to lose weight."),
-        ("他们在哪里?", "What are you doing, Mr. Smith? What are you doing?"),
-        ("哈哈。", "Ha ha ha ha."),
-        ("快跑,快跑!", "Run, run, run!"),
-    ],
-)
-def test_loops(zh, en):
-    assert loops(zh, en)
-
-
-@pytest.mark.parametrize(
-    "zh, en",
-    [
-        ("他来了。", "He came."),
-        ("他来了。", ""),
-        ("这非常好。", "It is very, very good."),
-        ("你有的越多,想要的越多。", "The more you have, the more you want."),
-        ("快跑,快跑!", "Run fast, run fast!"),
-        ("我喜欢你喜欢的人。", "I like the people that you like."),
-        ("哈哈哈哈哈。", "Ha ha ha ha ha."),
-        ("他知道我知道他知道。", "He knows that I know that he knows."),
-        ("香蕉在密西西比。", "The banana is in Mississippi."),
-        ("价格是1000000。", "The price is 1,000,000."),
-    ],
-)
-def test_no_loops(zh, en):
-    assert not loops(zh, en)
-
-
-def test_people_do_not_loop(data):
-    assert [(i.zh, i.references[0]) for i in [*data.dev, *data.test] if loops(i.zh, i.references[0])] == []
 
 
 # ------------------------------------------------------------------------------------------------------ figures

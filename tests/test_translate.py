@@ -57,7 +57,7 @@ def translator(request, tmp_path_factory):
 def echo(translator, monkeypatch):
     """A translator whose model says what it was asked, between marks: shows what is cut, ordered and joined."""
 
-    def say(sentences, beam_size, length_penalty):
+    def say(sentences, *settings):
         echo.batches.append(sentences)
         return [f"<{sentence}>" for sentence in sentences]
 
@@ -166,13 +166,14 @@ def test_a_wrong_type_is_told(translator, wrong, found):
 
 
 WRONG_SEARCHES = [
-    *((beam_size, 1.0, "beam_size") for beam_size in (0, -1, 101, 2.0, "4", True, None, torch.tensor(4))),
-    *((4, penalty, "length_penalty") for penalty in (math.nan, math.inf, -5, -0.1, 11, "1", None, True, 1j)),
+    *(("beam_size", wrong) for wrong in (0, -1, 101, 2.0, "4", True, None, torch.tensor(4))),
+    *(("length_penalty", wrong) for wrong in (math.nan, math.inf, -5, -0.1, 11, "1", None, True, 1j)),
+    *(("no_repeat", wrong) for wrong in (-1, 101, 2.0, "2", True, None)),
 ]
 
 
-@pytest.mark.parametrize(("beam_size", "length_penalty", "name"), WRONG_SEARCHES)
-def test_searches_that_cannot_be_are_refused_at_every_entrance(translator, beam_size, length_penalty, name):
+@pytest.mark.parametrize(("name", "wrong"), WRONG_SEARCHES)
+def test_searches_that_cannot_be_are_refused_at_every_entrance(translator, name, wrong):
     """unwrap: the tests check every signature (conftest.py), and that check would speak first."""
     kind, message = translate.Translator, f"^{name} is .*; it must be a (whole )?number from [01] "
     for entrance, argument in (
@@ -180,14 +181,14 @@ def test_searches_that_cannot_be_are_refused_at_every_entrance(translator, beam_
         (kind.translate, ["OK"]),  # even where there is nothing to translate
         (kind.translate, []),
         (kind.translate_batch, ["我"]),
+        (kind.search, ["我"]),
         (kind.generate, [[4, 2]]),
         (kind.attend, "我"),
     ):
-        if entrance is kind.attend and name == "length_penalty":
-            continue  # has none
-        settings = (beam_size,) if entrance is kind.attend else (beam_size, length_penalty)
+        if entrance is kind.attend and name != "beam_size":
+            continue  # has no others
         with pytest.raises(ValueError, match=message):
-            inspect.unwrap(entrance)(translator, argument, *settings)
+            inspect.unwrap(entrance)(translator, argument, **{name: wrong})
 
 
 def test_numbers_of_numpy_are_numbers(translator):
@@ -368,7 +369,7 @@ def reader(translator):
         source = guess_source(sentences)
         tokenizer = Tokenizer.train([clean_source(s, source) for s in sentences], ["a"], tgt_vocab=40, source=source)
         made = translate.Translator(translator.model, tokenizer, torch.device("cpu"))
-        made.translate_batch = lambda sentences, beam_size, length_penalty: [f"<{sentence}>" for sentence in sentences]
+        made.translate_batch = lambda sentences, *settings: [f"<{sentence}>" for sentence in sentences]
         return made
 
     return make

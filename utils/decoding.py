@@ -18,15 +18,20 @@ from utils.tokenizer import BOS, EOS, PAD
 WIDEST, STEEPEST = 100, 10.0  # largest beam size and length penalty that `checked` accepts
 
 
-def checked(beam_size: object, length_penalty: object = 1.0) -> tuple[int, float]:
-    """The two settings of a search as int and float (NumPy's numbers are fine); ValueError, one sentence, if wrong."""
-    whole = isinstance(beam_size, Integral) and not isinstance(beam_size, bool)
-    if not (whole and 1 <= beam_size <= WIDEST):
+def checked(beam_size: object, length_penalty: object = 1.0, no_repeat: object = 0) -> tuple[int, float, int]:
+    """The settings of a search as int, float, int (NumPy's numbers are fine); ValueError, one sentence, if wrong."""
+
+    def whole(number: object) -> bool:
+        return isinstance(number, Integral) and not isinstance(number, bool)
+
+    if not (whole(beam_size) and 1 <= beam_size <= WIDEST):
         raise ValueError(f"beam_size is {beam_size!r}; it must be a whole number from 1 (greedy search) to {WIDEST}.")
     number = isinstance(length_penalty, Real) and not isinstance(length_penalty, bool)
     if not (number and 0 <= length_penalty <= STEEPEST):  # not so of NaN
         raise ValueError(f"length_penalty is {length_penalty!r}; it must be a number from 0 (none) to {STEEPEST:g}.")
-    return int(beam_size), float(length_penalty)
+    if not (whole(no_repeat) and 0 <= no_repeat <= WIDEST):
+        raise ValueError(f"no_repeat is {no_repeat!r}; it must be a whole number from 0 (no such rule) to {WIDEST}.")
+    return int(beam_size), float(length_penalty), int(no_repeat)
 
 
 def _possible(logits: Tensor) -> Tensor:

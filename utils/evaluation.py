@@ -36,9 +36,9 @@ def scores(hypotheses: list[str], items: list[TestItem]) -> dict[str, float | st
     return figures | {"bleu_signature": str(bleu.get_signature()), "chrf_signature": str(chrf.get_signature())}
 
 
-def evaluate(translator: Translator, items: list[TestItem], beam_size: int = 4) -> dict[str, float | str]:
-    """Translate the items and score them."""
-    return scores(translator.translate([item.zh for item in items], beam_size), items)
+def evaluate(translator: Translator, items: list[TestItem], beam_size: int = 4, no_repeat: int = 2) -> dict:
+    """Translate the items and score them; no_repeat as in `Translator.translate`."""
+    return scores(translator.translate([item.zh for item in items], beam_size, no_repeat=no_repeat), items)
 
 
 def compounds(translator: Translator) -> list[tuple[str, str, bool]]:
@@ -51,7 +51,7 @@ def compounds(translator: Translator) -> list[tuple[str, str, bool]]:
 def figures(checkpoint: Path, split: str, beam_size: int) -> dict:
     """All that the command prints: the scores of a split, and the unseen compounds with their translations."""
     translator = load_translator(checkpoint)
-    beam_size, _ = checked(beam_size)
+    beam_size, *_ = checked(beam_size)
     found = compounds(translator)
     return {
         "split": split,

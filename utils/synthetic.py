@@ -24,8 +24,8 @@ from utils.checkpoint import CheckpointError
 from utils.corpus import Corpus, CorpusError, Pair
 from utils.ensemble import load_ensemble
 from utils.files import write_files
-from utils.limits import loops
 from utils.provenance import command
+from utils.repeats import loops
 from utils.runtime import set_threads, utf8_output
 from utils.translate import Translator
 
@@ -64,7 +64,7 @@ def usable(pairs: Iterable[Pair], data: Corpus) -> tuple[list[Pair], dict[str, i
     """The pairs that may join the training pairs, each once, and why how many others do not.
 
     Dropped are pairs that are held out (see HeldOut), empty on a side, already in the training split, with other
-    digits on the other side, and those whose English repeats what the Chinese does not (`limits.loops`).
+    digits on the other side, and those whose English repeats what the Chinese does not (`repeats.loops`).
     """
     held_out, train, kept = HeldOut(data), set(data.train), {}
     dropped = dict.fromkeys(("empty", "held out", "in train", "repeated", "other digits", "loops"), 0)
@@ -101,7 +101,7 @@ def translations(translator: Translator, texts: list[str], beam_size: int, kept:
     kept.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in done), encoding="utf-8")
     with kept.open("a", encoding="utf-8") as file, tqdm(total=len(texts), initial=len(done), unit=" sentences") as bar:
         while len(done) < len(texts):
-            piece = translator.translate(texts[len(done) : len(done) + PIECE], beam_size)
+            piece = translator.translate(texts[len(done) : len(done) + PIECE], beam_size, no_repeat=0)
             piece = [" ".join(text.split()) for text in piece]
             file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in piece))
             file.flush()

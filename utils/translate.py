@@ -19,6 +19,7 @@ from utils.batching import chunks, pad
 from utils.checkpoint import CheckpointError, load_model
 from utils.config import CHECKPOINT
 from utils.decoding import beam, checked, greedy
+from utils.repeats import NoRepeat, loops
 from utils.runtime import in_parallel, pick_device, utf8_output
 from utils.text import clean_source, pieces_of, readable, whole_characters
 from utils.tokenizer import BOS, Tokenizer
@@ -52,26 +53,29 @@ class Translator:
     def __init__(self, model: nn.Module, tokenizer: Tokenizer, device: torch.device):
         self.model, self.tokenizer, self.device = laid_out_for_few_rows(model.to(device).eval()), tokenizer, device
 
-    def translate(self, text: str | list[str], beam_size: int = 4, length_penalty: float = 1.0) -> str | list[str]:
+    def translate(
+        self, text: str | list[str], beam_size: int = 4, length_penalty: float = 1.0, no_repeat: int = 2
+    ) -> str | list[str]:
         """English for source text: str -> str, list of str -> list of str in the same order.
 
         Long texts are translated sentence by sentence and line by line, nothing is dropped. What is not in the source
         language stays as it is: a URL or a tag and, where the source is Chinese, a sentence without a Chinese
-        character. beam_size 1 is greedy search; a larger length_penalty favors longer translations. Raises TypeError
-        or ValueError with one sentence.
+        character. beam_size 1 is greedy search; a larger length_penalty favors longer translations. A translation that
+        repeats what its source does not is searched for once more, with no `no_repeat` tokens twice in it (0: it stays
+        as it is). Raises TypeError or ValueError with one sentence.
         """
         if isinstance(text, str):
-            return self.translate([text], beam_size, length_penalty)[0]
+            return self.translate([text], beam_size, length_penalty, no_repeat)[0]
         if not isinstance(text, list) or not all(isinstance(t, str) for t in text):
             found = type(text).__name__ if not isinstance(text, list) else "a list with something else in it"
             raise TypeError(f"translate takes a str or a list of str, not {found}.")
-        beam_size, length_penalty = checked(beam_size, length_penalty)
+        settings = checked(beam_size, length_penalty, no_repeat)
         # Cut: each text is lines, each line is pieces.
         texts = [[self.pieces(line) for line in t.split("\n")] for t in text]
         # Translate each distinct piece. Similar lengths share a batch: little padding.
         distinct = dict.fromkeys(piece for lines in texts for line in lines for piece in line if self.reads(piece))
         batches = list(chunks(sorted(distinct, key=len, reverse=True), BATCH))
-        found = in_parallel(lambda batch: self.translate_batch(batch, beam_size, length_penalty), batches, self.device)
+        found = in_parallel(lambda batch: self.translate_batch(batch, *settings), batches, self.device)
         english = dict(zip(chain(*batches), chain(*found), strict=True))
         # Join: what was not translated stays.
         return ["\n".join(" ".join(english.get(piece, piece) for piece in line) for line in lines) for lines in texts]
@@ -84,22 +88,42 @@ class Translator:
         """Whether the piece is text in the source language."""
         return readable(piece, self.tokenizer.source)
 
-    def translate_batch(self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0) -> list[str]:
+    def translate_batch(
+        self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0, no_repeat: int = 2
+    ) -> list[str]:
         """One batch of clean sentences through the model."""
-        found = self.generate(self.tokenizer.encode_src(sentences), beam_size, length_penalty)
+        found = self.search(sentences, beam_size, length_penalty, no_repeat)
         return [self.tokenizer.decode(ids) for ids in found]
 
-    def generate(self, src: list[list[int]], beam_size: int = 4, length_penalty: float = 1.0) -> list[list[int]]:
-        """One batch of source ids, each row ending in <eos>: the target ids found for each, without marks."""
-        beam_size, length_penalty = checked(beam_size, length_penalty)
+    def search(
+        self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0, no_repeat: int = 2
+    ) -> list[list[int]]:
+        """The target ids found for each clean sentence; those that loop are searched for once more (`translate`)."""
+        beam_size, length_penalty, no_repeat = checked(beam_size, length_penalty, no_repeat)
+        src = self.tokenizer.encode_src(sentences)
+        found = self.generate(src, beam_size, length_penalty)
+        again = [i for i, ids in enumerate(found) if no_repeat and loops(sentences[i], self.tokenizer.decode(ids))]
+        second = self.generate([src[i] for i in again], beam_size, length_penalty, no_repeat)
+        for i, ids in zip(again, second, strict=True):
+            found[i] = ids
+        return found
+
+    def generate(
+        self, src: list[list[int]], beam_size: int = 4, length_penalty: float = 1.0, no_repeat: int = 0
+    ) -> list[list[int]]:
+        """One batch of source ids, each row ending in <eos>: the target ids found for each, without marks.
+
+        no_repeat: no so many tokens stand twice in a translation; 0: there is no such rule.
+        """
+        beam_size, length_penalty, no_repeat = checked(beam_size, length_penalty, no_repeat)
         if not src:
             return []
-        batch = pad(src).to(self.device)
+        batch, model = pad(src).to(self.device), NoRepeat(self.model, no_repeat) if no_repeat else self.model
         # English needs fewer tokens than Chinese characters: ample room, and the same whatever else is in the batch.
         max_len = [2 * len(ids) + 10 for ids in src]
         if beam_size == 1:
-            return greedy(self.model, batch, max_len)
-        return beam(self.model, batch, max_len, beam_size, length_penalty)
+            return greedy(model, batch, max_len)
+        return beam(model, batch, max_len, beam_size, length_penalty)
 
     @torch.inference_mode()
     def attend(self, text: str, beam_size: int = 4) -> Alignment:
@@ -110,7 +134,7 @@ class Translator:
         if not sentence:
             raise ValueError("attend needs a sentence with at least one character.")
         src = self.tokenizer.encode_src([sentence])
-        (ids,) = self.generate(src, beam_size)
+        (ids,) = self.search([sentence], beam_size)
         # Position t of the target predicts token t, the last one <eos>.
         src_ids, tgt_ids = (torch.tensor(rows, device=self.device) for rows in (src, [[BOS, *ids]]))
         weights = self.model.cross_attention_weights(src_ids, tgt_ids)[0].cpu()

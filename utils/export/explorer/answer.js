@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { runInThisContext } from "node:vm";
 import { load } from "./load.js";
+import { loops } from "./repeats.js";
 import { said, search } from "./search.js";
 
 /** Runs a file as a browser does: one that is missing or broken does nothing. */
@@ -28,6 +29,7 @@ const answers = {
     const { winner } = search(model, src, settings);
     return said(winner);
   },
+  loops: ([source, output]) => loops(source, output),
   look: ({ src, prefix }) => {
     const { source, winner } = search(model, src, { size: 1, prefix });
     return {

@@ -5,6 +5,7 @@ import { drawHeads, drawLines, drawTokens, sentence } from "./attention.js";
 import { element, press, walkable, word } from "./dom.js";
 import { load } from "./load.js";
 import { KINDS, looks } from "./looks.js";
+import { loops } from "./repeats.js";
 import { said, search } from "./search.js";
 import { drawBest, drawSaid, drawSource, stepSentence } from "./steps.js";
 import { drawFinals, drawTree, treeExplained, treeSentence } from "./tree.js";
@@ -20,9 +21,12 @@ let model, text, result, pieces = [], round = 0;
 const english = (found) => text.decode(said(found.winner));
 const layers = () => (state.kind === "encoder" ? model.config.n_layers : model.decoderLayers);
 
-/** The translation of a clean sentence, with all that the search has seen. */
+/** The translation of a clean sentence, with all that the search has seen. One that loops is searched for once more, as
+    in utils/translate.py, unless somebody has a hand in it. */
 function translation(piece, prefix) {
-  const found = search(model, text.encode(piece), { size: Number($("beam").value), prefix });
+  const ids = text.encode(piece), settings = { size: Number($("beam").value), prefix };
+  let found = search(model, ids, settings);
+  if (!prefix.length && !model.off.size && loops(piece, english(found))) found = search(model, ids, { ...settings, noRepeat: 2 });
   return { ...found, characters: text.characters(piece) };
 }
 

@@ -1,5 +1,6 @@
 /* Beam search as in utils/decoding.py; of size 1 it is greedy search. */
 
+import { repeating } from "./repeats.js";
 import { BOS, EOS } from "./text.js";
 
 /** log of the sum of exp of the logits of all tokens but <pad> and <bos>, which are never next. */
@@ -25,10 +26,10 @@ export function best(logits, k) {
 
 export const score = (node, penalty = 1) => node.total / Math.max(node.length, 1) ** penalty;
 
-/** The translation of source ids. `prefix`: ids that it must begin with.
+/** The translation of source ids. `prefix`: ids that it must begin with; `noRepeat`: no so many ids stand twice in it.
     Returns {source, winner, beams}. A hypothesis is {ids with <bos>, parent, logp, total, length, done, steps, cache};
     steps has what `model.step` gave before each of its tokens. beams: the hypotheses kept after each step, best first. */
-export function search(model, src, { size = 4, penalty = 1, limit = 2 * src.length + 10, prefix = [] } = {}) {
+export function search(model, src, { size = 4, penalty = 1, limit = 2 * src.length + 10, prefix = [], noRepeat = 0 } = {}) {
   const source = model.encode(src), byScore = (a, b) => score(b, penalty) - score(a, penalty);
   const first = { ids: [BOS], parent: null, logp: 0, total: 0, length: 0, done: false, steps: [], cache: model.emptyCache() };
   const extended = (parent, step, { token, logp }) => ({
@@ -41,7 +42,8 @@ export function search(model, src, { size = 4, penalty = 1, limit = 2 * src.leng
     const live = beam.filter(({ done }) => !done), steps = model.step(source, live), forced = prefix[beams.length - 1];
     const candidates = beam.filter(({ done }) => done);
     live.forEach((parent, r) => {
-      const { logits } = steps[r];
+      const logits = steps[r].logits.slice();
+      for (const token of repeating(parent.ids, noRepeat)) logits[token] = -Infinity;
       const next = forced === undefined ? best(logits, size) : [{ token: forced, logp: logits[forced] - logTotal(logits) }];
       candidates.push(...next.map((continuation) => extended(parent, steps[r], continuation)));
     });
