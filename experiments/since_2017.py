@@ -37,6 +37,9 @@ ARMS = {
 }
 
 
+UPDATES = {"translator": 1000, "GPT": 750}  # of each run: so all 54 take some four hours of one core
+
+
 def changes(name: str) -> dict:
     """An arm's flags as fields of a ModelConfig."""
     parser = argparse.ArgumentParser()
@@ -45,9 +48,13 @@ def changes(name: str) -> dict:
     return {f.name: given[f.name] for f in fields(ModelConfig) if given.get(f.name) is not None}
 
 
+def updates(args: argparse.Namespace, bench: str) -> int:
+    return args.steps or UPDATES[bench]
+
+
 def translator(name: str, seed: int, args: argparse.Namespace) -> dict:
     """Train a translator and translate the test."""
-    options = ["--d-model", "128", "--d-ff", str(ARMS[name][1]), "--steps", str(args.steps), "--seed", str(seed)]
+    options = ["--d-model", "128", "--d-ff", str(ARMS[name][1]), "--steps", str(updates(args, "translator")), "--seed", str(seed)]
     folder = args.runs / f"translator-{list(ARMS).index(name)}-{seed}"
     return train_and_score([*options, *args.options, *ARMS[name][0].split()], folder, corpus.load().test)[0]
 
@@ -58,7 +65,7 @@ def language_model(name: str, seed: int, args: argparse.Namespace) -> dict:
     tokenizer = english_tokenizer(sentences, args.vocabulary)
     config = config_of("decoder-only", tokenizer, d_ff=ARMS[name][2], **changes(name))
     folder = args.runs / f"gpt-{list(ARMS).index(name)}-{seed}"
-    model, trainer = gpt(config, tokenizer, sentences, dev, folder, steps=args.steps, seed=seed)
+    model, trainer = gpt(config, tokenizer, sentences, dev, folder, steps=updates(args, "GPT"), seed=seed)
     ids = tokenizer.encode_tgt(test)
     found = {"parameters": sum(p.numel() for p in model.parameters()), "history": trainer.progress.history}
     return found | {"perplexity": round(math.exp(dev_nll(model, [[]] * len(ids), ids, CPU)), 2)}
@@ -71,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--benches", nargs="+", default=list(BENCHES), choices=BENCHES)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, help=f"for both benches; without it {UPDATES}")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--vocabulary", type=int, default=4000, help="of GPT")
     add_training_arguments(parser, "since_2017")
@@ -82,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     rows, left = rows_left(out, keys, ("bench", "name", "seed"))
     for bench, name, seed in left:
         rows.append({"bench": bench, "name": name, "seed": seed, **BENCHES[bench](name, seed, args)})
-        record("since_2017", argv, rows, out, steps=args.steps)
+        record("since_2017", argv, rows, out)
 
 
 if __name__ == "__main__":
