@@ -321,7 +321,11 @@ BUGS = {
         "looks like: softmax over the queries",
     ),
     "softmax over axis 1": ([("softmax(dim=-1)", "softmax(dim=1)")], "attention", "softmax over a numbered axis"),
-    "mask inverted inside": ([("masked_fill(~mask", "masked_fill(mask")], "attention", "looks like: mask inverted"),
+    "mask inverted inside": (
+        [("masked_fill(~mask", "masked_fill(mask")],
+        "attention",
+        "looks like: the mask is inverted",
+    ),
     "view without transpose": (
         [(SPLIT, "x.reshape(len(x), self.n_heads, x.shape[1], -1)")],
         "MultiHeadAttention",
@@ -335,7 +339,7 @@ BUGS = {
     "heads without the mask": (
         [("attention(q, k, v, mask)", "attention(q, k, v)")],
         "MultiHeadAttention",
-        "looks like: mask forgotten",
+        "looks like: the mask is not used",
     ),
     "only self-attention": (
         [("key(memory)", "key(x)"), ("value(memory)", "value(x)")],
@@ -356,12 +360,12 @@ BUGS = {
             )
         ],
         "sinusoidal",
-        "sines left, cosines right",
+        "all sines, then all cosines",
     ),
     "unbiased variance": (
         [("centered.square().mean(dim=-1, keepdim=True)", "x.var(dim=-1, keepdim=True)")],
         "LayerNorm",
-        "divided by d - 1",
+        "looks like: the unbiased variance",
     ),
     "eps outside the root": (
         [("(variance + 1e-5).sqrt()", "(variance.sqrt() + 1e-5)")],
@@ -371,12 +375,12 @@ BUGS = {
     "nothing learned": (
         [("self.gamma * centered", "centered"), (" + self.beta", "")],
         "LayerNorm",
-        "no gradient comes back",
+        "looks like: gamma and beta left out",
     ),
     "gamma added": (
         [("self.gamma * centered", "centered"), (" + self.beta", " + self.gamma - 1 + self.beta")],
         "LayerNorm",
-        "gamma should multiply",
+        "looks like: gamma added, not multiplied",
     ),
     "no ReLU": ([("torch.relu(self.inner(x))", "self.inner(x)")], "FeedForward", "nothing bends"),
     "ReLU at the end": (
@@ -454,7 +458,7 @@ BUGS = {
         "greedy",
         "it does not stop at eos",
     ),
-    "eos kept": ([("row.index(eos)]", "row.index(eos) + 1]")], "greedy", "looks like: eos is kept"),
+    "eos kept": ([("row.index(eos)]", "row.index(eos) + 1]")], "greedy", "looks like: eos is returned"),
     "the first position": (
         [("model(src, tgt)[:, -1]", "model(src, tgt)[:, 0]")],
         "greedy",
@@ -738,7 +742,9 @@ def test_every_section_that_is_named_exists():
         re.sub(r"['\"]\s*\n\s*f?['\"]", "", Path(m.__file__).read_text(encoding="utf-8")) for m in modules
     )
     named = re.findall(r"[Ll]esson (\d\db?), \\?\"([^\"]+?)\\?\"", source.replace("\\\\", "\\"))
-    assert len(named) > 15
+    advice = {mistake.advice for check in (*checks.EXERCISES.values(), *CHECKS) for mistake in check.mistakes}
+    named += re.findall(r"[Ll]esson (\d\db?), \"([^\"]+)\"", "\n".join(advice))
+    assert len(named) > 25
     for lesson, section in named:
         (path,) = TEXT.glob(f"{lesson}_*.md")
         assert f"# {section}\n" in path.read_text(encoding="utf-8"), f"lesson {lesson} has no section {section!r}"

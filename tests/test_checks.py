@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from functools import partial
+from types import ModuleType
 
 import pytest
 import torch
@@ -517,12 +518,38 @@ def test_a_table_is_read_with_its_other_ways_and_long_lines(grown):
             return y + 1
 
 
+def test_advice_is_that_of_the_same_lesson_or_else_of_one_it_imports(grown, monkeypatch):
+    def told(*advice: str) -> list[Check]:
+        checks = [exercise(stars=1)(grown.oracle) for _ in advice]
+        for check, said in zip(checks, advice, strict=True):
+            check.answer(grown.answers[0].function)
+            check.patches(f"doubled: x + 1 -> 2 * x\n    {said}")
+        return checks
+
+    first, last = told("The first.", "The last.")
+    another = ModuleType("another")
+    vars(another).update(first=first, last=last)
+    monkeypatch.setitem(globals(), "another", another)
+    grown.patches("doubled: x + 1 -> x + x")
+    assert grown.mistakes.pop().advice == "The first."
+    monkeypatch.setitem(globals(), "earlier", told("Of this lesson.")[0])
+    grown.patches("doubled: x + 1 -> x + x")
+    assert grown.mistakes.pop().advice == "Of this lesson."
+
+
+def test_mistakes_are_taken_over_but_for_some(grown):
+    grown.patches("doubled: x + 1 -> 2 * x\n    Add.\none less: x + 1 -> x - 1\n    Add it.")
+    other = exercise(stars=1)(lambda x: x + 1)
+    other.take_over(grown, "doubled")
+    assert [mistake.name for mistake in other.mistakes] == ["one less"] and other.answers == grown.answers
+
+
 def test_two_slips_are_named_where_no_single_one_fits():
     def answer(q, K, V):
         return (K @ q).softmax(0) @ K
 
     said = str(attend(answer))
-    assert "This looks like two slips: no scaling; keys where values belong. The scores are not divided" in said
+    assert "This looks like two slips: no scaling; keys where values belong. The dot products are not divided" in said
     assert "Keys are only matched" in said
 
     def stops_at_first(X, Wq, Wk, Wv):  # in the case that is printed there is no value to compare

@@ -10,7 +10,7 @@ from tools.messages import SAYING, name_of
 from utils import checks
 
 ROOT = Path(checks.__file__).parent
-DATA = {"part", "patches", "mistake"}  # tasks, names and advice: said when they are shown
+DATA = {"part", "patches", "take_over", "mistake"}  # tasks, names and advice: said when they are shown
 AUTHORS = {"Misfit"}  # for who writes a lesson
 OTHERS = {"engine/patches.py"}  # it speaks to authors only
 FILES = sorted({path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py")} - OTHERS)

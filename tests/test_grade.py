@@ -383,7 +383,7 @@ def test_capstones_get_a_line_for_each_part(tmp_path):
     verdicts = {name: {key[1][9:]: row["verdict"] for key, row in graded.items() if key[0] == name} for name in files}
     assert list(verdicts["right"].values()).count("passed") == 9
     assert verdicts["wrong"]["attention"] == "wrong" and verdicts["wrong"]["MultiHeadAttention"] == "not attempted"
-    assert graded["wrong", "capstone.attention"]["mistake"] == "mask inverted"
+    assert graded["wrong", "capstone.attention"]["mistake"] == "the mask is inverted"
     assert verdicts["begun"]["attention"] == "passed" and verdicts["begun"]["LayerNorm"] == "missing"
     assert verdicts["broken"] == verdicts["endless"] == verdicts["exits"] == {"file": "error"}
     assert "Python cannot read" in graded["broken", "capstone.file"]["mistake"]

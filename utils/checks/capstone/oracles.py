@@ -1,12 +1,13 @@
 """What the capstone's parts compute where the task leaves no choice: oracles, cases, and the usual mistakes."""
 
 import math
+from copy import copy
 
 import torch
 from torch import Tensor, nn
 
 from utils.checks.engine import COURSE, SDPA, exercise, say, show
-from utils.checks.lessons import lesson03, lesson05, lesson07, lesson08
+from utils.checks.lessons import lesson03, lesson04, lesson05, lesson07, lesson08
 
 FORBIDDEN = COURSE | SDPA | {"layer_norm", "native_layer_norm", "_transformer_encoder_layer_fwd"}
 
@@ -51,11 +52,8 @@ def _(q, k, v, mask=None):
 
 attention.patches(r"""
 no scaling: / math.sqrt(q.shape[-1]) ->
-    Divide the scores by sqrt(d). See lesson 02, "Why divide by √d?".
 divided by d: math.sqrt(q.shape[-1]) -> q.shape[-1]
-    Variances add, so a dot product grows like the root of d: divide by sqrt(d).
 scaled by the length of the values: q.shape -> v.shape
-    The d under the root is the length of q and k: q.shape[-1].
 divided by the root of n: q.shape[-1] -> q.shape[-2] || k.shape[-2] || len(q)
     The d under the root is the length of one query, q.shape[-1]. How many words or sentences there are has no part.
 softmax over the queries: softmax(-1) -> softmax(-2)
@@ -66,18 +64,13 @@ softmax over a numbered axis: softmax(-1) -> softmax(1)
     dim=1 is the last axis of a matrix, and the heads of a batch: count from the end, softmax(dim=-1).
 softmax over the first axis: softmax(-1) -> softmax(0)
     The first axis are queries, or sentences: softmax(dim=-1).
-mask inverted: ~mask -> mask
-    True means *may attend*: hide where it is False, masked_fill(~mask, -inf).
-mask inverted: ~mask, -math.inf -> mask, -1e9
-    True means *may attend*: hide where it is False, masked_fill(~mask, -1e9).
-mask forgotten: if mask is not None -> if False
-    It is taken and never used. Scores that it hides become -inf before the softmax.
-mask after the softmax: if mask is not None -> if False && softmax(-1) -> softmax(-1) * (1 if mask is None else mask)
-    The rest no longer adds up to one. Hide scores before the softmax. See lesson 02, "Or only a part of it".
+the mask is inverted: ~mask -> mask
+  | ~mask, -math.inf -> mask, -1e9
+the mask is not used: if mask is not None -> if False
+the mask comes after the softmax: if mask is not None -> if False
+  && softmax(-1) -> softmax(-1) * (1 if mask is None else mask)
 hidden scores are 0: -math.inf -> 0.0
-    A score of 0 still gets a share, exp(0) = 1: hidden scores become -inf.
 keys where values belong: @ v -> @ k
-    What travels are the values: shares @ v.
 """)
 
 
@@ -106,8 +99,8 @@ the shares lie across the values: shares[..., None] -> shares
 @exercise(stars=2)
 def identity_heads(x, memory, mask):
     """MultiHeadAttention(4, 2) whose matrices are all the identity: head h is attention on its two columns."""
-    q, k = (torch.stack(z.chunk(2, dim=-1), dim=1) for z in (x, memory))
-    return torch.cat(attention.oracle(q, k, k, mask).unbind(1), dim=-1)
+    q, k = (lesson04.split_heads.oracle(z, 2) for z in (x, memory))
+    return lesson04.merge_heads.oracle(attention.oracle(q, k, k, mask))
 
 
 @identity_heads.cases
@@ -142,23 +135,19 @@ view without transpose: x.unflatten(-1, (2, 2)).transpose(1, 2) -> x.reshape(len
   && memory.unflatten(-1, (2, 2)).transpose(1, 2) -> memory.reshape(len(x), 2, -1, 2)
   &&? heads.transpose(1, 2).flatten(-2) -> heads.reshape(len(x), -1, 4)
     {SPLIT[0].upper()}{SPLIT[1:]}
-heads joined without transpose: heads.transpose(1, 2).flatten(-2) -> heads.reshape(len(x), -1, 4)
-    {SPLIT[0].upper()}{SPLIT[1:]}
+merged by one reshape, and no swap: heads.transpose(1, 2).flatten(-2) -> heads.reshape(len(x), -1, 4)
 heads not split: = attention.oracle(x, memory, memory, None if mask is None else mask[:, 0])
     n_heads changes nothing: this is one head of full size. See lesson 04, "Smaller heads, same price".
 no scaling: / math.sqrt(2) ->
     Use your attention: it divides by sqrt(d), where d is the size of a head.
-scaled by the root of d_model: math.sqrt(2) -> math.sqrt(4)
-    Each head's vectors have d_model / n_heads entries, and that is the d under the root. See lesson 04,
-    "sqrt(d) of what?".
-mask forgotten: if mask is not None -> if False
+scaled by sqrt(D), the size of the model: math.sqrt(2) -> math.sqrt(4)
+the mask is not used: if mask is not None -> if False
     It is taken and never handed on to attention.
-mask inverted: ~mask -> mask
+the mask is inverted: ~mask -> mask
     True means *may attend*: hand the mask on as it is.
 it asks x where memory belongs: memory.unflatten -> x.unflatten && if mask is not None -> if False
     Queries come from x, keys and values from memory. See lesson 07, "2. Attention with two inputs".
 softmax over the queries: softmax(-1) -> softmax(-2)
-    Each query divides its own attention: softmax(dim=-1).
 """)
 
 
@@ -171,68 +160,11 @@ def sinusoidal(n, d):
 sinusoidal.cases(lambda draw: [(3, 4), (1, 2), (draw.integer(5, 9), 6), (40, 8)])
 
 
-@sinusoidal.answer
-def _(n, d):
-    i = torch.arange(d // 2, dtype=torch.float64)
-    p = torch.arange(n, dtype=torch.float64)[:, None]
-    angle = p / 10000 ** (2 * i / d)
-    table = torch.stack([angle.sin(), angle.cos()], dim=-1)
-    return table.flatten(1).float()
+sinusoidal.take_over(lesson05.sinusoidal, "an odd d is not refused")
 
-
-sinusoidal.patches("""
-sines left, cosines right: torch.stack -> torch.cat
-    Here they alternate, as in the paper. See lesson 05, "Two layouts, one code (deeper)".
-cosine before sine: angle.sin(), angle.cos() -> angle.cos(), angle.sin()
-    Sines stand in the even columns, 0, 2, ...
-positions from 1: torch.arange(n, -> torch.arange(1, n + 1,
-    The first row is position 0: sines 0, cosines 1.
-a frequency for each column: torch.arange(d // 2 -> torch.arange(d && 2 * i -> i
-  && torch.stack([angle.sin(), angle.cos()], dim=-1) -> torch.where(i % 2 == 0, angle.sin(), angle.cos())
-    A sine and its cosine share one: column j has the exponent 2 (j // 2) / d.
-i where 2i belongs: 2 * i -> i
-    The exponents are 0, 2/d, 4/d, ...: one step of 2/d per pair.
-2i taken twice: 2 * i -> 4 * i
-    arange(0, d, 2) already holds 2i: divide it by d, and no more.
-hands that speed up: p / -> p *
-    Divide the position by 10000^(2i/d): later columns turn more slowly.
-rows and columns exchanged: .flatten(1) -> .flatten(1).T
-    One row per position: (n, d).
-""")
-
-
-@exercise(stars=1, forbidden=FORBIDDEN)
-def layer_norm(x):
-    """A fresh LayerNorm(d): (x - mean) / sqrt(variance + 1e-5) along the last axis, gamma = 1 and beta = 0."""
-    centered = x - x.mean(-1, keepdim=True)
-    variance = x.var(-1, correction=0, keepdim=True)
-    return centered / (variance + 1e-5).sqrt()
-
-
-layer_norm.cases(lambda draw: [(x,) for x, *_ in lesson07.layer_norm.draw_cases(draw)])
-layer_norm.patches("""
-variance divided by d - 1: correction=0 -> correction=1
-    Divide by d: x.var(-1, correction=0), or the mean of the squares. var and std use d - 1.
-eps outside the root: (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-5)
-    The 1e-5 is added to the variance, then the root is taken.
-d - 1, and eps outside the root: correction=0 -> correction=1 && (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-5)
-  | correction=0 -> correction=1 && (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-6)
-    Take the variance divided by d, add 1e-5 to it, then take the root.
-no eps: 1e-5 -> 0
-    A vector of equal entries has variance 0: add 1e-5 to it before the root.
-divided by the variance: .sqrt() ->
-    Divide by its root, the standard deviation.
-the mean is not subtracted: centered / -> x /
-    Subtract the mean of the vector first.
-mean over the positions: mean(-1 -> mean(-2 && var(-1 -> var(-2
-    Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".
-mean over the batch: mean(-1 -> mean(0 && var(-1 -> var(0
-    Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".
-one mean for all vectors: mean(-1, keepdim=True) -> mean() && -1, correction=0, keepdim=True -> correction=0
-    Mean and variance belong to one vector: dim=-1, keepdim=True. See lesson 07, "The other axis: batch norm".
-another eps: 1e-5 -> 1e-3 || 1e-4 || 1e-6 || 1e-8 || 1e-9 || 1e-12
-    Take 1e-5, as lesson 07 and PyTorch do.
-""")
+# The lesson's exercise, with more that a learner may not call.
+layer_norm = copy(lesson07.layer_norm)
+layer_norm.forbidden = FORBIDDEN
 
 
 class Scripted(nn.Module):
@@ -288,20 +220,15 @@ greedy.patches("""
 it does not stop at eos: row[: row.index(eos)] if eos in row else row -> row || [i for i in row if i != eos]
   | row[: row.index(eos)] if eos in row else row -> row && tgt[:, 1:] -> tgt
     A row ends at its first eos, and eos itself is not part of it: what comes after means nothing.
-eos is kept: row.index(eos)] -> row.index(eos) + 1]
-    Return the words alone, without bos and eos.
-bos is kept: tgt[:, 1:] -> tgt
-    Return the words alone, without bos and eos.
-bos and eos are kept: row.index(eos)] -> row.index(eos) + 1] && tgt[:, 1:] -> tgt
-    Return the words alone, without bos and eos.
+eos is returned: row.index(eos)] -> row.index(eos) + 1]
+bos is returned: tgt[:, 1:] -> tgt
+bos and eos are returned: row.index(eos)] -> row.index(eos) + 1] && tgt[:, 1:] -> tgt
 all rows stop with the first: return rows -> return [row[: min(map(len, rows))] for row in rows]
     A row that has ended may wait; the others go on.
 only the first row: return rows -> return rows[:1]
     src may hold several sentences: a list for each.
-one token too few: range(max_len) -> range(max_len - 1)
-    max_len counts the words that are returned, bos and eos not among them.
-one token too many: range(max_len) -> range(max_len + 1)
-    max_len counts the words that are returned, bos and eos not among them.
+one id too few: range(max_len) -> range(max_len - 1)
+one id too many: range(max_len) -> range(max_len + 1)
 the first position is read: [:, -1] -> [:, 0]
     The newest position knows all that was said: logits[:, -1].
 """)

@@ -108,10 +108,16 @@ class Check:
         """
         if not self.answers:
             self.answer(self.oracle)
-        lesson = [check for check in self.oracle.__globals__.values() if isinstance(check, Check)]
-        known = [mistake for check in [*lesson, self] for mistake in check.mistakes]
+        names = self.oracle.__globals__
+        imported = [check for module in names.values() if inspect.ismodule(module) for check in checks_of(vars(module))]
+        known = [mistake for check in [*imported[::-1], *checks_of(names), self] for mistake in check.mistakes]
         for more in ["", f"&& {besides}"] if besides else [""]:
             self.mistakes += patches.read(table, self.answers[-1], known, more)
+
+    def take_over(self, other: "Check", *but: str) -> None:
+        """Another exercise's mistakes, `but` for some names, and its answers: for one with the same arguments."""
+        self.answers += other.answers
+        self.mistakes += [mistake for mistake in other.mistakes if mistake.name not in but]
 
     def mistake(self, name: str, advice: str):
         """A mistake that is no patch: a wrong function."""
@@ -444,6 +450,10 @@ def _spent_by(mistake: Mistake, case: tuple) -> Ledger:
     with Ledger() as spent, suppress(Exception):
         mistake.code(*tried)
     return spent
+
+
+def checks_of(names: dict) -> list[Check]:
+    return [thing for thing in names.values() if isinstance(thing, Check)]
 
 
 def _outcome(function: Callable, case: tuple):

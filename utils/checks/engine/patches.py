@@ -11,7 +11,8 @@
         ...
 
 Each old text must stand exactly once in the answer's body; blanks around old and new are nothing. Advice is left out
-where the same name has it already: for another right answer, or in an exercise before, of the same lesson.
+where the same name has it already: for another right answer, in an exercise before, of the same lesson (the last that
+has it), or in a lesson that is imported (the first).
 """
 
 import ast

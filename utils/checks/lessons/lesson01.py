@@ -275,7 +275,6 @@ one layer too many where it just fits: (n - 1) / -> n / &&? if n == 1 -> if kern
   | if n == 1 -> if kernel == 1 && return 0 -> return 1 && (n - 1) / -> n /
     The first position is seen before the first layer, so n - 1 are left to win; and a field of exactly n is enough.
 every layer adds k: / (kernel - 1) -> / kernel
-    Windows overlap, so a layer adds k - 1 positions. See "Stacked filters see more".
 n divided by k: (n - 1) / (kernel - 1) -> n / kernel &&? return 0 -> return 1
   | if n == 1 -> if kernel == 1 && (n - 1) / (kernel - 1) -> n / kernel
     A layer adds k - 1 positions, and one is there from the start. See "Stacked filters see more".

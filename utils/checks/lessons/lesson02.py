@@ -29,7 +29,7 @@ def _(q, K):
 
 scores.patches("""
 no scaling: / math.sqrt(len(q)) ->
-    The dot products are not divided by sqrt(d). "Why divide by √d?" shows what that costs.
+    The dot products are not divided by sqrt(d). See lesson 02, "Why divide by √d?", for what that costs.
 divided by d: math.sqrt(len(q)) -> len(q)
     Variances add, so a dot product grows like the root of d: divide by sqrt(d), not by d.
 divided by the root of n: len(q) -> len(K)
@@ -139,20 +139,16 @@ def _(q, K, V):
 # V @ shares and V * shares need as many values as a value has entries: elsewhere they stop.
 attend.patches("""
 no scaling: / math.sqrt(len(q)) ->
-    The scores are not divided by sqrt(d), so the softmax is too sure. See "Why divide by √d?".
 divided by d: math.sqrt(len(q)) -> len(q)
-    Divide the scores by sqrt(d), not by d.
 divided after the softmax: / math.sqrt(len(q))).softmax(0) -> ).softmax(0) / math.sqrt(len(q))
     The root of d belongs to the scores. Shares that are divided no longer add up to one.
 divided by the root of n: len(q) -> len(K)
-    The d under the root is the length of q and the keys; how many keys there are plays no part.
 the root of 2 from the page: len(q) -> 2
 scaled by the length of the values: len(q) -> V.shape[1]
     The d under the root is the length of q and the keys, not of the values.
 no softmax: .softmax(0) ->
     The values are weighted with the raw scores. The softmax makes them shares that add up to one.
-powers that are not divided: softmax(0) -> exp()
-    Shares add up to one: divide the powers by their sum.
+not divided by the total: softmax(0) -> exp()
 the softmax twice: softmax(0) -> softmax(0).softmax(0)
     The shares go into a second softmax, which makes them nearly equal. Once is enough.
 scores from the values: K @ q -> V @ q
@@ -203,11 +199,9 @@ def _(X, Wq, Wk, Wv):
 
 self_attention_loop.patches("""
 no scaling: / math.sqrt(Q.shape[1]) ->
-    The scores are not divided by sqrt(d), where d is the length of the queries.
 divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1]
 no softmax: .softmax(1) ->
 divided by the root of n: Q.shape[1] -> len(X)
-    d is the length of q and k, the rows of Wq; how many words there are plays no part.
 scaled by the inputs' length: Q.shape[1] -> X.shape[1]
     The d under the root is the length of q and k (the rows of Wq), not that of the inputs.
 softmax over the askers: softmax(1) -> softmax(0)
@@ -219,7 +213,6 @@ the matrices are transposed: Wq.T -> Wq && Wk.T -> Wk && Wv.T -> Wv
 the matrix from the left: X @ Wq.T -> Wq @ X && X @ Wk.T -> Wk @ X && X @ Wv.T -> Wv @ X
     Words are the rows of X. Wq @ x takes one of them, X[i]; for all at once it is X @ Wq.T.
 keys where values belong: @ V -> @ K
-    What travels are the values, Wv @ x.
 words where values belong: @ V -> @ X
     What travels are the values, Wv @ x, not the words themselves.
 one matrix for queries and keys: Wk.T -> Wq.T
@@ -272,12 +265,13 @@ def _(q, K, V, may_attend):
 
 masked_attend.patches("""
 the mask is inverted: (~may_attend -> (may_attend &&? if not may_attend.any() -> if False
-    True means: may be heard. Minus infinity belongs where it is False.
+    True means: may attend. Minus infinity belongs where the mask is False.
 the mask is not used: .masked_fill(~may_attend, -math.inf) -> &&? if not may_attend.any() -> if False
-    Every word is heard: a score where may_attend is False should not count.
+    Every word is heard: a score where the mask is False should be minus infinity before the softmax.
 the mask comes after the softmax:
   | .masked_fill(~may_attend, -math.inf) -> && allowed.softmax(0) -> (allowed.softmax(0) * may_attend)
-    The hidden words have taken their share of the total, so the rest no longer adds up to one. Hide scores instead.
+    What is hidden has taken its share of the total, so the rest no longer adds up to one. Hide scores, not shares. See
+    lesson 02, "Or only a part of it".
 hidden after the softmax, and divided again: .masked_fill(~may_attend, -math.inf) ->
   && allowed.softmax(0) -> (lambda shares: shares / shares.sum())(allowed.softmax(0) * may_attend)
     Where nobody may be heard, or a hidden score is the largest by far, every share that counts is 0, and so is their
@@ -286,19 +280,17 @@ hidden scores are 0: -math.inf -> 0.0 &&? if not may_attend.any() -> if False
     A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
 hidden scores are not low enough: -math.inf -> -1e4 &&? if not may_attend.any() -> if False
   | -math.inf -> -1e4 && if not may_attend.any() -> if False && softmax(0) -> softmax(0) * may_attend
-    Allowed scores may lie far below -10000, and then the hidden ones win. Take minus infinity.
+    Allowed scores may lie far below that number, and then the hidden ones win. Take minus infinity.
 0 times minus infinity: .masked_fill(~may_attend, -math.inf) -> + ~may_attend * -math.inf
-    That is NaN, not 0. masked_fill or torch.where put minus infinity where it belongs.
+    That is NaN, not 0, so every score is lost. masked_fill or torch.where put minus infinity where it belongs.
 NaN where nobody may be heard: if not may_attend.any() -> if False
     A softmax of nothing but minus infinity divides 0 by 0. Nobody to hear means zeros.
 all alike where nobody may be heard: V.new_zeros(V.shape[1]) -> V.mean(0)
   | -math.inf -> -1e9 && if not may_attend.any() -> if False
     If all scores are equally low, all shares are equal. Nobody to hear means zeros, not everybody a little.
 no scaling: / math.sqrt(len(q)) ->
-    The scores are not divided by sqrt(d).
 divided by d: math.sqrt(len(q)) -> len(q)
 keys where values belong: @ V -> @ K
-    What travels are the values.
 """)
 
 

@@ -43,13 +43,10 @@ self_attention.patches("""
 a loop over the words: = torch.stack([(X @ Wk @ q / math.sqrt(len(q))).softmax(0) @ (X @ Wv) for q in X @ Wq])
     Lesson 02 needed it; here Q @ K.T holds the scores of all words at once, and one more product all outputs.
 no scaling: / math.sqrt(Q.shape[1]) ->
-    The scores are not divided by sqrt(d), where d is the length of the queries.
 divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1]
-    Divide the scores by sqrt(d), not by d.
 scaled by the inputs' length: Q.shape[1] -> X.shape[1]
     The d under the root is the length of the queries and keys (the columns of Wq), not that of the inputs.
-scaled by the number of words: Q.shape[1] -> len(X)
-    The d under the root is the length of the queries; n has no part in it.
+divided by the root of n: Q.shape[1] -> len(X)
 softmax along the wrong axis: softmax(1) -> softmax(0)
     In rows, row i holds the scores of the one who asks: dim=-1. See "Break it: softmax along the wrong axis".
 the totals lie across: scores.softmax(1) -> (e := torch.exp(scores)) / e.sum(1)
@@ -68,17 +65,14 @@ the lecture's product of columns: Q @ K.T -> K.T @ Q
   | Q @ K.T -> K.T @ Q && softmax(1) -> softmax(0) && shares @ V -> V @ shares
     K^T Q is for columns. In rows it lets entries of vectors meet, (d, d), not words: take Q @ K.T, (n, n).
 multiplied by sqrt(d): scores = Q @ K.T / -> scores = Q @ K.T *
-    The scores are divided by sqrt(d), not multiplied.
 one softmax for all words: scores.softmax(1) -> scores.flatten().softmax(0).view_as(scores)
     All shares together add up to 1 here. Every word has a softmax of its own, along its row: dim=-1.
 divided after the softmax: / math.sqrt(Q.shape[1]) -> && softmax(1) -> softmax(1) / math.sqrt(Q.shape[1])
-    The scores are divided by sqrt(d), before the softmax: after it the shares no longer add up to 1.
 the matrices are transposed: X @ W for -> X @ W.T for
     Wq is (d_in, d) here, for rows: X @ Wq. X @ Wq.T is what nn.Linear does with the matrix that it stores.
 no softmax: .softmax(1) ->
     The scores are not shares yet: softmax along each row, before the product with V.
 keys where values belong: @ V -> @ K
-    Keys are only matched; what travels are the values, V = X Wv.
 inputs where values belong: @ V -> @ X
     What travels are the values, V = X Wv, not the inputs themselves.
 the weights returned: return outputs -> return shares || return scores
@@ -138,31 +132,24 @@ def _(Q, K, V, mask):
 # Many who forget the row in which nothing is allowed make another mistake as well: hence the second ways.
 masked_attention.patches("""
 the mask is inverted: ~mask -> mask &&? .nan_to_num(0.0) ->
-    True means: may attend. Minus infinity belongs where the mask is False.
 the mask is not used: .masked_fill(~mask, -math.inf) ->
-    Every query asks every key: a score where the mask is False should not count.
 everybody alike where nobody may be asked: -math.inf -> -1e9 || -1e4
     A large negative number hides a key behind others, but if all scores are equally low, all get the same share.
     Use minus infinity, and set the masked weights to zero after the softmax.
-masked scores are not low enough: -math.inf -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask, 0)
+hidden scores are not low enough: -math.inf -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask, 0)
   | -math.inf -> -1e4 && nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0)
-    Allowed scores may lie far below -10000, and then the masked ones win. Minus infinity lies below all.
 the totals lie across: allowed.softmax(1) -> (e := torch.exp(allowed)) / e.sum(1)
   | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1, keepdim=True))) / e.sum(1)
   | allowed.softmax(1) -> (e := torch.exp(allowed - allowed.amax(1))) / e.sum(1)
 the mask comes after the softmax: .masked_fill(~mask, -math.inf) -> && nan_to_num(0.0) -> masked_fill(~mask, 0)
-    The masked keys have taken their share of the total, so what is left does not add up to 1. Mask the scores first.
 minus infinity after the softmax: .masked_fill(~mask, -math.inf) -> && nan_to_num(0.0) -> masked_fill(~mask, -math.inf)
     It belongs in the scores: after the softmax there are shares, between 0 and 1.
-masked scores are zero: .masked_fill(~mask, -math.inf) -> * mask
+hidden scores are 0: .masked_fill(~mask, -math.inf) -> * mask
   &&? nan_to_num(0.0) -> masked_fill(~mask.any(1, keepdim=True), 0) || masked_fill(~mask, 0)
-    A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
 the mask is added as numbers: .masked_fill(~mask, -math.inf) -> + mask
     True counts as 1, so an allowed key only gets one point more. Forbidden scores must become minus infinity.
 softmax along the wrong axis: softmax(1) -> softmax(0) &&? .nan_to_num(0.0) ->
-    Row i holds the scores of query i: dim=-1. See "Break it: softmax along the wrong axis".
 0 times minus infinity: .masked_fill(~mask, -math.inf) -> + ~mask * -math.inf &&? .nan_to_num(0.0) ->
-    That is NaN, not 0, so every score is lost. masked_fill or torch.where put minus infinity where it belongs.
 one empty row makes all outputs zero:
   | .nan_to_num(0.0) -> && return shares -> return 0 * V[:1].expand(len(Q), -1) if shares.isnan().any() else shares
     A query that may ask nobody gets zeros; the other rows keep their outputs. Mend that row alone.
@@ -171,9 +158,7 @@ the mask is transposed: ~mask -> ~mask.T
 no scaling: / math.sqrt(Q.shape[1]) -> &&? .nan_to_num(0.0) ->
 divided by d: math.sqrt(Q.shape[1]) -> Q.shape[1] &&? .nan_to_num(0.0) ->
 scaled by the length of the values: Q.shape[1] -> V.shape[1] &&? .nan_to_num(0.0) ->
-    The d under the root is the length of queries and keys, not of the values.
-scaled by the number of keys: Q.shape[1] -> len(V) &&? .nan_to_num(0.0) ->
-    The d under the root is the length of queries and keys; how many keys there are plays no part.
+divided by the root of n: Q.shape[1] -> len(V) &&? .nan_to_num(0.0) ->
 """)
 
 
@@ -236,7 +221,6 @@ scaled by the number of words: Q.shape[-1] -> Q.shape[1]
 scaled by the number of sentences: Q.shape[-1] -> len(Q)
     In (B, n, d) the last dimension is d: Q.shape[-1]. len(Q) is B now.
 scaled by the inputs' length: Q.shape[-1] -> X.shape[-1]
-    The d under the root is the length of the queries, not that of the inputs.
 softmax over the queries: softmax(-1) -> softmax(1)
     The scores are (B, n, n), and those of one query lie along the last dimension: dim=-1. dim=1 was right without a
     batch.
@@ -257,11 +241,8 @@ rows of sentences are mixed up:
 keys are reshaped, not transposed: K.mT -> K.reshape(len(K), K.shape[2], K.shape[1])
     view and reshape to (B, d, n) keep the order of the numbers; .mT (or transpose(-1, -2)) moves them.
 queries and keys exchanged: Q @ K.mT -> K @ Q.mT
-    Row i belongs to the word that asks: Q K^T, not K Q^T.
 keys where values belong: @ V -> @ K
-    Keys are only matched; what travels are the values, X Wv.
 the matrices are transposed: W for -> W.T for
-    Wq is (d_in, d) here, for rows: X @ Wq, not X @ Wq.T.
 the wrong two dimensions swapped: K.mT -> K.transpose(0, 1)
     K.transpose(0, 1) swaps sentences and words: (n, B, d). The last two, words and d, change places: K.mT.
 sentences laid end to end: return outputs -> return torch.cat(list(outputs))
@@ -271,7 +252,6 @@ the batch of one is lost: return outputs -> return outputs.squeeze()
 only the first sentence: return outputs -> return outputs[:1].expand_as(outputs)
     Every sentence of the batch has outputs of its own.
 no softmax: .softmax(-1) ->
-    The scores are not shares yet: softmax along each row, before the values.
 """)
 
 
@@ -378,14 +358,11 @@ the new block is shrunk as well: total * factor + e.sum() -> (total + e.sum()) *
   && mixed * factor + e @ values -> (mixed + e @ values) * (factor if i else 1)
     The new powers are measured from the new peak already. Multiply l and o by the factor, then add the new block.
 no scaling: / math.sqrt(len(q)) ->
-    The scores are not divided by sqrt(d), where d is the length of the query.
 divided by d: math.sqrt(len(q)) -> len(q)
 scaled by the length of the values: len(q) -> V.shape[1]
-    The d under the root is the length of the query and the keys.
 scaled by the length of the block: len(q) -> block
     The d under the root is the length of the query, not of the block.
 keys where values belong: V.shape[1] -> K.shape[1] && V[i -> K[i
-    Keys are only matched; what is summed up are the values.
 """)
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 
 from utils.checks.engine import SDPA, exercise, say
-from utils.checks.lessons.lesson03 import batched_self_attention
+from utils.checks.lessons import lesson03
 
 
 def _named(*shape: int) -> torch.Tensor:
@@ -124,7 +124,7 @@ the wrong two dimensions swapped: transpose(1, 2) -> transpose(2, 3)
 def _heads(X, Wq, Wk, Wv, n_heads):
     """What each head hears, with columns of its own of each matrix: a list of H tensors (B, T, D/H)."""
     columns = zip(*(W.chunk(n_heads, dim=1) for W in (Wq, Wk, Wv)), strict=True)
-    return [batched_self_attention.oracle(X, *matrices) for matrices in columns]
+    return [lesson03.batched_self_attention.oracle(X, *matrices) for matrices in columns]
 
 
 @exercise(stars=2, forbidden=SDPA)
@@ -168,13 +168,13 @@ multi_head_attention.patches("""
 no scaling: / math.sqrt(q.shape[-1]) ->
     The scores are not divided by sqrt(D/H), so the softmax is too sure. See "sqrt(d) of what?".
 scaled by sqrt(D), the size of the model: q.shape[-1] -> D
-    A score adds up D/H products, the length of one head's query: divide by sqrt(D/H). See "sqrt(d) of what?".
+    A score adds up D/H products, the length of one head's query: divide by sqrt(D/H). See lesson 04,
+    "sqrt(d) of what?".
 scaled by the root of the number of heads: q.shape[-1] -> n_heads
     After the split q.shape[1] is the number of heads. What counts is the length of one head's query, q.shape[-1].
 multiplied by the root: / math -> * math
     Divide the scores by sqrt(D/H): long queries make them large, and the softmax too sure.
 divided after the softmax: / math.sqrt(q.shape[-1]) -> && softmax(-1) -> softmax(-1) / math.sqrt(q.shape[-1])
-    Divide the scores, before the softmax: afterwards the shares no longer add up to one.
 nobody hears the words after it: .softmax -> .masked_fill(torch.ones(T, T).triu(1).bool(), -math.inf).softmax
     No mask here: every word hears all words of its sentence, those after it, too.
 divided by D/H, not by its root: math.sqrt(q.shape[-1]) -> q.shape[-1]
@@ -218,7 +218,6 @@ softmax over the heads: softmax(-1) -> softmax(1)
 queries and keys exchanged: q @ k.mT -> k @ q.mT
     Row i answers for word i: its query meets all keys, q @ k.mT, not k @ q.mT.
 keys where values belong: @ v -> @ k
-    Keys are only matched; what travels are the values: the weights meet v, from X @ Wv.
 values that were not projected: softmax(-1) @ v -> softmax(-1) @ X.reshape(B, T, n_heads, -1).transpose(1, 2)
     The values are columns of X @ Wv, not of X.
 the matrices are transposed: X @ W) -> X @ W.T) && @ Wo -> @ Wo.T

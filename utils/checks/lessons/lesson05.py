@@ -36,7 +36,7 @@ def _(n_positions, d_model):
 sinusoidal.patches("""
 all sines, then all cosines: torch.stack -> torch.cat
     The numbers are right, in the layout of halves. Asked for is the paper's: sine and cosine of one hand side by side,
-    in columns 2i and 2i + 1. See "Two layouts, one code (deeper)".
+    in columns 2i and 2i + 1. See lesson 05, "Two layouts, one code (deeper)".
 sine and cosine exchanged: angle.sin(), angle.cos() -> angle.cos(), angle.sin()
     The sine comes first, in the even columns: at place 0 a row is 0, 1, 0, 1, ...
 places counted from 1: torch.arange(n_positions, -> torch.arange(1, n_positions + 1,
@@ -52,7 +52,7 @@ the 2 in the exponent forgotten: -2 * i -> -i
 the exponent doubled: -2 * i -> -4 * i
     torch.arange(0, d_model, 2), or range, counts 0, 2, 4, ...: that is 2i already. Times 2, all hands but the first are
     too slow. The exponent is 2i/d.
-the hands get faster: -2 * i -> 2 * i
+the hands get faster: * 10000 -> / 10000
     Each hand should be slower than the one before: divide p by 10000^(2i/d). The sign of the exponent is wrong here.
 the exponent rounded down: -2 * i / d_model -> -(2 * i // d_model)
     // divides and rounds down: 2i // d is 0 for every hand. The exponent is the fraction 2i/d.
@@ -152,7 +152,7 @@ sine and cosine exchanged: [[cos, sin], [-sin, cos]] -> [[sin, cos], [-cos, sin]
 the 2 in the exponent forgotten: -2 * i -> -i
     Hand i turns by 10000^(-2i/d) at each step, with i = 0, 1, ..., d/2 - 1.
 the exponent doubled: -2 * i -> -4 * i
-    range(0, d_model, 2) counts 0, 2, 4, ...: that is 2i already. Hand i turns by 10000^(-2i/d) at each step.
+    range(0, d, 2) counts 0, 2, 4, ...: that is 2i already. Hand i turns by 10000^(-2i/d) at each step.
 the hands get faster: -2 * i -> 2 * i
     The exponent is -2i/d: each block turns by a smaller angle than the one before.
 negative offsets lose their sign: offset * -> abs(offset) *
@@ -229,15 +229,12 @@ places counted from 1: torch.arange(T, -> torch.arange(1, T + 1,
 all pairs turned by the same angle: -2 * i -> 0 * i
     Pair i of row p turns by p * 10000^(-2i/d): later pairs turn less.
 the 2 in the exponent forgotten: -2 * i -> -i
-    Pair i of row p turns by p * 10000^(-2i/d), with i = 0, 1, ..., d/2 - 1.
 the exponent doubled: -2 * i -> -4 * i
-    range(0, d, 2) counts 0, 2, 4, ...: that is 2i already. Pair i of row p turns by p * 10000^(-2i/d).
 every column has an angle of its own: torch.arange(d // 2 -> torch.arange(d && -2 * i -> -i
   && cos * first - sin * second -> cos[:, ::2] * first - sin[:, ::2] * second
   && sin * first + cos * second -> sin[:, 1::2] * first + cos[:, 1::2] * second
     The two entries of a pair turn by one angle: p * 10000^(-2i/d) in column 2i and in column 2i + 1.
 degrees instead of radians: angle = p -> angle = math.pi / 180 * p
-    The angle p * 10000^(-2i/d) is in radians already, as torch.sin and math.sin want it.
 put together in the wrong order: torch.stack(turned, dim=-1).flatten(-2) -> torch.stack(turned).reshape(T, d)
     A reshape keeps the order in memory. torch.stack with dim=-1 puts the two entries of a pair side by side.
 the pairs are not joined: .flatten(-2) ->

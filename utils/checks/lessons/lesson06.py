@@ -5,6 +5,7 @@ import math  # noqa: F401 - the patches use it
 import torch
 
 from utils.checks.engine import exercise, say
+from utils.checks.lessons import lesson02
 
 
 @exercise(stars=2)
@@ -59,7 +60,6 @@ averaged: torch.tanh(inner) @ v -> torch.tanh(inner) @ v / len(v)
 v left out: @ v -> .sum(1)
     The d_a entries after the tanh are not simply added up: v weighs each of them, v . tanh(...).
 softmax already taken: return found -> return found.softmax(0)
-    Scores may be any numbers. Their softmax is the next step, and the next exercise.
 divided by a root: return found -> return found / math.sqrt(len(W)) || return found / math.sqrt(W.shape[1])
   || return found / math.sqrt(U.shape[1])
     sqrt(d) belongs to the dot product, which grows with d. The tanh never leaves -1 to 1: here nothing is divided.
@@ -83,9 +83,8 @@ s left out: W @ s + ->
 @exercise(stars=1)
 def context_vector(s, H, W, U, v):
     """c = sum_i softmax(additive_scores)_i h_i: arguments as in additive_scores -> (d_h,)."""
-    scores = additive_scores.oracle(s, H, W, U, v)
-    powers = [torch.exp(score - max(x.item() for x in scores)) for score in scores]
-    return sum(power / sum(powers) * h for power, h in zip(powers, H, strict=True))
+    shares = lesson02.softmax.oracle(additive_scores.oracle(s, H, W, U, v))
+    return sum(share * h for share, h in zip(shares, H, strict=True))
 
 
 context_vector.cases(_asked_by_many)
@@ -117,12 +116,10 @@ U h where h belongs: shares @ H -> shares @ (H @ U.T)
 divided by n, too: shares @ H -> shares @ H / len(H)
     The shares add up to one already: sum the weighted states, do not average them.
 not divided by the total: .softmax(0) -> .exp()
-    exp alone makes the scores positive. Divide by the sum, and they are shares.
 scores of the other kind: torch.tanh(W @ s + H @ U.T) @ v -> H @ s / math.sqrt(len(s))
     These shares come from the dot products s . h_i / sqrt(d). Here the additive score is asked for, of exercise 1.
 divided by a root: shares = -> scores = scores / math.sqrt(len(W)); shares =
   || scores = scores / math.sqrt(W.shape[1]); shares = || scores = scores / math.sqrt(U.shape[1]); shares =
-    sqrt(d) belongs to the dot product, which grows with d. The additive scores go into the softmax as they are.
 the context divided by a root: shares @ H -> shares @ H / math.sqrt(len(W)) || shares @ H / math.sqrt(W.shape[1])
   || shares @ H / math.sqrt(U.shape[1])
     sqrt(d) belongs to scores made by dot products. The shares add up to one already: nothing is divided here.
@@ -196,8 +193,8 @@ def padded_weights(scores, lengths):
     """Softmax over the first lengths[b] entries of row b, zeros behind: scores (B, n), lengths (B,) long -> (B, n)."""
     rows = []
     for row, length in zip(scores, lengths.tolist(), strict=True):
-        powers = torch.exp(row[:length] - row[:length].detach().max()) if length else row[:0]
-        rows.append(torch.cat([powers / powers.sum() if length else powers, 0 * row[length:].detach()]))
+        shares = lesson02.softmax.oracle(row[:length]) if length else row[:0]
+        rows.append(torch.cat([shares, 0 * row[length:].detach()]))
     return torch.stack(rows)
 
 
@@ -226,7 +223,6 @@ padded_weights.patches("""
 no mask: .masked_fill(~real, -math.inf) -> &&? * some ->
     Every entry has a share, the padding too: scores behind lengths[b] must not count.
 the mask comes after the softmax: .masked_fill(~real, -math.inf) -> && * some -> * real
-    The padding has taken its share of the total, so the rest no longer adds up to one. Hide scores, not weights.
 divided again after the softmax: .masked_fill(~real, -math.inf) -> && .masked_fill(~some, 0.0) ->
   && return hidden.softmax(1) * some -> w = hidden.softmax(1) * real; return w / w.sum(1, keepdim=True)
   || w = hidden.softmax(1) * real; return w / w.sum(1, keepdim=True).clamp(min=1e-9)
@@ -238,10 +234,8 @@ exp without the largest subtracted:
     first, as torch.softmax does (lesson 02, "When the softmax breaks").
 hidden scores are 0: -math.inf -> 0.0 &&? * some ->
   | -math.inf -> 0.0 && * some -> * real
-    A score of 0 is not a share of 0: e^0 = 1 takes its part. Minus infinity is the score that takes none.
 hidden scores are not low enough: -math.inf -> -1e4 &&? * some ->
   | -math.inf -> -1e4 && * some -> * real
-    Real scores may lie far below -10000, and then the padding wins. Take minus infinity.
 the mask is inverted: (~real -> (real
     The first lengths[b] entries are real: minus infinity belongs to those behind.
 one entry too many: place < -> place <=
@@ -257,7 +251,6 @@ NaN where a sentence is empty: .masked_fill(~some, 0.0) -> &&? * some ->
 all alike where a sentence is empty: * some ->
     Where all scores are equal, all shares are alike. A sentence of length 0 means zeros.
 0 times minus infinity: .masked_fill(~real, -math.inf) -> + ~real * -math.inf
-    That is NaN, not 0. masked_fill or torch.where put minus infinity where it belongs.
 """)
 
 

@@ -45,25 +45,27 @@ def _(draw):
 layer_norm.patches("""
 the unbiased variance: , correction=0 ->
     PyTorch's var and std divide by d - 1 unless told otherwise. The formula divides by d: take the mean of the squares,
-    or var(..., correction=0). See section 3.
+    or var(..., correction=0). See lesson 07, section 3.
 eps outside the root: (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-5)
-    eps is added to the variance, inside the root. Only vectors of tiny variance show it: section 3 has one.
-x.std(), and eps added to it: , correction=0 -> && (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-5)
+    eps is added to the variance, inside the root. Only vectors of tiny variance show it: lesson 07, section 3, has one.
+x.std(), and eps added to it: , correction=0 ->
+  && (variance + 1e-5).sqrt() -> (variance.sqrt() + 1e-5) || (variance.sqrt() + 1e-6)
     Two things at once: std divides by d - 1, the formula by d; and eps belongs inside the root. Compute the
-    variance, add eps, and take the root last. See section 3.
+    variance, add 1e-5, and take the root last. See lesson 07, section 3.
 no eps: (variance + 1e-5) -> variance
     A vector of equal entries has variance 0, and 0 / 0 is NaN: add 1e-5 to the variance, inside the root.
 x.std(), and no eps: , correction=0 -> && (variance + 1e-5) -> variance
     Two things at once: std divides by d - 1, the formula by d; and a vector of equal entries gives 0 / 0. Compute the
-    variance, add 1e-5, and take the root last. See section 3.
-another eps: 1e-5 -> 1e-6 || 1e-8 || 1e-12
-    eps is 1e-5 here. Only vectors of tiny variance show it: section 3 has one.
+    variance, add 1e-5, and take the root last. See lesson 07, section 3.
+another eps: 1e-5 -> 1e-3 || 1e-4 || 1e-6 || 1e-8 || 1e-9 || 1e-12
+    eps is 1e-5 here. Only vectors of tiny variance show it: lesson 07, section 3, has one.
 divided by the variance: .sqrt() ->
     Divide by the root of it, the standard deviation.
-the first axis instead of the last: mean(-1, keepdim=True) -> mean(0)
-  && -1, correction=0, keepdim=True -> 0, correction=0
-    This is batch norm's axis, every feature over the batch. Layer norm stays within each vector, dim=-1. See "The other
-    axis: batch norm" in section 3.
+the first axis instead of the last: mean(-1 -> mean(0 && var(-1 -> var(0
+    This is batch norm's axis, every feature over the batch. Layer norm stays within each vector, dim=-1. See lesson 07,
+    "The other axis: batch norm".
+the last axis but one: mean(-1 -> mean(-2 && var(-1 -> var(-2
+    Those are the positions of a sentence. Mean and variance belong to one vector: dim=-1, keepdim=True.
 axis 1 instead of the last: mean(-1 -> mean(1 && var(-1 -> var(1
     In a table (n, D) the two are the same, in (B, T, D) they are not, and a single vector has no axis 1: say dim=-1.
 one mean for all vectors: mean(-1, keepdim=True) -> mean() && -1, correction=0, keepdim=True -> correction=0
@@ -79,6 +81,8 @@ beta stretched, too: normed + beta -> (normed + beta)
     First stretch, then shift: gamma * normed + beta, not gamma * (normed + beta).
 beta left out: + beta ->
     The last step shifts each entry: gamma * normed + beta.
+gamma added, not multiplied: gamma * -> gamma + || gamma - 1 +
+    gamma stretches: it multiplies each normed entry, and beta is added to that.
 gamma left out: gamma * ->
     Before beta shifts it, gamma stretches each entry: gamma * normed + beta.
 the mean not subtracted: (x - mean) -> x &&? x.var(-1, correction=0, -> x.square().mean(-1,
@@ -170,10 +174,8 @@ no Norm: gamma * normed + beta -> total
 x added twice: return -> return x +
     Add x before the norm only; nothing is added after it.
 gamma and beta left out: gamma * normed + beta -> normed
-    The norm stretches by gamma and shifts by beta, as in exercise 1.
 gamma and beta exchanged: gamma * normed + beta -> beta * normed + gamma
 the unbiased variance: , correction=0 ->
-    The variance is divided by d, not by d - 1: exercise 1's layer_norm does it.
 """)
 
 
@@ -275,16 +277,13 @@ values from the target: v = memory -> v = Y
     Both keys and values come from memory: what is handed over stands in the source.
 queries from the memory: q = Y -> q = memory
     Who asks is the target: queries are Y @ Wq.
-keys as values: @ v -> @ k
-    What travels are the values: shares @ v.
+keys where values belong: @ v -> @ k
 Wk and Wv exchanged: memory @ Wk -> memory @ Wv && memory @ Wv -> memory @ Wk
     Keys are memory @ Wk, values memory @ Wv.
 Wq and Wk exchanged: Y @ Wq -> Y @ Wk && memory @ Wk -> memory @ Wq
     Queries are Y @ Wq, keys memory @ Wk.
 no scaling: / math.sqrt(q.shape[1]) ->
-    Divide the scores by sqrt(d), where d is the length of a query.
 divided by d: math.sqrt(q.shape[1]) -> q.shape[1]
-    Divide the scores by the root of d, not by d.
 scaled by D: math.sqrt(q.shape[1]) -> math.sqrt(Y.shape[1])
     The root is of d, the length of a query, not of D, the length of what came in.
 softmax over the queries: softmax(1) -> softmax(0)
@@ -294,14 +293,11 @@ the mask is inverted: (~real -> (real
 no mask: .masked_fill(~real, -math.inf) ->
     Every place of memory has a share, the padding too. Hide its scores: -inf where real is False.
 the mask comes after the softmax: .masked_fill(~real, -math.inf) -> && softmax(1) -> softmax(1) * real
-    The padding has taken its part of the total, so the rest no longer adds up to one. Hide scores, not shares.
 hidden scores are 0: -math.inf -> 0.0
-    A score of 0 still gets a share, exp(0) = 1: hidden scores become -inf.
 padding set to zero, and not hidden: k = memory -> k = memory * real[:, None]
   && v = memory -> v = memory * real[:, None] && .masked_fill(~real, -math.inf) ->
     A place of zeros has the score 0, and exp(0) = 1 is a share: hide the scores, -inf where real is False.
 hidden scores are not low enough: -math.inf -> -1e3
-    Real scores may lie far below -1000, and then the padding wins. Take -math.inf.
 a mean where nobody is real: Y.new_zeros(len(Y), v.shape[1]) -> v.mean(0).expand(len(Y), -1)
   | not real.any() -> False && -math.inf -> -1e9
     With no real place there is nothing to hear: zeros, not the average of the padding.

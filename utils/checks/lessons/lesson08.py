@@ -8,7 +8,7 @@ from torch import Tensor
 
 from utils.checks.engine import SDPA, Draw, exercise, say, show
 from utils.checks.engine.compare import type_problem
-from utils.checks.lessons import lesson06
+from utils.checks.lessons import lesson02, lesson06  # noqa: F401 (lesson 02's advice is given here, too)
 from utils.tokenizer import EOS  # noqa: F401 (patches use it)
 
 
@@ -366,11 +366,8 @@ def _(step_fn, bos, eos, max_len):
 
 greedy.patches("""
 bos is returned: (bos, eos) -> (eos,)
-    bos is where the prefix begins, not a word of the translation: leave it out.
 eos is returned: (bos, eos) -> (bos,)
-    eos says that the sentence is over: look at the id first, then append it or stop.
 bos and eos are returned: [i for i in ids if i not in (bos, eos)] -> ids
-    Only the ids between the two marks are the translation.
 it does not stop at eos: if ids[-1] == eos -> if False && (bos, eos) -> (bos,)
     What comes after eos is babble: leave the loop there. See "Break it: never say stop".
 it goes on after eos: if ids[-1] == eos -> if False
@@ -378,12 +375,8 @@ it goes on after eos: if ids[-1] == eos -> if False
 the lesson's EOS: == eos -> == EOS && (bos, eos) -> (bos, EOS)
     The languages here have marks of their own: compare with the argument `eos`, not with `EOS`.
 one id too many: range(max_len) -> range(max_len + 1)
-    At most max_len ids: the loop has max_len rounds.
 one id too few: range(max_len) -> range(max_len - 1)
-    max_len counts the ids that are returned: bos is none of them. Or is the last id always cut off? Where max_len
-    ends the search, there is no eos to remove.
 the highest id of a tie: logp.argmax() -> len(logp) - 1 - logp.flip(0).argmax()
-    Where two are equally probable the lower id is asked for: replace the best only by one that is greater (>).
 it remembers only the newest id: torch.tensor(ids) -> torch.tensor([bos] + ids[1:][-1:])
     step_fn has no cache: give it the whole prefix, from bos on, at every step.
 the prefix does not grow: torch.tensor(ids) -> torch.tensor([bos])
@@ -447,7 +440,6 @@ def _(draw):
 # Where only the newest counts, equals are many: finished ones in their place or first; and a bos can be among the best.
 beam.patches("""
 bos is returned: ids[1:] -> ids
-    bos is where every prefix begins, not a word of the translation: leave it out.
 eos is returned: ids[: ids.index(eos)] if eos in ids else ids -> ids
     eos marks a hypothesis as finished. Take it off before you return the ids.
 bos and eos are returned: ids[1:] -> ids && ids[: ids.index(eos)] if eos in ids else ids -> ids
@@ -563,9 +555,7 @@ def _(draw):
 
 cached_step.patches("""
 no scaling: / math.sqrt(len(q)) ->
-    The scores are not divided by sqrt(d).
 divided by d: math.sqrt(len(q)) -> len(q)
-    Divide the scores by sqrt(d), not by d.
 divided by the root of the wrong length: len(q) -> len(x) || len(K)
     The d under the root is the length of q and of the keys: not of x, and not the number of tokens.
 the newest token does not ask itself: K @ q -> K[:-1] @ q && weights @ V -> weights @ V[:-1]
@@ -592,16 +582,12 @@ queries in the cache: x @ Wk -> x @ Wq
 the matrices from the left: x @ Wq, x @ Wk, x @ Wv -> Wq @ x, Wk @ x, Wv @ x
     The matrices are (D, d) and x is a row: x @ Wq, as in lesson 03.
 no softmax: torch.softmax(K @ q / math.sqrt(len(q)), dim=0) -> K @ q / math.sqrt(len(q))
-    The scores become shares that add up to one by a softmax over the tokens.
 a softmax that overflows: torch.softmax(K @ q / math.sqrt(len(q)), dim=0) -> (K @ q / math.sqrt(len(q))).exp()
   && weights @ V -> weights / weights.sum() @ V
     exp of a large score is infinite. Subtract the largest score first, or take torch.softmax.
 scores from the values: K @ q -> V @ q
-    The query is matched with the keys; the values wait for the shares.
 keys where values belong: weights @ V -> weights @ K
-    Keys are only matched; what travels are the values.
-all tokens alike: weights @ V -> V.mean(0)
-    Every value has the same weight: the shares never reached the sum.
+all values alike: weights @ V -> V.mean(0)
 """)
 
 
