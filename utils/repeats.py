@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def source_copies(zh: str) -> int:
-    """How often a Chinese sentence says the same: the most copies of two characters, or of one in a row."""
+    """How often a Chinese sentence says the same: the most copies of two neighboring characters, or of one in a row."""
     text = re.sub(r"[\W_]+", " ", zh)
     runs = [len(match[0]) for match in re.finditer(r"(\w)\1*", text)]
     chunks = {text[i : i + 2] for i in range(len(text) - 1)}
@@ -45,7 +45,8 @@ def output_copies(en: str) -> int:
 def loops(zh: str, en: str) -> bool:
     """Whether a translation repeats what its source does not: it has more copies than the source has of anything.
 
-    Of the 2,000 references of dev and test none loops, of the 54,048 training pairs 15 do.
+    Of the 2,000 first references of dev and test none loops, of the 54,048 training pairs 15 do. Made for Chinese and
+    English: of other languages fewer loops are found.
     """
     return output_copies(en) > source_copies(zh)
 
@@ -64,7 +65,7 @@ class NoRepeatState:
 
 
 class NoRepeat:
-    """A model that never says the same n tokens twice: a token that would complete such a run has probability 0.
+    """A model that never says the same run of n >= 1 tokens twice: what would complete one has probability 0.
 
     Search knows a model by `encode`, `step` and `reorder` alone; so this is one more model, and greedy and beam search
     serve it as they are. Source: Paulus et al. (arXiv 1705.04304), section 2.5; elsewhere it is `no_repeat_ngram_size`.

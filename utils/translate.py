@@ -60,9 +60,9 @@ class Translator:
 
         Long texts are translated sentence by sentence and line by line, nothing is dropped. What is not in the source
         language stays as it is: a URL or a tag and, where the source is Chinese, a sentence without a Chinese
-        character. beam_size 1 is greedy search; a larger length_penalty favors longer translations. A translation that
-        repeats what its source does not is searched for once more, with no `no_repeat` tokens twice in it (0: it stays
-        as it is). Raises TypeError or ValueError with one sentence.
+        character. beam_size 1 is greedy search; a larger length_penalty favors longer translations. A sentence that
+        repeats what its source does not is searched for once more, and no run of `no_repeat` tokens stands twice in it
+        then (0: it stays as it is). Raises TypeError or ValueError with one sentence.
         """
         if isinstance(text, str):
             return self.translate([text], beam_size, length_penalty, no_repeat)[0]
@@ -113,7 +113,7 @@ class Translator:
     ) -> list[list[int]]:
         """One batch of source ids, each row ending in <eos>: the target ids found for each, without marks.
 
-        no_repeat: no so many tokens stand twice in a translation; 0: there is no such rule.
+        no_repeat: no run of so many tokens stands twice in any translation; 0, the default here: there is no such rule.
         """
         beam_size, length_penalty, no_repeat = checked(beam_size, length_penalty, no_repeat)
         if not src:
