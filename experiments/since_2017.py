@@ -54,7 +54,8 @@ def updates(args: argparse.Namespace, bench: str) -> int:
 
 def translator(name: str, seed: int, args: argparse.Namespace) -> dict:
     """Train a translator and translate the test."""
-    options = ["--d-model", "128", "--d-ff", str(ARMS[name][1]), "--steps", str(updates(args, "translator")), "--seed", str(seed)]
+    steps, d_ff = updates(args, "translator"), ARMS[name][1]
+    options = f"--d-model 128 --d-ff {d_ff} --steps {steps} --seed {seed}".split()
     folder = args.runs / f"translator-{list(ARMS).index(name)}-{seed}"
     return train_and_score([*options, *args.options, *ARMS[name][0].split()], folder, corpus.load().test)[0]
 
