@@ -100,11 +100,11 @@ def test_stopped_and_called_again_writes_the_same(request, tmp_path, monkeypatch
 
     translate, calls = synthetic.Translator.translate, []
 
-    def stopping(self, texts, *args):
+    def stopping(self, texts, *args, **named):
         calls.append(texts)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return translate(self, texts, *args)
+        return translate(self, texts, *args, **named)
 
     monkeypatch.setattr(synthetic.Translator, "translate", stopping)
     out.unlink()
