@@ -69,7 +69,7 @@ class NoRepeat:
 
     Search knows a model by `encode`, `step` and `reorder` alone; so this is one more model, and greedy and beam search
     serve it as they are. Source: Paulus et al. (arXiv 1705.04304), section 2.5; elsewhere it is `no_repeat_ngram_size`.
-    Lesson 08b, "Said twice".
+    Lesson 08b, "Said twice (deeper)".
     """
 
     def __init__(self, model, n: int):
