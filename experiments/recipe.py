@@ -12,7 +12,6 @@ import argparse
 from experiments import add_training_arguments, record, rows_left, train_and_score
 from utils import corpus, dictionary
 from utils.config import ROOT
-from utils.evaluation import scores
 from utils.repeats import loops
 
 MADE = "data/cache/stages"
@@ -50,7 +49,6 @@ def run(name: str, seed: int, updates: int, folder, options: list[str]) -> dict:
         "name": name,
         "seed": seed,
         **row,
-        "bleu": scores(english, dev)["bleu"],
         "length_ratio": round(words[0] / words[1], 3),
         "loops": sum(loops(item.zh, en) for item, en in zip(dev, english, strict=True)),
         "compounds_right": right,

@@ -42,7 +42,7 @@ export function search(model, src, { size = 4, penalty = 1, limit = 2 * src.leng
     const live = beam.filter(({ done }) => !done), steps = model.step(source, live), forced = prefix[beams.length - 1];
     const candidates = beam.filter(({ done }) => done);
     live.forEach((parent, r) => {
-      const logits = steps[r].logits.slice();
+      const logits = noRepeat ? steps[r].logits.slice() : steps[r].logits; // `steps` is shown as the model said it
       for (const token of repeating(parent.ids, noRepeat)) logits[token] = -Infinity;
       const next = forced === undefined ? best(logits, size) : [{ token: forced, logp: logits[forced] - logTotal(logits) }];
       candidates.push(...next.map((continuation) => extended(parent, steps[r], continuation)));
