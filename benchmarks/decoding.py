@@ -1,8 +1,9 @@
 """Translation with this course against other implementations: sentences a second, greedy and beam 4.
 
-The 1,000 test sentences in the same batches, float32, the same threads, in turns as in benchmarks.training. CTranslate2
-gets our weights, and the share of its translations that are ours is counted; Marian's weights are random. Then: what
-the cache of keys and values saves, how long one short sentence takes, and what the import costs.
+The 1,000 test sentences in the same batches, float32 unless named, the same threads, in turns as in
+benchmarks.training. CTranslate2 gets our weights, and the share of its translations that are ours is counted; Marian's
+weights are random. Then: what fewer bits cost, what the cache of keys and values saves, how long one short sentence
+takes, and what the import costs.
 
 python -m benchmarks.decoding --rounds 5 --peers ctranslate2,marian
 """
@@ -40,6 +41,7 @@ from utils import corpus
 from utils.batching import chunks, pad
 from utils.config import ROOT
 from utils.decoding import greedy
+from utils.evaluation import scores
 from utils.positional import sinusoidal
 from utils.runtime import in_parallel
 from utils.tokenizer import BOS, EOS, PAD
@@ -47,12 +49,15 @@ from utils.translate import BATCH, CHECKPOINT, Translator, load_translator
 
 NAMES = {
     "ours": "this course, text to text",
+    "ours-bfloat16": "this course in bfloat16, text to text",
     "ctranslate2": "CTranslate2, ids to ids",
     "ctranslate2-patience2": "CTranslate2, patience 2, ids to ids",
+    "ctranslate2-bfloat16": "CTranslate2 in bfloat16, patience 2, ids to ids",
+    "ctranslate2-int8": "CTranslate2 in int8, patience 2, ids to ids",
     "marian": "Hugging Face Marian.generate, ids to ids",
 }
 PEERS = [name for name in NAMES if name != "ours"]
-BEAMS = (1, 4)
+BEAMS, HOW = (1, 4), ("greedy", "beam 4")
 SENTENCE = "我喜欢学习。"
 
 
@@ -73,6 +78,38 @@ def write_weights(translator: Translator, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, positions=sinusoidal(512, translator.model.config.d_model).numpy(), **weights)
     return path
+
+
+# ------------------------------------------------------------------------------------------------------ fewer bits
+
+
+def fewer_bits(items: list[corpus.TestItem]) -> dict[str, dict]:
+    """What each precision costs, by beam: megabytes of weights in memory, BLEU, chrF, the share translated alike."""
+    found, plain = {}, {}
+    for precision in ("float32", "bfloat16"):
+        translator = load_translator(CHECKPOINT, "cpu", precision)
+        size = sum(p.numel() * p.element_size() for p in translator.model.parameters())
+        found[precision] = {"megabytes": size / 1e6, "beams": {}}
+        for width in BEAMS:
+            english = translator.translate([item.zh for item in items], width)
+            same = [a == b for a, b in zip(english, plain.setdefault(width, english), strict=True)]
+            score = scores(english, items)
+            row = {"bleu": score["bleu"], "chrf": score["chrf"], "identical": sum(same) / len(same)}
+            found[precision]["beams"][width] = row
+    return found
+
+
+def bits_table(found: dict[str, dict]) -> str:
+    """The rows of `fewer_bits` as a table."""
+    header, rows = ["numbers", "weights, MB"], []
+    for name in HOW:
+        header += [f"{name}: BLEU", "chrF", "as in float32"]
+    for precision, one in found.items():
+        cells = [precision, f"{one['megabytes']:.1f}"]
+        for row in one["beams"].values():
+            cells += [f"{row['bleu']:.2f}", f"{row['chrf']:.2f}", f"{100 * row['identical']:.1f} %"]
+        rows.append(cells)
+    return table(header, rows)
 
 
 # ------------------------------------------------------------------------------------------ with and without a cache
@@ -164,7 +201,8 @@ def main(argv: list[str] | None = None) -> None:
 
     torch.set_num_threads(args.threads)
     translator = load_translator(CHECKPOINT, "cpu")
-    sentences = [item.zh for item in corpus.load().test[: args.sentences]]
+    items = corpus.load().test[: args.sentences]
+    sentences = [item.zh for item in items]
     batches = source_batches(translator, sentences)
     say("our translations")
     found = {width: search_all(translator, batches, width) for width in BEAMS}
@@ -219,9 +257,11 @@ def main(argv: list[str] | None = None) -> None:
         last += [f"{bound[width]:,.0f}", f"{median(speed[width]['ours']) / bound[width]:.2f}", ""]
     lines.append([*last, ""])
     header = ["implementation"]
-    for name in ("greedy", "beam 4"):
+    for name in HOW:
         header += [f"{name}, sentences/s", "our speedup", "same translation"]
 
+    say("fewer bits")
+    bits = fewer_bits(items)
     say("with and without a cache")
     middle = pad(batches[len(batches) // 2][:BATCH])
     cache = cache_saves(translator, middle, args.length, args.rounds)
@@ -235,7 +275,8 @@ def main(argv: list[str] | None = None) -> None:
     }
     text = f"""## Decoding
 
-{len(sentences):,} test sentences, batches of {BATCH}, {args.rounds} rounds in turns, {args.threads} threads, float32.
+{len(sentences):,} test sentences, batches of {BATCH}, {args.rounds} rounds in turns, {args.threads} threads, float32 \
+unless named.
 
 {table([*header, "versions"], lines)}
 
@@ -250,6 +291,10 @@ Where the time of our search goes on one thread, profiled after the rounds:
 
 - greedy: {shares(spent[1])}.
 - beam 4: {shares(spent[4])}.
+
+What half the bits cost:
+
+{bits_table(bits)}
 
 Besides:
 
@@ -273,6 +318,7 @@ Besides:
         gemm=gemm,
         bound=bound,
         profile=spent,
+        fewer_bits=bits,
         cache=cache,
         threads_apart=apart,
         one_sentence=short,

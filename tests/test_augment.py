@@ -8,7 +8,7 @@ from helpers import real
 
 from utils import augment
 from utils import numbers as N
-from utils.augment import BRACKET, filled, joined, pairs, places, renumbered
+from utils.augment import BRACKET, copies, draw_digits, filled, joined, pairs, places, renumbered
 from utils.corpus import Pair
 from utils.names import draw_name, kept, known, name_frame, name_items, names, renamed
 from utils.numbers import KINDS, Item, draw, find, frame, held_out, keeps
@@ -160,6 +160,48 @@ def test_the_test_of_names_is_apart(data, train):
     rng = random.Random(0)
     drawn = {draw_name(kind, rng, test=False) for kind in ("man", "woman", "place") for _ in range(250)}
     assert not asked & drawn and len(drawn) > 400 and len(drawn - {name.latin for name in known().names}) > 200
+
+
+# ------------------------------------------------------------------------------------------ digits to copy
+
+
+def test_the_same_seed_gives_the_same_digits():
+    few = [Pair("我来。", "I come."), Pair("我有三本书。", "I have three books.")]
+    assert copies(few, 40, seed=3) == copies(few, 40, seed=3) != copies(few, 40, seed=4)
+    made = copies(few, 200)
+    assert len(set(made)) == 200 and copies([], 0) == []
+    beside = [pair for pair in made if "我来。" in pair.zh]
+    assert 30 < len(beside) < 70, "every second asks for one of the two, and the other has a number of its own"
+    assert all("I come." in pair.en for pair in beside)
+    assert {pair.zh.startswith("我来。") for pair in beside} == {True, False}
+
+
+def test_what_is_to_be_copied_stands_on_both_sides_and_is_not_the_tests(data, train):
+    for pair in copies([], 800, seed=1):
+        stated = [found.number for found in find(pair.zh) if "星期" not in pair.zh]
+        assert [number for number in stated if not keeps(pair.en, Item(pair.zh, number, ""))] == [], pair
+    of_test = [frame(item.zh) for item in N.items(data.dev, train) if item.source == "template"]
+    for pair in copies(train, 800, seed=1):
+        assert not any(held_out(found.number.value) for found in find(pair.zh)), pair
+        assert not any(one in frame(pair.zh) for one in of_test), pair
+
+
+def test_digits_are_many_and_come_twice():
+    def values(kind, draw):
+        rng = random.Random(0)
+        return [draw(kind, 3, 5000, rng, False).value for _ in range(400)]
+
+    def twice(values):
+        return sum(bool(re.search(r"(\d)\1", value)) for value in values) / len(values)
+
+    assert twice(values("phone", draw_digits)) > twice(values("phone", draw)) + 0.1
+    lengths = [
+        [sum(len(v.split(".")[0]) == n for v in values("price", one)) for n in (3, 4)] for one in (draw, draw_digits)
+    ]
+    assert lengths[0][0] < lengths[0][1] / 3 and lengths[1][0] > lengths[1][1] * 0.8
+    for kind in KINDS:
+        number = draw_digits(kind, 1, 20, random.Random(1), False)
+        assert number.kind == kind and find(f"是{list(N.chinese_forms(number).values())[0]}。") or number.value == "1"
 
 
 def test_joined_pairs_are_two_training_pairs_after_one_another():

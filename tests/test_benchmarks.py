@@ -428,10 +428,12 @@ def test_decoding_in_miniature(small_corpus, in_process, tmp_path, monkeypatch, 
     monkeypatch.setattr(decoding, "BENCH", tmp_path)
     monkeypatch.setattr(decoding, "import_seconds", lambda *_: [0.5])
     few = ["--sentences", "3", "--length", "5", "--times", "2", "--threads", "1", "--rounds", "2"]
-    decoding.main(["--peers", "ctranslate2", *few, "--out", str(tmp_path)])
+    decoding.main(["--peers", "ours-bfloat16,ctranslate2", *few, "--out", str(tmp_path)])
     found = json.loads((tmp_path / "decoding.json").read_text(encoding="utf-8"))
     assert found["failed"] == {"ctranslate2": "not installed: no network"}
-    assert set(found["sentences_per_second"]["4"]) == {"ours"} and found["cache"]["equal"] == 1
+    assert set(found["sentences_per_second"]["4"]) == {"ours", "ours-bfloat16"} and found["cache"]["equal"] == 1
+    plain, half = (found["fewer_bits"][precision] for precision in ("float32", "bfloat16"))
+    assert half["megabytes"] == plain["megabytes"] / 2 and plain["beams"]["4"]["identical"] == 1
     assert found["threads_apart"]["4"]["equal"] == 1 and len(found["threads_apart"]["1"]["together"]) == 2
     assert "| CTranslate2, ids to ids | not installed: no network |" in capsys.readouterr().out
 

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers import real
 from helpers.tiny import PAIRS, SRC, TGT, few, tiny_checkpoint, tiny_model, tiny_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -430,6 +431,47 @@ def test_german_is_learned_with_its_spaces_beside_two_chinese_characters():
         (batch_loss(model, batch, eps=0.0)[0] / batch.n_targets).backward()
         optimizer.step()
     assert translate.Translator(model, tokenizer, torch.device("cpu")).translate(src, beam_size=1) == tgt
+
+
+@pytest.mark.parametrize("kind", ["transformer", "rnn"])
+def test_bfloat16_computes_the_same_but_for_rounding(kind, tmp_path):
+    folder = tiny_checkpoint(tmp_path, kind)
+    plain, half = load_translator(folder, "cpu"), load_translator(folder, "cpu", "bfloat16")
+    assert (plain.precision, half.precision) == ("float32", "bfloat16")
+    assert {p.dtype for p in half.model.parameters()} == {torch.bfloat16}
+    batch = make_batch(SRC, TGT)
+    with torch.inference_mode():
+        exact, rounded = (one.model(batch.src, batch.tgt_in) for one in (plain, half))
+    assert rounded.dtype == torch.bfloat16
+    assert 0 < (rounded.float() - exact).norm() / exact.norm() < 0.03  # 8 bits of a number: 1 part in 256
+    for beam_size in (1, 3):
+        english = half.translate(["我喜欢学习。", "", "你\n我"], beam_size)
+        assert english[1] == "" and english[2].count("\n") == 1
+    weights = half.attend("我喜欢学习。").weights
+    assert weights.dtype == torch.float32
+    assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_auto_takes_what_is_faster_here(folder, monkeypatch, fast):
+    monkeypatch.setattr(translate, "has_fast_bfloat16", lambda device: fast)
+    assert load_translator(folder, "cpu", "auto").precision == ("bfloat16" if fast else "float32")
+
+
+def test_precisions_that_there_are_not_are_refused(folder, capsys):
+    with pytest.raises(ValueError, match="precision is 'half'; it must be one of float32, bfloat16, auto."):
+        load_translator(folder, "cpu", "half")
+    with pytest.raises(SystemExit):
+        main(["我", "--precision", "half"])
+    assert "--precision" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_shipped_translator_says_nearly_the_same_in_bfloat16():
+    """Of 64 dev sentences; all 1,000 of test have the same BLEU within some hundredths (benchmarks.decoding)."""
+    sentences = [item.zh for item in real.load().dev[::16]]
+    plain, half = (load_translator(device="cpu", precision=p).translate(sentences) for p in ("float32", "bfloat16"))
+    assert sum(a == b for a, b in zip(plain, half, strict=True)) > 0.8 * len(sentences)
 
 
 @pytest.mark.parametrize("kind", ["transformer", "rnn"])

@@ -57,9 +57,11 @@ def fast_attention(
 
 
 def _cpu_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    """In float32: the CPU kernel's bfloat16 backward pass is some ten times slower. Small inputs without the kernel."""
+    """Small inputs in float32 without the kernel. Its bfloat16 backward pass is some ten times slower: not to train."""
     dtype, n_queries, n_keys = q.dtype, q.shape[-2], k.shape[-2]
     if dtype == torch.bfloat16:
+        if not torch.is_grad_enabled():
+            return _fused_attention(q, k, v, mask, causal)
         q, k, v = q.float(), k.float(), v.float()
     if n_queries * n_keys > SMALL:
         return _fused_attention(q, k, v, mask, causal).to(dtype)

@@ -4,6 +4,7 @@ Numbers and names are to be copied, and 48,000 sentences have too few of them to
 (`utils.numbers.items`), names and templates never occur here.
 """
 
+import math
 import random
 import re
 from collections.abc import Iterable
@@ -12,7 +13,20 @@ from typing import NamedTuple
 from utils.config import ROOT
 from utils.corpus import Pair
 from utils.names import names, renamed
-from utils.numbers import KINDS, Found, Number, Template, chinese_forms, draw, english_forms, find, near, normalize
+from utils.numbers import (
+    KINDS,
+    Found,
+    Number,
+    Template,
+    any_number,
+    chinese_forms,
+    draw,
+    english_forms,
+    find,
+    held_out,
+    near,
+    normalize,
+)
 from utils.numbers import templates as read_templates
 
 TEMPLATES = ROOT / "data" / "augment.tsv"
@@ -22,6 +36,10 @@ MONEY = re.compile(r"dollar|buck|yuan|yen|euro|[$¥€]", re.IGNORECASE)
 
 # Shares of the pairs that `pairs` makes.
 TEMPLATE, NUMBER, NAME = 0.5, 0.3, 0.2
+# How many pairs of each kind `copies` makes, in proportion: most of the kinds whose digits are many.
+MANY_DIGITS = {"phone": 5, "large": 4, "price": 4, "integer": 3, "decimal": 2}
+FEW_DIGITS = dict.fromkeys(("year", "date", "clock", "percent", "ordinal"), 1)
+TWICE = 0.4  # share of the numbers of many digits in which one stands twice in a row
 
 
 class Place(NamedTuple):
@@ -155,7 +173,7 @@ def _english(number: Number, style: str, zh: str, rng: random.Random) -> str:
     return forms["words"] if small and rng.random() < 0.5 else forms.get("short") or forms["digits"]
 
 
-def filled(template: Template, rng: random.Random) -> Pair:
+def filled(template: Template, rng: random.Random, draw=draw) -> Pair:
     """A pair of a template, with a random number and random choices."""
     choices = {at: rng.randrange(12) for at in range(1, 10)}
     zh, en = _chosen(template.zh, choices), _chosen(template.en, choices)
@@ -194,6 +212,48 @@ def pairs(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
         else:
             made[filled(rng.choice(by_kind[rng.choice(KINDS)]), rng)] = None
     return list(made)
+
+
+# ------------------------------------------------------------------------------------------- digits to copy
+
+
+def draw_digits(kind: str, low: int, high: int, rng: random.Random, test: bool) -> Number:
+    """A random number as `draw` gives it, but of three digits as often as of four or five, some with a digit doubled.
+
+    Evenly drawn from 3 to 5,000, eight in ten have four digits; and what a model loses are digits that come again.
+    """
+    while True:
+        n = rng.randint(low, high)
+        if kind in MANY_DIGITS:
+            n = round(math.exp(rng.uniform(math.log(max(low, 1)), math.log(max(high, 1)))))
+        number = any_number(kind, n, n, rng)
+        at = rng.randrange(1, len(number.value)) if len(number.value) > 2 else 0
+        twice = kind in MANY_DIGITS and kind != "large" and rng.random() < TWICE  # a large one has two digits and zeros
+        if twice and number.value[at - 1 : at + 1].isdigit():
+            number = number._replace(value=number.value[:at] + number.value[at - 1] + number.value[at + 1 :])
+        if held_out(number.value) == test:
+            return number
+
+
+def copies(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
+    """n pairs to learn to copy digits from, none twice: of templates, every second with a training pair beside it.
+
+    So a number stands at all places of a sentence. The same pairs and seed give the same.
+    """
+    rng, train = random.Random(seed), list(train)
+    by_kind = {kind: [t for t in read_templates(TEMPLATES) if kind in t.kind.split(",")] for kind in KINDS}
+    shares = MANY_DIGITS | FEW_DIGITS
+    made: dict[Pair, None] = {}
+    while len(made) < n:
+        kind = rng.choices(list(shares), shares.values())[0]
+        both = [filled(rng.choice(by_kind[kind])._replace(kind=kind), rng, draw_digits)]
+        if train and rng.random() < 0.5 and not find((other := rng.choice(train)).zh):
+            both.insert(rng.randrange(2), other)
+        made[Pair("".join(pair.zh for pair in both), " ".join(pair.en for pair in both))] = None
+    return list(made)
+
+
+# -------------------------------------------------------------------------------------------------- two as one
 
 
 def joined(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:

@@ -15,7 +15,7 @@ from utils.decoding import checked
 from utils.files import write_text_atomically
 from utils.runtime import utf8_output
 from utils.text import HAN
-from utils.translate import CHECKPOINT, Translator, load_translator
+from utils.translate import CHECKPOINT, PRECISIONS, Translator, load_translator
 
 
 def scores(hypotheses: list[str], items: list[TestItem]) -> dict[str, float | str]:
@@ -48,14 +48,15 @@ def compounds(translator: Translator) -> list[tuple[str, str, bool]]:
     return [(i.zh, en, dictionary.matches(en, i)) for i, en in zip(items, english, strict=True)]
 
 
-def figures(checkpoint: Path, split: str, beam_size: int) -> dict:
+def figures(checkpoint: Path, split: str, beam_size: int, precision: str = "float32") -> dict:
     """All that the command prints: the scores of a split, and the unseen compounds with their translations."""
-    translator = load_translator(checkpoint)
+    translator = load_translator(checkpoint, precision=precision)
     beam_size, *_ = checked(beam_size)
     found = compounds(translator)
     return {
         "split": split,
         "beam_size": beam_size,
+        "precision": translator.precision,
         "parameters": sum(p.numel() for p in translator.model.parameters()),
         **evaluate(translator, getattr(corpus.load(), split), beam_size),
         "compounds_right": sum(right for _, _, right in found),
@@ -69,10 +70,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", nargs="?", type=Path, default=CHECKPOINT)
     parser.add_argument("--split", choices=("dev", "test"), default="test")
     parser.add_argument("--beam-size", type=int, default=4)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="numbers that the model computes in")
     parser.add_argument("--save", action="store_true", help="write evaluation.json into the checkpoint folder, too")
     args = parser.parse_args(argv)
     try:
-        text = json.dumps(figures(args.checkpoint, args.split, args.beam_size), ensure_ascii=False, indent=2) + "\n"
+        text = (
+            json.dumps(
+                figures(args.checkpoint, args.split, args.beam_size, args.precision), ensure_ascii=False, indent=2
+            )
+            + "\n"
+        )
         print(text, end="")
         if args.save:
             write_text_atomically(args.checkpoint / "evaluation.json", text)

@@ -442,12 +442,13 @@ def keeps(en: str, item: Item) -> bool:
 def draw(kind: str, low: int, high: int, rng: random.Random, test: bool) -> Number:
     """A random number of a kind from low to high, of the test's values or of training's."""
     while True:
-        number = _draw(kind, low, high, rng)
+        number = any_number(kind, low, high, rng)
         if held_out(number.value) == test:
             return number
 
 
-def _draw(kind: str, low: int, high: int, rng: random.Random) -> Number:
+def any_number(kind: str, low: int, high: int, rng: random.Random) -> Number:
+    """A random number of a kind from low to high, of the test's values or not."""
     n = rng.randint(low, high)
     if kind == "phone":
         first = rng.choice(("13", "15", "18")) if (length := rng.choice((7, 8, 11))) == 11 else rng.choice("23568")

@@ -37,9 +37,9 @@ class Stage(NamedTuple):
     needs: tuple[str, ...] = ()
 
 
-def training(name: str, arguments: str, *needs: str) -> Stage:
+def training(name: str, arguments: str, *needs: str, precision: str = "float32") -> Stage:
     """A stage that trains a model."""
-    return Stage(name, "utils.training", f"--out {{out}} {arguments} --precision float32 --eval-minutes 10", needs)
+    return Stage(name, "utils.training", f"--out {{out}} {arguments} --precision {precision} --eval-minutes 10", needs)
 
 
 def translating(name: str, *models: str) -> Stage:
@@ -74,6 +74,14 @@ RECIPE = (
         "final",
         f"{STUDENT} {pairs('from-both', 'from-back-1')} --cooldown 1 --warmup 100 --seed 5 --start {{student}}",
         *("from-both", "from-back-1", "student"),
+    ),
+    # Last it practises to copy digits, on no pairs but true ones.
+    training(
+        "digits",
+        "--steps 4000 --lr 5e-4 --warmup 100 --cooldown 1 --numbers 20000 --copies 30000 --joined 5000 --dropout 0.2 "
+        "--seed 6 --start {final}",
+        "final",
+        precision="auto",
     ),
 )
 

@@ -12,14 +12,14 @@ from benchmarks.peers import serve
 PAD, BOS, EOS = 0, 1, 2
 
 
-def ours(job: dict):
+def ours(job: dict, precision: str = "float32"):
     """The front door: text in, text out, with the cleaning and the cutting into tokens that the others are spared."""
     import torch
 
     from utils import load_translator
 
     torch.set_num_threads(job["threads"])
-    translator = load_translator(job["checkpoint"], "cpu")
+    translator = load_translator(job["checkpoint"], "cpu", precision)
 
     def translate(task):
         began = time.perf_counter()
@@ -29,8 +29,8 @@ def ours(job: dict):
     return {"versions": {"torch": torch.__version__}}, translate
 
 
-def ctranslate2(job: dict, patience: float = 1.0):
-    """CTranslate2 with our weights in float32 and our batches, as many at a time as there are threads, like ours.
+def ctranslate2(job: dict, patience: float = 1.0, precision: str = "float32"):
+    """CTranslate2 with our weights and our batches, as many at a time as there are threads, like ours.
 
     Its beam ends when `patience` times as many hypotheses have finished as it is wide. With 1, its default, it stops
     as soon as any four have, however good the live ones are; ours stops when no live one is among the best four.
@@ -44,7 +44,7 @@ def ctranslate2(job: dict, patience: float = 1.0):
     with tempfile.TemporaryDirectory() as folder:
         specification(weights, job["sizes"], job["src_tokens"], job["tgt_tokens"]).save(folder)
         translator = ctranslate2.Translator(
-            folder, device="cpu", compute_type="float32", inter_threads=job["threads"], intra_threads=1
+            folder, device="cpu", compute_type=precision, inter_threads=job["threads"], intra_threads=1
         )
     vocabulary = {token: i for i, token in enumerate(job["tgt_tokens"])}
     batches = [[[job["src_tokens"][i] for i in row] for row in batch] for batch in job["batches"]]
@@ -96,8 +96,11 @@ def marian(job: dict):
 
 PEERS = {
     "ours": ours,
+    "ours-bfloat16": lambda job: ours(job, "bfloat16"),
     "ctranslate2": ctranslate2,
     "ctranslate2-patience2": lambda job: ctranslate2(job, patience=2.0),
+    "ctranslate2-bfloat16": lambda job: ctranslate2(job, patience=2.0, precision="bfloat16"),
+    "ctranslate2-int8": lambda job: ctranslate2(job, patience=2.0, precision="int8"),
     "marian": marian,
 }
 
