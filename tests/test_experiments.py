@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.tiny import tiny_checkpoint
 
 from experiments import (
     ablations,
     bottleneck,
+    digits,
     leaks,
     look_up,
     positions,
@@ -25,6 +27,7 @@ from experiments import (
     write_pairs,
 )
 from utils import corpus, dictionary
+from utils.numbers import Item, Number
 from utils.positional import rotary
 
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")
@@ -86,6 +89,26 @@ def test_recipe(small_corpus, tmp_path, monkeypatch):
     assert [(run["name"], run["seed"]) for run in runs] == [*((name, 0) for name in arms), (arms[0], 1)]
     for run in runs:
         assert run["history"][-1]["step"] == 2 and run["bleu"] >= 0 and run["compounds_right"] in (0, 1)
+
+
+@pytest.mark.slow
+def test_digits(small_corpus, tmp_path, monkeypatch):
+    """The model before, and both arms from it, each once."""
+    out = tmp_path / "result.json"
+    monkeypatch.setattr(digits, "START", tiny_checkpoint(tmp_path / "final"))
+    few = [
+        Item("我有35本书。", Number("integer", "35"), "template"),
+        Item("第三课", Number("ordinal", "3"), "template"),
+    ]
+    monkeypatch.setattr(digits, "items", lambda *_, **__: few)
+    options = ["--steps", "2", "--numbers", "6", "--joined", "2", "--batch-tokens", "400"]
+    digits.main([*paths(tmp_path, out), "--arms", "before", "--options", *options])
+    digits.main([*paths(tmp_path, out), "--options", *options, "--copies", "5"])
+    runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [run["name"] for run in runs] == list(digits.ARMS) and "bleu" not in runs[0]
+    assert [run["kept"]["all"]["of"] for run in runs] == [2] * 3 and runs[0]["kept"]["ordinal"]["of"] == 1
+    assert [run["history"][-1]["step"] for run in runs[1:]] == [2] * 2
+    assert {run["pairs"] for run in runs[1:]} == {200 + 20 + 6 + 5 + 2}
 
 
 @pytest.mark.slow

@@ -1,0 +1,78 @@
+"""What makes digits arrive: more pairs with other numbers, or pairs whose digits are hard to copy? (lesson 08b)
+
+Both arms go on for equal updates from the model of the stage before the last of `make train`, whose folder they need.
+Counted are the numbers of `utils.numbers.items` with a seed of its own, so that those of `python -m utils.limits` stay
+a test. Writes data/experiments/digits.json.
+
+python -m experiments.digits
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from experiments import add_training_arguments, record, rows_left, train_and_score
+from utils import corpus
+from utils.config import ROOT
+from utils.limits import share
+from utils.numbers import KINDS, Item, items, keeps
+from utils.recipe import RECIPE
+from utils.translate import Translator, load_translator
+
+START = Path("data/cache/stages/final")
+ARMS = {
+    "before": None,
+    "other numbers": "--numbers 50000 --copies 0",
+    "digits to copy": "--numbers 20000 --copies 30000",
+}
+
+
+def kept(translator: Translator) -> dict[str, dict]:
+    """How many numbers of each kind arrive; and of more telephone numbers, with a digit twice in a row and without."""
+    data = corpus.load()
+
+    def right(asked: list[Item]) -> list[bool]:
+        answers = translator.translate([item.zh for item in asked], no_repeat=0)
+        return [keeps(en, item) for item, en in zip(asked, answers, strict=True)]
+
+    asked = items(data.dev, data.train, 1000, 200, seed=1)
+    found = list(zip(asked, right(asked), strict=True))
+    shares = {kind: share(ok for item, ok in found if item.number.kind == kind) for kind in KINDS}
+    shares["all"] = share(ok for _, ok in found)
+    more = [item for seed in range(1, 9) for item in items(data.dev, data.train, 1000, 200, seed)]
+    phones = {twice: [i for i in more if i.number.kind == "phone" and twice == doubled(i)] for twice in (True, False)}
+    names = {True: "phone, a digit twice in a row", False: "phone, no digit twice in a row"}
+    return shares | {names[twice]: share(right(some)) for twice, some in phones.items()}
+
+
+def doubled(item: Item) -> bool:
+    """Whether a digit of the number stands twice in a row."""
+    return re.search(r"(\d)\1", item.number.value) is not None
+
+
+def run(name: str, seed: int, folder, options: list[str]) -> dict:
+    """Train one arm, or take the model before: one row of the result."""
+    if ARMS[name] is None:
+        return {"name": name, "seed": seed, "kept": kept(load_translator(ROOT / START, "cpu"))}
+    last = RECIPE[-1].arguments.replace("--out {out}", "").replace("{final}", str(START))
+    flags = [*last.split(), *ARMS[name].split(), "--seed", str(seed), *options]
+    row, translator = train_and_score(flags, folder, corpus.load().dev)
+    return {"name": name, "seed": seed, **row, "kept": kept(translator)}
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[6])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM")
+    add_training_arguments(parser, "digits")
+    args = parser.parse_args(argv)
+    out = args.out or ROOT / "data/experiments/digits.json"
+    keys = [(name, seed) for seed in args.seeds for name in args.arms]
+    rows, left = rows_left(out, keys, ("name", "seed"))
+    for name, seed in left:
+        rows.append(run(name, seed, args.runs / f"{list(ARMS).index(name)}-{seed}", args.options))
+        record("digits", argv, rows, out)
+
+
+if __name__ == "__main__":
+    main()
