@@ -8,7 +8,7 @@ from helpers import real
 
 from utils import augment
 from utils import numbers as N
-from utils.augment import BRACKET, copies, draw_digits, filled, joined, pairs, places, renumbered
+from utils.augment import BRACKET, copies, draw_digits, filled, joined, other_names, pairs, places, renumbered
 from utils.corpus import Pair
 from utils.names import draw_name, kept, known, name_frame, name_items, names, renamed
 from utils.numbers import KINDS, Item, draw, find, frame, held_out, keeps
@@ -202,6 +202,15 @@ def test_digits_are_many_and_come_twice():
     for kind in KINDS:
         number = draw_digits(kind, 1, 20, random.Random(1), False)
         assert number.kind == kind and find(f"是{list(N.chinese_forms(number).values())[0]}。") or number.value == "1"
+
+
+def test_other_names_stand_on_both_sides_and_are_not_the_tests(train):
+    made = other_names(train, 300, seed=1)
+    assert made == other_names(train, 300, seed=1) != other_names(train, 300, seed=2) and len(set(made)) == 300
+    for pair in made:
+        latin = [name for name in re.findall("[A-Za-z]+", pair.zh) if kept(name, pair.en)]
+        assert latin and not any(held_out(name) and name in known().by_text for name in latin), pair
+    assert other_names([Pair("他来了。", "He came.")], 5) == other_names([], 5) == other_names(train, 0) == []
 
 
 def test_joined_pairs_are_two_training_pairs_after_one_another():

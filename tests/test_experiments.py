@@ -11,7 +11,7 @@ from helpers.tiny import tiny_checkpoint
 from experiments import (
     ablations,
     bottleneck,
-    digits,
+    copying,
     leaks,
     look_up,
     positions,
@@ -26,7 +26,7 @@ from experiments import (
     without_rnn,
     write_pairs,
 )
-from utils import corpus, dictionary
+from utils import corpus, dictionary, names
 from utils.numbers import Item, Number
 from utils.positional import rotary
 
@@ -92,22 +92,24 @@ def test_recipe(small_corpus, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_digits(small_corpus, tmp_path, monkeypatch):
-    """The model before, and both arms from it, each once."""
+def test_copying(small_corpus, tmp_path, monkeypatch):
+    """The model before, and the arms from it, each once."""
     out = tmp_path / "result.json"
-    monkeypatch.setattr(digits, "START", tiny_checkpoint(tmp_path / "final"))
+    monkeypatch.setattr(copying, "START", tiny_checkpoint(tmp_path / "final"))
     few = [
         Item("我有35本书。", Number("integer", "35"), "template"),
         Item("第三课", Number("ordinal", "3"), "template"),
     ]
-    monkeypatch.setattr(digits, "items", lambda *_, **__: few)
-    options = ["--steps", "2", "--numbers", "6", "--joined", "2", "--batch-tokens", "400"]
-    digits.main([*paths(tmp_path, out), "--arms", "before", "--options", *options])
-    digits.main([*paths(tmp_path, out), "--options", *options, "--copies", "5"])
+    monkeypatch.setattr(copying, "items", lambda *_, **__: few)
+    monkeypatch.setattr(names, "name_items", lambda *_, **__: [names.NameItem("Otto来了。", ("Otto",))])
+    options = ["--steps", "2", "--numbers", "6", "--names", "0", "--joined", "2", "--batch-tokens", "400"]
+    copying.main([*paths(tmp_path, out), "--arms", "before", "--options", *options])
+    copying.main([*paths(tmp_path, out), "--options", *options, "--copies", "5"])
     runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
-    assert [run["name"] for run in runs] == list(digits.ARMS) and "bleu" not in runs[0]
-    assert [run["kept"]["all"]["of"] for run in runs] == [2] * 3 and runs[0]["kept"]["ordinal"]["of"] == 1
-    assert [run["history"][-1]["step"] for run in runs[1:]] == [2] * 2
+    assert [run["name"] for run in runs] == list(copying.ARMS) and "bleu" not in runs[0]
+    assert [run["kept"]["all numbers"]["of"] for run in runs] == [2] * 4 and runs[0]["kept"]["ordinal"]["of"] == 1
+    assert [run["kept"]["names"]["of"] for run in runs] == [1] * 4
+    assert [run["history"][-1]["step"] for run in runs[1:]] == [2] * 3
     assert {run["pairs"] for run in runs[1:]} == {200 + 20 + 6 + 5 + 2}
 
 

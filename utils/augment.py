@@ -253,6 +253,20 @@ def copies(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
     return list(made)
 
 
+def other_names(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
+    """n training pairs with other names in Latin letters, none twice; the same pairs and seed give the same.
+
+    None where no training pair has a name that is known (`utils.names.known`).
+    """
+    rng = random.Random(seed)
+    named = [pair for pair in train if names(*pair)]
+    made: dict[Pair, None] = {}
+    while named and len(made) < n:
+        if new := renamed(*rng.choice(named), rng):
+            made[new[0]] = None
+    return list(made)
+
+
 # -------------------------------------------------------------------------------------------------- two as one
 
 

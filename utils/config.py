@@ -213,6 +213,7 @@ class DataConfig(Record):
     pairs: str | None = setting(None, "train on this TSV of source, tab, target (Tatoeba)", free=True)
     glosses: int = setting(10_000, "dictionary glosses that join the training pairs of Tatoeba", least=0)
     numbers: int = setting(0, "pairs with other numbers and names that join them", least=0, tatoeba=True)
+    names: int = setting(0, "pairs with other names that join them", least=0, tatoeba=True)
     copies: int = setting(0, "pairs to learn to copy digits from that join them", least=0, tatoeba=True)
     joined: int = setting(
         0, "two training pairs after one another, as one pair: as many of these join them", least=0, tatoeba=True

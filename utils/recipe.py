@@ -75,11 +75,11 @@ RECIPE = (
         f"{STUDENT} {pairs('from-both', 'from-back-1')} --cooldown 1 --warmup 100 --seed 5 --start {{student}}",
         *("from-both", "from-back-1", "student"),
     ),
-    # Last it practises to copy digits, on no pairs but true ones.
+    # Last it practises to copy numbers and names, on no pairs that a model made.
     training(
-        "digits",
-        "--steps 4000 --lr 5e-4 --warmup 100 --cooldown 1 --numbers 20000 --copies 30000 --joined 5000 --dropout 0.2 "
-        "--seed 6 --start {final}",
+        "copying",
+        "--steps 4000 --lr 5e-4 --warmup 100 --cooldown 1 --numbers 20000 --names 20000 --copies 30000 --joined 5000 "
+        "--dropout 0.2 --seed 6 --start {final}",
         "final",
         precision="auto",
     ),

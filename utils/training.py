@@ -263,6 +263,8 @@ def read(config: DataConfig, tokenizer: Tokenizer | None = None) -> tuple[Encode
     held_out = synthetic.HeldOut(tatoeba)
     if config.numbers:
         found += held_out.filtered(augment.pairs(tatoeba.train, config.numbers))
+    if config.names:
+        found += held_out.filtered(augment.other_names(tatoeba.train, config.names))
     if config.copies:
         found += held_out.filtered(augment.copies(tatoeba.train, config.copies))
     if config.joined:

@@ -1,10 +1,10 @@
-"""What makes digits arrive: more pairs with other numbers, or pairs whose digits are hard to copy? (lesson 08b)
+"""What makes numbers and names arrive: more pairs with any of them, or those that are hard to copy? (lesson 08b)
 
-Both arms go on for equal updates from the model of the stage before the last of `make train`, whose folder they need.
-Counted are the numbers of `utils.numbers.items` with a seed of its own, so that those of `python -m utils.limits` stay
-a test. Writes data/experiments/digits.json.
+The arms go on for equal updates from the model of the stage before the last of `make train`, whose folder they need.
+The numbers and names that are counted have a seed of their own: those of `python -m utils.limits` stay a test. Writes
+data/experiments/copying.json.
 
-python -m experiments.digits
+python -m experiments.copying
 """
 
 import argparse
@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from experiments import add_training_arguments, record, rows_left, train_and_score
-from utils import corpus
+from utils import corpus, names
 from utils.config import ROOT
 from utils.limits import share
 from utils.numbers import KINDS, Item, items, keeps
@@ -22,13 +22,14 @@ from utils.translate import Translator, load_translator
 START = Path("data/cache/stages/final")
 ARMS = {
     "before": None,
-    "other numbers": "--numbers 50000 --copies 0",
-    "digits to copy": "--numbers 20000 --copies 30000",
+    "any numbers": "--numbers 70000 --names 0 --copies 0",
+    "many digits": "--numbers 20000 --names 0 --copies 30000",
+    "digits and names": "--numbers 20000 --names 20000 --copies 30000",
 }
 
 
 def kept(translator: Translator) -> dict[str, dict]:
-    """How many numbers of each kind arrive; and of more telephone numbers, with a digit twice in a row and without."""
+    """How many numbers of each kind arrive, and names; of more telephone numbers, those with a digit twice in a row."""
     data = corpus.load()
 
     def right(asked: list[Item]) -> list[bool]:
@@ -38,11 +39,15 @@ def kept(translator: Translator) -> dict[str, dict]:
     asked = items(data.dev, data.train, 1000, 200, seed=1)
     found = list(zip(asked, right(asked), strict=True))
     shares = {kind: share(ok for item, ok in found if item.number.kind == kind) for kind in KINDS}
-    shares["all"] = share(ok for _, ok in found)
+    shares["all numbers"] = share(ok for _, ok in found)
     more = [item for seed in range(1, 9) for item in items(data.dev, data.train, 1000, 200, seed)]
     phones = {twice: [i for i in more if i.number.kind == "phone" and twice == doubled(i)] for twice in (True, False)}
-    names = {True: "phone, a digit twice in a row", False: "phone, no digit twice in a row"}
-    return shares | {names[twice]: share(right(some)) for twice, some in phones.items()}
+    shares["phone, a digit twice in a row"] = share(right(phones[True]))
+    shares["phone, no digit twice in a row"] = share(right(phones[False]))
+    named = names.name_items(data.dev, data.train, 200, seed=1)
+    answers = translator.translate([item.zh for item in named], no_repeat=0)
+    both = zip(named, answers, strict=True)
+    return shares | {"names": share(names.kept(name, en) for item, en in both for name in item.names)}
 
 
 def doubled(item: Item) -> bool:
@@ -64,14 +69,14 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[6])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM")
-    add_training_arguments(parser, "digits")
+    add_training_arguments(parser, "copying")
     args = parser.parse_args(argv)
-    out = args.out or ROOT / "data/experiments/digits.json"
+    out = args.out or ROOT / "data/experiments/copying.json"
     keys = [(name, seed) for seed in args.seeds for name in args.arms]
     rows, left = rows_left(out, keys, ("name", "seed"))
     for name, seed in left:
         rows.append(run(name, seed, args.runs / f"{list(ARMS).index(name)}-{seed}", args.options))
-        record("digits", argv, rows, out)
+        record("copying", argv, rows, out)
 
 
 if __name__ == "__main__":
