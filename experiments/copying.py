@@ -1,8 +1,8 @@
-"""What makes numbers and names arrive: more pairs with any of them, or those that are hard to copy? (lesson 08b)
+"""What makes numbers arrive: more pairs with any of them, or those whose digits are hard to copy? (lesson 08b)
 
-The arms go on for equal updates from the model of the stage before the last of `make train`, whose folder they need.
-The numbers and names that are counted have a seed of their own: those of `python -m utils.limits` stay a test. Writes
-data/experiments/copying.json.
+Both arms go on for equal updates from the model of the stage `final` of `make train`, whose folder they need; the
+second is the stage `digits`. The numbers and names that are counted have a seed of their own: those of
+`python -m utils.limits` stay a test. Writes data/experiments/copying.json.
 
 python -m experiments.copying
 """
@@ -22,9 +22,8 @@ from utils.translate import Translator, load_translator
 START = Path("data/cache/stages/final")
 ARMS = {
     "before": None,
-    "any numbers": "--numbers 70000 --names 0 --copies 0",
-    "many digits": "--numbers 20000 --names 0 --copies 30000",
-    "digits and names": "--numbers 20000 --names 20000 --copies 30000",
+    "any numbers": "--numbers 50000 --copies 0",
+    "many digits": "--numbers 20000 --copies 30000",
 }
 
 
@@ -59,8 +58,9 @@ def run(name: str, seed: int, folder, options: list[str]) -> dict:
     """Train one arm, or take the model before: one row of the result."""
     if ARMS[name] is None:
         return {"name": name, "seed": seed, "kept": kept(load_translator(ROOT / START, "cpu"))}
-    last = RECIPE[-1].arguments.replace("--out {out}", "").replace("{final}", str(START))
-    flags = [*last.split(), *ARMS[name].split(), "--seed", str(seed), *options]
+    (stage,) = (stage for stage in RECIPE if stage.name == "digits")
+    flags = stage.arguments.replace("--out {out}", "").replace("{final}", str(START)).split()
+    flags += [*ARMS[name].split(), "--seed", str(seed), *options]
     row, translator = train_and_score(flags, folder, corpus.load().dev)
     return {"name": name, "seed": seed, **row, "kept": kept(translator)}
 

@@ -102,14 +102,14 @@ def test_copying(small_corpus, tmp_path, monkeypatch):
     ]
     monkeypatch.setattr(copying, "items", lambda *_, **__: few)
     monkeypatch.setattr(names, "name_items", lambda *_, **__: [names.NameItem("Otto来了。", ("Otto",))])
-    options = ["--steps", "2", "--numbers", "6", "--names", "0", "--joined", "2", "--batch-tokens", "400"]
+    options = ["--steps", "2", "--numbers", "6", "--joined", "2", "--batch-tokens", "400"]
     copying.main([*paths(tmp_path, out), "--arms", "before", "--options", *options])
     copying.main([*paths(tmp_path, out), "--options", *options, "--copies", "5"])
     runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
     assert [run["name"] for run in runs] == list(copying.ARMS) and "bleu" not in runs[0]
-    assert [run["kept"]["all numbers"]["of"] for run in runs] == [2] * 4 and runs[0]["kept"]["ordinal"]["of"] == 1
-    assert [run["kept"]["names"]["of"] for run in runs] == [1] * 4
-    assert [run["history"][-1]["step"] for run in runs[1:]] == [2] * 3
+    assert [run["kept"]["all numbers"]["of"] for run in runs] == [2] * 3 and runs[0]["kept"]["ordinal"]["of"] == 1
+    assert [run["kept"]["names"]["of"] for run in runs] == [1] * 3
+    assert [run["history"][-1]["step"] for run in runs[1:]] == [2] * 2
     assert {run["pairs"] for run in runs[1:]} == {200 + 20 + 6 + 5 + 2}
 
 
