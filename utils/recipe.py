@@ -54,7 +54,7 @@ def pairs(*names: str) -> str:
 
 TEACHER = "--steps 6000 --numbers 10000"
 STUDENT = "--steps 6500 --numbers 20000 --joined 5000 --dropout 0.2"
-PRACTICE = "--steps 4000 --lr 5e-4 --warmup 100 --cooldown 1 --numbers 20000 --copies 30000 --joined 5000 --dropout 0.2"
+PRACTICE = "--steps 4000 --lr 5e-4 --warmup 100 --cooldown 1 --numbers 20000 --joined 5000 --dropout 0.2"
 
 RECIPE = (
     # Teachers: two translate into English, one back into Chinese.
@@ -77,13 +77,13 @@ RECIPE = (
         *("from-both", "from-back-1", "student"),
     ),
     # It practises to copy digits, on no pairs that a model made.
-    training("digits", f"{PRACTICE} --seed 6 --start {{final}}", "final", precision="auto"),
+    training("digits", f"{PRACTICE} --copies 30000 --seed 6 --start {{final}}", "final", precision="auto"),
     # Both together translate the training sentences once more, and the better copyist learns from that, and more names.
-    translating("from-last", "final", "digits"),
+    translating("from-final", "final", "digits"),
     training(
-        "last",
-        f"{PRACTICE} --names 20000 {pairs('from-last')} --seed 7 --start {{digits}}",
-        *("from-last", "digits"),
+        "shipped",
+        f"{PRACTICE} --copies 60000 --names 20000 {pairs('from-final')} --seed 7 --start {{digits}}",
+        *("from-final", "digits"),
         precision="auto",
     ),
 )
