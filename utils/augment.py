@@ -174,7 +174,7 @@ def _english(number: Number, style: str, zh: str, rng: random.Random) -> str:
 
 
 def filled(template: Template, rng: random.Random, draw=draw) -> Pair:
-    """A pair of a template, with a random number and random choices."""
+    """A pair of a template, with random choices and a random number, drawn by `draw`."""
     choices = {at: rng.randrange(12) for at in range(1, 10)}
     zh, en = _chosen(template.zh, choices), _chosen(template.en, choices)
     kind = rng.choice(template.kind.split(","))

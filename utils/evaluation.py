@@ -74,12 +74,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--save", action="store_true", help="write evaluation.json into the checkpoint folder, too")
     args = parser.parse_args(argv)
     try:
-        text = (
-            json.dumps(
-                figures(args.checkpoint, args.split, args.beam_size, args.precision), ensure_ascii=False, indent=2
-            )
-            + "\n"
-        )
+        found = figures(args.checkpoint, args.split, args.beam_size, args.precision)
+        text = json.dumps(found, ensure_ascii=False, indent=2) + "\n"
         print(text, end="")
         if args.save:
             write_text_atomically(args.checkpoint / "evaluation.json", text)
