@@ -10,6 +10,7 @@ from helpers.tiny import tiny_checkpoint
 
 from experiments import (
     ablations,
+    average,
     bottleneck,
     copying,
     leaks,
@@ -111,6 +112,15 @@ def test_copying(small_corpus, tmp_path, monkeypatch):
     assert [run["kept"]["names"]["of"] for run in runs] == [1] * 3
     assert [run["history"][-1]["step"] for run in runs[1:]] == [2] * 2
     assert {run["pairs"] for run in runs[1:]} == {200 + 20 + 6 + 5 + 2}
+
+
+@pytest.mark.slow
+def test_average(small_corpus, tmp_path):
+    """At the ends stand the two models themselves."""
+    out, first = tmp_path / "result.json", tiny_checkpoint(tmp_path / "first")
+    average.main(["--first", str(first), "--second", str(first), "--shares", "0", "0.5", "1", "--out", str(out)])
+    runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [run.pop("share") for run in runs] == [0, 0.5, 1] and runs[0] == runs[1] == runs[2]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from dataclasses import fields
 import pytest
 from helpers.tiny import tiny_checkpoint
 
-from utils import recipe
+from utils import average, recipe
 from utils.config import DataConfig, ModelConfig, TrainConfig, flag
 from utils.recipe import RECIPE, Stage, command, is_done, run, ship, summary
 from utils.training import parse_arguments
@@ -88,27 +88,31 @@ def test_every_stage_is_a_command_that_ends_after_so_many_updates():
             assert {"--seed", "--steps", "--precision"} <= set(words)
             records = (DataConfig, ModelConfig, TrainConfig)
             assert vars(args).keys() >= {f.name for record in records for f in fields(record) if flag(f)}
+        elif module == "utils.synthetic":
+            assert words[-1].endswith("pairs.tsv")
         else:
-            assert module == "utils.synthetic" and words[-1].endswith("pairs.tsv") or "--beam-size" in words
-    assert RECIPE[-1].module == "utils.training"
+            assert module == "utils.average" and words[-2] == "--out"
 
 
 def test_what_ships_is_the_last_stage_with_a_table_of_all(tmp_path):
-    last = Stage("last", "utils.training", "--out {out}", ("pairs",))
-    tiny_checkpoint(tmp_path / "last")
+    trained = Stage("trained", "utils.training", "--out {out}", ("pairs",))
+    last = Stage("last", "utils.average", "{trained} {trained} --out {out}", ("trained",))
+    average.write([tiny_checkpoint(tmp_path / "trained")] * 2, tmp_path / "last")
     log = {"machine": "m", "parameters": 5, "pairs": 7, "fingerprint": "f", "history": [{"step": 1}, {"step": 2}]}
-    (tmp_path / "last" / "training.json").write_text(json.dumps(log))
+    (tmp_path / "trained" / "training.json").write_text(json.dumps(log))
     (tmp_path / "pairs").mkdir()
     (tmp_path / "pairs" / "pairs.tsv").write_text("一\tone\n", encoding="utf-8")
     (tmp_path / "pairs" / "pairs.tsv.json").write_text(json.dumps({"pairs": 1, "dropped": {"held out": 2}}))
-    stages = (Stage("pairs", "utils.synthetic", "{out}/pairs.tsv"), last)
+    stages = (Stage("pairs", "utils.synthetic", "{out}/pairs.tsv"), trained, last)
     ship(stages, tmp_path, tmp_path / "out")
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == (
         tmp_path / "last" / "model.safetensors"
     ).read_bytes()
     rows = json.loads((tmp_path / "out" / "stages.json").read_text())
     assert rows == summary(stages, tmp_path)
-    assert [row["stage"] for row in rows] == ["pairs", "last"]
+    assert [row["stage"] for row in rows] == ["pairs", "trained", "last"]
+    assert json.loads((tmp_path / "out" / "training.json").read_text()) == log
+    assert rows[2]["mean of"] == ["trained", "trained"]
     assert rows[0]["dropped"] == {"held out": 2} and rows[1]["step"] == 2 and rows[1]["parameters"] == 5
 
 

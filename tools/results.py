@@ -83,6 +83,8 @@ def stages(rows: list[dict]) -> str:
         if "sha256" in row:
             made = f"{row['pairs']:,} pairs of {row['sentences']:,} sentences; "
             made += "dropped: " + ", ".join(f"{n:,} {why}" for why, n in row["dropped"].items() if n)
+        elif "mean of" in row:
+            made = f"the mean of the weights of {' and '.join(row['mean of'])}"
         else:
             made = f"{row['step']:,} updates on {row['pairs']:,} pairs; dev: {row['dev_nll']:.2f} nats a token, "
             made += f"BLEU {row['dev_bleu']:.1f} (greedy)"

@@ -223,9 +223,10 @@ def draw_digits(kind: str, low: int, high: int, rng: random.Random, test: bool) 
     Evenly drawn from 3 to 5,000, eight in ten have four digits; and what a model loses are digits that come again.
     """
     while True:
-        n = rng.randint(low, high)
         if kind in MANY_DIGITS:
             n = round(math.exp(rng.uniform(math.log(max(low, 1)), math.log(max(high, 1)))))
+        else:
+            n = rng.randint(low, high)
         number = any_number(kind, n, n, rng)
         at = rng.randrange(1, len(number.value)) if len(number.value) > 2 else 0
         twice = kind in MANY_DIGITS and kind != "large" and rng.random() < TWICE  # a large one has two digits and zeros
