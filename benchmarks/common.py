@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 # Where a peer's program runs: the course's own environment, or one made from benchmarks/peers/NAME.txt.
 ENVIRONMENTS = {"marian": "transformers", "x-transformers": "transformers", "joeynmt": "joeynmt"}
 ENVIRONMENTS |= {"joeynmt-batches": "joeynmt"}
-ENVIRONMENTS |= {f"ctranslate2{variant}": "ctranslate2" for variant in ("", "-patience2", "-bfloat16", "-int8")}
+ENVIRONMENTS |= {f"ctranslate2{variant}": "ctranslate2" for variant in ("", "-patience2", "-int8")}
 
 # The variables that say how idle threads wait; OpenMP reads them once, when torch loads.
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")

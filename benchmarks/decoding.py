@@ -52,7 +52,6 @@ NAMES = {
     "ours-bfloat16": "this course in bfloat16, text to text",
     "ctranslate2": "CTranslate2, ids to ids",
     "ctranslate2-patience2": "CTranslate2, patience 2, ids to ids",
-    "ctranslate2-bfloat16": "CTranslate2 in bfloat16, patience 2, ids to ids",
     "ctranslate2-int8": "CTranslate2 in int8, patience 2, ids to ids",
     "marian": "Hugging Face Marian.generate, ids to ids",
 }

@@ -43,6 +43,14 @@ def test_importing_the_package_loads_neither_torch_nor_figures():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
+def test_a_translator_loads_without_the_compiler():
+    """It takes a second, and translating needs none."""
+    code = "import sys; from utils import load_translator; load_translator(); print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_an_installed_package_has_all_its_files():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     carried = {path for path in (ROOT / "utils").rglob("*.py")}

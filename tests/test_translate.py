@@ -182,7 +182,6 @@ def test_searches_that_cannot_be_are_refused_at_every_entrance(translator, name,
         (kind.translate, ["OK"]),  # even where there is nothing to translate
         (kind.translate, []),
         (kind.translate_batch, ["我"]),
-        (kind.search, ["我"]),
         (kind.generate, [[4, 2]]),
         (kind.attend, "我"),
     ):

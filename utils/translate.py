@@ -25,6 +25,7 @@ from utils.text import clean_source, pieces_of, readable, whole_characters
 from utils.tokenizer import BOS, Tokenizer
 
 BATCH = 64  # sentences decoded side by side
+NO_REPEAT = 2  # chosen on dev (lesson 08b, "Said twice (deeper)")
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
@@ -67,7 +68,7 @@ class Translator:
             self.model = laid_out_for_few_rows(model.to(device).eval())
 
     def translate(
-        self, text: str | list[str], beam_size: int = 4, length_penalty: float = 1.0, no_repeat: int = 2
+        self, text: str | list[str], beam_size: int = 4, length_penalty: float = 1.0, no_repeat: int = NO_REPEAT
     ) -> str | list[str]:
         """English for source text: str -> str, list of str -> list of str in the same order.
 
@@ -88,8 +89,12 @@ class Translator:
         # Translate each distinct piece. Similar lengths share a batch: little padding.
         distinct = dict.fromkeys(piece for lines in texts for line in lines for piece in line if self.reads(piece))
         batches = list(chunks(sorted(distinct, key=len, reverse=True), BATCH))
-        found = in_parallel(lambda batch: self.translate_batch(batch, *settings), batches, self.device)
+        found = in_parallel(lambda batch: self.translate_batch(batch, *settings[:2]), batches, self.device)
         english = dict(zip(chain(*batches), chain(*found), strict=True))
+        if settings[2]:
+            again = list(chunks([piece for piece in english if loops(piece, english[piece])], BATCH))
+            found = in_parallel(lambda batch: self.translate_batch(batch, *settings), again, self.device)
+            english |= zip(chain(*again), chain(*found), strict=True)
         # Join: what was not translated stays.
         return ["\n".join(" ".join(english.get(piece, piece) for piece in line) for line in lines) for lines in texts]
 
@@ -102,24 +107,11 @@ class Translator:
         return readable(piece, self.tokenizer.source)
 
     def translate_batch(
-        self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0, no_repeat: int = 2
+        self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0, no_repeat: int = 0
     ) -> list[str]:
         """One batch of clean sentences through the model."""
-        found = self.search(sentences, beam_size, length_penalty, no_repeat)
+        found = self.generate(self.tokenizer.encode_src(sentences), beam_size, length_penalty, no_repeat)
         return [self.tokenizer.decode(ids) for ids in found]
-
-    def search(
-        self, sentences: list[str], beam_size: int = 4, length_penalty: float = 1.0, no_repeat: int = 2
-    ) -> list[list[int]]:
-        """The target ids found for each clean sentence; those that loop are searched for once more (`translate`)."""
-        beam_size, length_penalty, no_repeat = checked(beam_size, length_penalty, no_repeat)
-        src = self.tokenizer.encode_src(sentences)
-        found = self.generate(src, beam_size, length_penalty)
-        again = [i for i, ids in enumerate(found) if no_repeat and loops(sentences[i], self.tokenizer.decode(ids))]
-        second = self.generate([src[i] for i in again], beam_size, length_penalty, no_repeat)
-        for i, ids in zip(again, second, strict=True):
-            found[i] = ids
-        return found
 
     def generate(
         self, src: list[list[int]], beam_size: int = 4, length_penalty: float = 1.0, no_repeat: int = 0
@@ -147,7 +139,9 @@ class Translator:
         if not sentence:
             raise ValueError("attend needs a sentence with at least one character.")
         src = self.tokenizer.encode_src([sentence])
-        (ids,) = self.search([sentence], beam_size)
+        (ids,) = self.generate(src, beam_size)
+        if loops(sentence, self.tokenizer.decode(ids)):  # as `translate` does
+            (ids,) = self.generate(src, beam_size, no_repeat=NO_REPEAT)
         # Position t of the target predicts token t, the last one <eos>.
         src_ids, tgt_ids = (torch.tensor(rows, device=self.device) for rows in (src, [[BOS, *ids]]))
         weights = self.model.cross_attention_weights(src_ids, tgt_ids)[0].float().cpu()

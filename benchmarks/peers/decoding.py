@@ -99,7 +99,6 @@ PEERS = {
     "ours-bfloat16": lambda job: ours(job, "bfloat16"),
     "ctranslate2": ctranslate2,
     "ctranslate2-patience2": lambda job: ctranslate2(job, patience=2.0),
-    "ctranslate2-bfloat16": lambda job: ctranslate2(job, patience=2.0, precision="bfloat16"),
     "ctranslate2-int8": lambda job: ctranslate2(job, patience=2.0, precision="int8"),
     "marian": marian,
 }
