@@ -173,6 +173,12 @@ def _english(number: Number, style: str, zh: str, rng: random.Random) -> str:
     return forms["words"] if small and rng.random() < 0.5 else forms.get("short") or forms["digits"]
 
 
+def templates_by_kind() -> dict[str, list[Template]]:
+    """Training's templates for each kind of number; some serve two."""
+    every = read_templates(TEMPLATES)
+    return {kind: [template for template in every if kind in template.kind.split(",")] for kind in KINDS}
+
+
 def filled(template: Template, rng: random.Random, draw=draw) -> Pair:
     """A pair of a template, with random choices and a random number, drawn by `draw`."""
     choices = {at: rng.randrange(12) for at in range(1, 10)}
@@ -200,7 +206,7 @@ def pairs(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
     train = list(train)
     numbered = [(pair, where) for pair in train if (where := places(pair))]
     named = [pair for pair in train if names(*pair) and not find(pair.zh)]
-    by_kind = {kind: [t for t in read_templates(TEMPLATES) if kind in t.kind.split(",")] for kind in KINDS}
+    by_kind = templates_by_kind()
     made: dict[Pair, None] = {}
     while len(made) < n:
         which = rng.random()
@@ -242,7 +248,7 @@ def copies(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
     So a number stands at all places of a sentence. The same pairs and seed give the same.
     """
     rng, train = random.Random(seed), list(train)
-    by_kind = {kind: [t for t in read_templates(TEMPLATES) if kind in t.kind.split(",")] for kind in KINDS}
+    by_kind = templates_by_kind()
     shares = MANY_DIGITS | FEW_DIGITS
     made: dict[Pair, None] = {}
     while len(made) < n:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from utils.checkpoint import CheckpointError, load_model, model_files
+from utils.checkpoint import CheckpointError, model_files
+from utils.ensemble import load_models
 from utils.files import write_files
 from utils.runtime import utf8_output
 
@@ -24,11 +25,10 @@ def write(checkpoints: list[Path], out: Path) -> dict:
 
     CheckpointError where their sizes or vocabularies differ.
     """
-    models, tokenizers = zip(*map(load_model, checkpoints), strict=True)
+    models, tokenizer = load_models(checkpoints)
     config = models[-1].config
-    for checkpoint, model, tokenizer in zip(checkpoints, models, tokenizers, strict=True):
-        same = tokenizer.to_json() == tokenizers[-1].to_json()
-        if not same or replace(model.config, dropout=0.0) != replace(config, dropout=0.0):
+    for checkpoint, model in zip(checkpoints, models, strict=True):
+        if replace(model.config, dropout=0.0) != replace(config, dropout=0.0):
             raise CheckpointError(
                 f"{checkpoint} has other sizes or vocabularies than {checkpoints[-1]}: they have no mean."
             )
@@ -36,7 +36,7 @@ def write(checkpoints: list[Path], out: Path) -> dict:
     weights = {name: torch.stack([state[name] for state in states]).mean(dim=0) for name in states[0]}
     log = {"mean of": [checkpoint.name for checkpoint in checkpoints], "minutes": 0.0}
     out.mkdir(parents=True, exist_ok=True)
-    files = model_files(weights, config, tokenizers[-1], half=True)
+    files = model_files(weights, config, tokenizer, half=True)
     write_files(out, files | {"average.json": json.dumps(log) + "\n"})
     return log
 

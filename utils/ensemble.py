@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from utils.checkpoint import CheckpointError, load_model
 from utils.runtime import pick_device
+from utils.tokenizer import Tokenizer
 from utils.translate import Translator
 
 
@@ -50,13 +51,19 @@ class Ensemble(nn.Module):
         return torch.stack(logp).logsumexp(dim=0) - math.log(len(logp)), state
 
 
-def load_ensemble(checkpoints: list[Path], device: str | None = None) -> Translator:
-    """The translator of several checkpoints, or of one; CheckpointError where their vocabularies differ."""
-    where = pick_device(device)
-    models, tokenizers = zip(*(load_model(checkpoint, where) for checkpoint in checkpoints), strict=True)
+def load_models(checkpoints: list[Path], device: str | torch.device = "cpu") -> tuple[tuple[nn.Module, ...], Tokenizer]:
+    """The models of several checkpoints, and their one tokenizer; CheckpointError where the vocabularies differ."""
+    models, tokenizers = zip(*(load_model(checkpoint, device) for checkpoint in checkpoints), strict=True)
     for checkpoint, tokenizer in zip(checkpoints, tokenizers, strict=True):
         if tokenizer.to_json() != tokenizers[0].to_json():
             raise CheckpointError(
                 f"{checkpoint} has other vocabularies than {checkpoints[0]}: they cannot translate together."
             )
-    return Translator(models[0] if len(models) == 1 else Ensemble(list(models)), tokenizers[0], where)
+    return models, tokenizers[0]
+
+
+def load_ensemble(checkpoints: list[Path], device: str | None = None) -> Translator:
+    """The translator of several checkpoints, or of one; CheckpointError where their vocabularies differ."""
+    where = pick_device(device)
+    models, tokenizer = load_models(checkpoints, where)
+    return Translator(models[0] if len(models) == 1 else Ensemble(list(models)), tokenizer, where)

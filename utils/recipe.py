@@ -189,8 +189,8 @@ def summary(recipe: tuple[Stage, ...], folder: Path = STAGES) -> list[dict]:
         if (path := folder / stage.name / "training.json").exists():
             log = json.loads(path.read_text(encoding="utf-8"))
             row |= {name: log[name] for name in ("machine", "parameters", "pairs", "fingerprint")} | log["history"][-1]
-        for log in ("pairs.tsv.json", "average.json"):
-            if (path := folder / stage.name / log).exists():
+        for name in ("pairs.tsv.json", "average.json"):
+            if (path := folder / stage.name / name).exists():
                 row |= json.loads(path.read_text(encoding="utf-8"))
         rows.append(row)
     return rows

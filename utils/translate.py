@@ -83,18 +83,21 @@ class Translator:
         if not isinstance(text, list) or not all(isinstance(t, str) for t in text):
             found = type(text).__name__ if not isinstance(text, list) else "a list with something else in it"
             raise TypeError(f"translate takes a str or a list of str, not {found}.")
-        settings = checked(beam_size, length_penalty, no_repeat)
+        beam_size, length_penalty, no_repeat = checked(beam_size, length_penalty, no_repeat)
+
+        def searched(pieces: list[str], no_repeat: int = 0) -> dict[str, str]:
+            batches = list(chunks(pieces, BATCH))
+            settings = beam_size, length_penalty, no_repeat
+            found = in_parallel(lambda batch: self.translate_batch(batch, *settings), batches, self.device)
+            return dict(zip(pieces, chain(*found), strict=True))
+
         # Cut: each text is lines, each line is pieces.
         texts = [[self.pieces(line) for line in t.split("\n")] for t in text]
         # Translate each distinct piece. Similar lengths share a batch: little padding.
         distinct = dict.fromkeys(piece for lines in texts for line in lines for piece in line if self.reads(piece))
-        batches = list(chunks(sorted(distinct, key=len, reverse=True), BATCH))
-        found = in_parallel(lambda batch: self.translate_batch(batch, *settings[:2]), batches, self.device)
-        english = dict(zip(chain(*batches), chain(*found), strict=True))
-        if settings[2]:
-            again = list(chunks([piece for piece in english if loops(piece, english[piece])], BATCH))
-            found = in_parallel(lambda batch: self.translate_batch(batch, *settings), again, self.device)
-            english |= zip(chain(*again), chain(*found), strict=True)
+        english = searched(sorted(distinct, key=len, reverse=True))
+        if no_repeat:
+            english |= searched([piece for piece in english if loops(piece, english[piece])], no_repeat)
         # Join: what was not translated stays.
         return ["\n".join(" ".join(english.get(piece, piece) for piece in line) for line in lines) for lines in texts]
 
