@@ -1,7 +1,7 @@
-"""What makes numbers arrive: more pairs with any of them, or those whose digits are hard to copy? (lesson 08b)
+"""What makes numbers arrive: more pairs with any, those that are hard to copy, or more kinds of sentence? (lesson 08b)
 
-Both arms go on for equal updates from the model of the stage `final` of `make train`, whose folder they need; the
-second is the stage `digits`. The numbers and names that are counted have a seed of their own: those of
+All arms go on for equal updates from the model of the stage `final` of `make train`, whose folder they need; "many
+digits" is the stage `digits`, "many sentences" the same with pairs of more templates in the place of those. The numbers and names that are counted have a seed of their own: those of
 `python -m utils.limits` stay a test. Writes data/experiments/copying.json.
 
 python -m experiments.copying
@@ -24,6 +24,7 @@ ARMS = {
     "before": None,
     "any numbers": "--numbers 50000 --copies 0",
     "many digits": "--numbers 20000 --copies 30000",
+    "many sentences": "--numbers 20000 --copies 0 --practice 30000",
 }
 
 

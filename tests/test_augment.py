@@ -8,12 +8,12 @@ from helpers import real
 
 from utils import augment
 from utils import numbers as N
-from utils.augment import BRACKET, copies, draw_digits, filled, joined, other_names, pairs, places, renumbered
+from utils.augment import BRACKET, copies, draw_digits, filled, joined, other_names, pairs, places, practice, renumbered
 from utils.corpus import Pair
 from utils.names import draw_name, kept, known, name_frame, name_items, names, renamed
 from utils.numbers import KINDS, Item, draw, find, frame, held_out, keeps
 
-TEMPLATES = N.templates(augment.TEMPLATES)
+TEMPLATES = [*N.templates(augment.TEMPLATES), *N.templates(augment.PRACTICE)]
 
 
 @pytest.fixture(scope="module")
@@ -165,23 +165,25 @@ def test_the_test_of_names_is_apart(data, train):
 # ------------------------------------------------------------------------------------------ digits to copy
 
 
-def test_the_same_seed_gives_the_same_digits():
+@pytest.mark.parametrize("make", [copies, practice])
+def test_the_same_seed_gives_the_same_digits(make):
     few = [Pair("我来。", "I come."), Pair("我有三本书。", "I have three books.")]
-    assert copies(few, 40, seed=3) == copies(few, 40, seed=3) != copies(few, 40, seed=4)
-    made = copies(few, 200)
-    assert len(set(made)) == 200 and copies([], 0) == []
+    assert make(few, 40, seed=3) == make(few, 40, seed=3) != make(few, 40, seed=4)
+    made = make(few, 200)
+    assert len(set(made)) == 200 and make([], 0) == []
     beside = [pair for pair in made if "我来。" in pair.zh]
     assert 30 < len(beside) < 70, "every second asks for one of the two, and the other has a number of its own"
     assert all("I come." in pair.en for pair in beside)
     assert {pair.zh.startswith("我来。") for pair in beside} == {True, False}
 
 
-def test_what_is_to_be_copied_stands_on_both_sides_and_is_not_the_tests(data, train):
-    for pair in copies([], 800, seed=1):
+@pytest.mark.parametrize("make", [copies, practice])
+def test_what_is_to_be_copied_stands_on_both_sides_and_is_not_the_tests(make, data, train):
+    for pair in make([], 800, seed=1):
         stated = [found.number for found in find(pair.zh) if "星期" not in pair.zh]
         assert [number for number in stated if not keeps(pair.en, Item(pair.zh, number, ""))] == [], pair
     of_test = [frame(item.zh) for item in N.items(data.dev, train) if item.source == "template"]
-    for pair in copies(train, 800, seed=1):
+    for pair in make(train, 800, seed=1):
         assert not any(held_out(found.number.value) for found in find(pair.zh)), pair
         assert not any(one in frame(pair.zh) for one in of_test), pair
 

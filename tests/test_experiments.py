@@ -105,22 +105,23 @@ def test_copying(small_corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(names, "name_items", lambda *_, **__: [names.NameItem("Otto来了。", ("Otto",))])
     options = ["--steps", "2", "--numbers", "6", "--joined", "2", "--batch-tokens", "400"]
     copying.main([*paths(tmp_path, out), "--arms", "before", "--options", *options])
-    copying.main([*paths(tmp_path, out), "--options", *options, "--copies", "5"])
+    copying.main([*paths(tmp_path, out), "--options", *options, "--copies", "5", "--practice", "3"])
     runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
     assert [run["name"] for run in runs] == list(copying.ARMS) and "bleu" not in runs[0]
-    assert [run["kept"]["all numbers"]["of"] for run in runs] == [2] * 3 and runs[0]["kept"]["ordinal"]["of"] == 1
-    assert [run["kept"]["names"]["of"] for run in runs] == [1] * 3
-    assert [run["history"][-1]["step"] for run in runs[1:]] == [2] * 2
-    assert {run["pairs"] for run in runs[1:]} == {200 + 20 + 6 + 5 + 2}
+    assert [run["kept"]["all numbers"]["of"] for run in runs] == [2] * 4 and runs[0]["kept"]["ordinal"]["of"] == 1
+    assert [run["kept"]["names"]["of"] for run in runs] == [1] * 4
+    assert [run["history"][-1]["step"] for run in runs[1:]] == [2] * 3
+    assert {run["pairs"] for run in runs[1:]} == {200 + 20 + 6 + 5 + 3 + 2}
 
 
 @pytest.mark.slow
 def test_average(small_corpus, tmp_path):
-    """At the ends stand the two models themselves."""
-    out, first = tmp_path / "result.json", tiny_checkpoint(tmp_path / "first")
-    average.main(["--first", str(first), "--second", str(first), "--shares", "0", "0.5", "1", "--out", str(out)])
+    """The mean of a model and itself translates as it does."""
+    out = tmp_path / "result.json"
+    tiny_checkpoint(tmp_path / "first")
+    average.main(["--made", str(tmp_path), "--means", "first", "first+first", "--out", str(out)])
     runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
-    assert [run.pop("share") for run in runs] == [0, 0.5, 1] and runs[0] == runs[1] == runs[2]
+    assert [run.pop("mean_of") for run in runs] == ["first", "first+first"] and runs[0] == runs[1]
 
 
 @pytest.mark.slow

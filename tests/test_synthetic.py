@@ -119,6 +119,18 @@ def test_stopped_and_called_again_writes_the_same(request, tmp_path, monkeypatch
     assert out.read_bytes() == text and again["sha256"] == whole["sha256"] and not part.exists()
 
 
+def test_the_length_penalty_reaches_the_search_and_the_log(there, tmp_path, monkeypatch):
+    asked = []
+
+    def translate(self, texts, beam_size, length_penalty, no_repeat):
+        asked.append((beam_size, length_penalty))
+        return ["Some words."] * len(texts)
+
+    monkeypatch.setattr(synthetic.Translator, "translate", translate)
+    log = write([there], tmp_path / "pairs.tsv", beam_size=2, length_penalty=1.5)
+    assert set(asked) == {(2, 1.5)} and (log["beam_size"], log["length_penalty"]) == (2, 1.5)
+
+
 def test_mistakes_get_one_sentence(tmp_path, monkeypatch, capsys):
     assert synthetic.main([str(tmp_path / "none"), "--out", str(tmp_path / "x.tsv")]) == 1
     error = capsys.readouterr().err

@@ -8,6 +8,7 @@ import math
 import random
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from utils.config import ROOT
@@ -30,6 +31,7 @@ from utils.numbers import (
 from utils.numbers import templates as read_templates
 
 TEMPLATES = ROOT / "data" / "augment.tsv"
+PRACTICE = ROOT / "data" / "practice.tsv"
 BRACKET = re.compile(r"\[(?:(\d):)?([^\]]*)\]")
 GAP = re.compile(r"\{(\w*)\}")
 MONEY = re.compile(r"dollar|buck|yuan|yen|euro|[$¥€]", re.IGNORECASE)
@@ -39,6 +41,8 @@ TEMPLATE, NUMBER, NAME = 0.5, 0.3, 0.2
 # How many pairs of each kind `copies` makes, in proportion: most of the kinds whose digits are many.
 MANY_DIGITS = {"phone": 5, "large": 4, "price": 4, "integer": 3, "decimal": 2}
 FEW_DIGITS = dict.fromkeys(("year", "date", "clock", "percent", "ordinal"), 1)
+# The same of `practice`, whose templates are of many more kinds of sentence.
+PRACTISED = dict.fromkeys(KINDS, 2) | {"phone": 4, "price": 4, "large": 3, "decimal": 3, "percent": 3}
 TWICE = 0.4  # share of the numbers of many digits in which one stands twice in a row
 
 
@@ -157,6 +161,8 @@ def _english(number: Number, style: str, zh: str, rng: random.Random) -> str:
     small = number.value.isdigit() and int(number.value) <= 100 and "words" in forms and not re.search(r"\d", zh)
     if style == "nth":
         return forms["words nth" if int(number.value) <= 20 else "nth"]
+    if style == "th":  # 4th, not fourth: in digits a number can be copied that was never practised
+        return forms["nth"]
     if style:
         return forms[style]
     if number.kind == "phone":
@@ -173,9 +179,9 @@ def _english(number: Number, style: str, zh: str, rng: random.Random) -> str:
     return forms["words"] if small and rng.random() < 0.5 else forms.get("short") or forms["digits"]
 
 
-def templates_by_kind() -> dict[str, list[Template]]:
-    """Training's templates for each kind of number; some serve two."""
-    every = read_templates(TEMPLATES)
+def templates_by_kind(*files: Path) -> dict[str, list[Template]]:
+    """Training's templates for each kind of number, of these files; some serve two."""
+    every = [template for file in files for template in read_templates(file)]
     return {kind: [template for template in every if kind in template.kind.split(",")] for kind in KINDS}
 
 
@@ -206,7 +212,7 @@ def pairs(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
     train = list(train)
     numbered = [(pair, where) for pair in train if (where := places(pair))]
     named = [pair for pair in train if names(*pair) and not find(pair.zh)]
-    by_kind = templates_by_kind()
+    by_kind = templates_by_kind(TEMPLATES)
     made: dict[Pair, None] = {}
     while len(made) < n:
         which = rng.random()
@@ -247,9 +253,19 @@ def copies(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
 
     So a number stands at all places of a sentence. The same pairs and seed give the same.
     """
+    return _beside(train, n, seed, templates_by_kind(TEMPLATES), MANY_DIGITS | FEW_DIGITS)
+
+
+def practice(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
+    """n pairs as `copies` makes them, of more templates, and of all kinds of number."""
+    return _beside(train, n, seed, templates_by_kind(TEMPLATES, PRACTICE), PRACTISED)
+
+
+def _beside(
+    train: Iterable[Pair], n: int, seed: int, by_kind: dict[str, list[Template]], shares: dict[str, int]
+) -> list[Pair]:
+    """n pairs of templates, of each kind its share, every second with a training pair without a number beside it."""
     rng, train = random.Random(seed), list(train)
-    by_kind = templates_by_kind()
-    shares = MANY_DIGITS | FEW_DIGITS
     made: dict[Pair, None] = {}
     while len(made) < n:
         kind = rng.choices(list(shares), shares.values())[0]

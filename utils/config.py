@@ -215,6 +215,7 @@ class DataConfig(Record):
     numbers: int = setting(0, "pairs with other numbers and names that join them", least=0, tatoeba=True)
     names: int = setting(0, "pairs with other names that join them", least=0, tatoeba=True)
     copies: int = setting(0, "pairs to learn to copy digits from that join them", least=0, tatoeba=True)
+    practice: int = setting(0, "the same, of many more kinds of sentence", least=0, tatoeba=True)
     joined: int = setting(
         0, "two training pairs after one another, as one pair: as many of these join them", least=0, tatoeba=True
     )

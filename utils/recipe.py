@@ -42,9 +42,15 @@ def training(name: str, arguments: str, *needs: str, precision: str = "float32")
     return Stage(name, "utils.training", f"--out {{out}} {arguments} --precision {precision} --eval-minutes 10", needs)
 
 
-def translating(name: str, *models: str) -> Stage:
+def translating(name: str, *models: str, options: str = "") -> Stage:
     """A stage in which a model, or several as an ensemble, translate the training sentences."""
-    return Stage(name, "utils.synthetic", " ".join(f"{{{one}}}" for one in models) + " --out {out}/pairs.tsv", models)
+    words = [*(f"{{{one}}}" for one in models), options, "--out {out}/pairs.tsv"]
+    return Stage(name, "utils.synthetic", " ".join(filter(None, words)), models)
+
+
+def averaging(name: str, *models: str) -> Stage:
+    """A stage that takes the mean of several models' weights."""
+    return Stage(name, "utils.average", " ".join(f"{{{one}}}" for one in models) + " --out {out}", models)
 
 
 def pairs(*names: str) -> str:
@@ -54,7 +60,9 @@ def pairs(*names: str) -> str:
 
 TEACHER = "--steps 6000 --numbers 10000"
 STUDENT = "--steps 6500 --numbers 20000 --joined 5000 --dropout 0.2"
-PRACTICE = "--steps 4000 --lr 5e-4 --warmup 100 --cooldown 1 --numbers 20000 --joined 5000 --dropout 0.2"
+GOING_ON = "--steps 4000 --lr 5e-4 --warmup 100 --cooldown 1"
+PRACTICE = f"{GOING_ON} --numbers 20000 --joined 5000 --dropout 0.2"
+MORE_PRACTICE = f"{GOING_ON} --numbers 10000 --joined 5000 --dropout 0.2"
 
 RECIPE = (
     # Teachers: two translate into English, one back into Chinese.
@@ -87,7 +95,27 @@ RECIPE = (
         precision="auto",
     ),
     # The mean of the last two was better on dev than either.
-    Stage("mean", "utils.average", "{digits} {copying} --out {out}", ("digits", "copying")),
+    averaging("mean", "digits", "copying"),
+    # Another model into Chinese, and longer translations by two that decide together.
+    training("back-2", f"{TEACHER} --seed 3 --reverse", precision="auto"),
+    translating("from-back-2", "back-2"),
+    translating("from-copying", "final", "copying", options="--length-penalty 2"),
+    # Two that go on from the mean, with numbers in many kinds of sentence; the second learns from all pairs that there are.
+    training(
+        "longer",
+        f"{MORE_PRACTICE} --copies 20000 --practice 50000 --names 20000 {pairs('from-final', 'from-copying')} --seed 8 "
+        "--start {mean}",
+        *("from-final", "from-copying", "mean"),
+        precision="auto",
+    ),
+    training(
+        "sentences",
+        f"{MORE_PRACTICE} --glosses 30000 --copies 20000 --practice 50000 --names 15000 "
+        f"{pairs('from-final', 'from-copying', 'from-back-2')} --seed 9 --start {{mean}}",
+        *("from-final", "from-copying", "from-back-2", "mean"),
+        precision="auto",
+    ),
+    averaging("all", "mean", "longer", "sentences"),
 )
 
 

@@ -92,7 +92,9 @@ def sources(translator: Translator, data: Corpus) -> list[str]:
     return list(dict.fromkeys(getattr(pair, side) for pair in data.train))
 
 
-def translations(translator: Translator, texts: list[str], beam_size: int, kept: Path) -> list[str]:
+def translations(
+    translator: Translator, texts: list[str], beam_size: int, length_penalty: float, kept: Path
+) -> list[str]:
     """Their translations. Each piece of them is added to the file `kept` when it is done, and read there later."""
     done: list[str] = []
     if kept.exists():
@@ -101,7 +103,7 @@ def translations(translator: Translator, texts: list[str], beam_size: int, kept:
     kept.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in done), encoding="utf-8")
     with kept.open("a", encoding="utf-8") as file, tqdm(total=len(texts), initial=len(done), unit=" sentences") as bar:
         while len(done) < len(texts):
-            piece = translator.translate(texts[len(done) : len(done) + PIECE], beam_size, no_repeat=0)
+            piece = translator.translate(texts[len(done) : len(done) + PIECE], beam_size, length_penalty, no_repeat=0)
             piece = [" ".join(text.split()) for text in piece]
             file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in piece))
             file.flush()
@@ -110,7 +112,9 @@ def translations(translator: Translator, texts: list[str], beam_size: int, kept:
     return done
 
 
-def write(checkpoints: list[Path], out: Path, beam_size: int = 4, limit: int | None = None) -> dict:
+def write(
+    checkpoints: list[Path], out: Path, beam_size: int = 4, length_penalty: float = 1.0, limit: int | None = None
+) -> dict:
     """Translate the training sentences and write the pairs that are usable to `out`, Chinese, tab, English.
 
     Several checkpoints translate together, as an ensemble. Beside `out`, `out`.json tells what was dropped, and the
@@ -120,9 +124,11 @@ def write(checkpoints: list[Path], out: Path, beam_size: int = 4, limit: int | N
     texts = sources(translator, data)[:limit]
     weights = hashlib.sha256(b"".join((one / "model.safetensors").read_bytes() for one in checkpoints)).hexdigest()
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f"{out.name}.{weights[:8]}-{beam_size}.part")  # of another checkpoint: another file
+    part = out.with_name(
+        f"{out.name}.{weights[:8]}-{beam_size}-{length_penalty:g}.part"
+    )  # of another checkpoint: another file
     began = time.process_time()
-    translated = translations(translator, texts, beam_size, part)
+    translated = translations(translator, texts, beam_size, length_penalty, part)
     forward = translator.tokenizer.source == "zh"
     made = [Pair(a, b) if forward else Pair(b, a) for a, b in zip(texts, translated, strict=True)]
     pairs, dropped = usable(made, data)
@@ -131,6 +137,7 @@ def write(checkpoints: list[Path], out: Path, beam_size: int = 4, limit: int | N
         "model": weights,
         "direction": "zh-en" if forward else "en-zh",
         "beam_size": beam_size,
+        "length_penalty": length_penalty,
         "sentences": len(texts),
         "minutes": round((time.process_time() - began) / 60, 1),
         "dropped": dropped,
@@ -162,12 +169,13 @@ def main(argv: list[str] | None = None) -> int:
     add("checkpoints", type=Path, nargs="+", help="checkpoint folder, of either direction; several make an ensemble")
     add("--out", type=Path, required=True, help="the file of pairs to write")
     add("--beam-size", type=int, default=4, help="1 is greedy search")
+    add("--length-penalty", type=float, default=1.0, help="more than 1 favours longer translations (default: 1)")
     add("--limit", type=int, help="only so many sentences")
     add("--threads", type=int, help="CPU threads (default: all cores)")
     args = parser.parse_args(argv)
     try:
         set_threads(args.threads)
-        log = write(args.checkpoints, args.out, args.beam_size, args.limit)
+        log = write(args.checkpoints, args.out, args.beam_size, args.length_penalty, args.limit)
     except (CheckpointError, CorpusError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -267,6 +267,8 @@ def read(config: DataConfig, tokenizer: Tokenizer | None = None) -> tuple[Encode
         found += held_out.filtered(augment.other_names(tatoeba.train, config.names))
     if config.copies:
         found += held_out.filtered(augment.copies(tatoeba.train, config.copies))
+    if config.practice:
+        found += held_out.filtered(augment.practice(tatoeba.train, config.practice))
     if config.joined:
         found += augment.joined(tatoeba.train, config.joined)
     if tokenizer is None:
