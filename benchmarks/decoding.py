@@ -45,7 +45,7 @@ from utils.evaluation import scores
 from utils.positional import sinusoidal
 from utils.runtime import in_parallel
 from utils.tokenizer import BOS, EOS, PAD
-from utils.translate import BATCH, CHECKPOINT, Translator, load_translator
+from utils.translate import BATCH, CHECKPOINT, LENGTH_PENALTY, Translator, load_translator
 
 NAMES = {
     "ours": "this course, text to text",
@@ -210,6 +210,7 @@ def main(argv: list[str] | None = None) -> None:
         BENCH / "decoding.json",
         sizes=asdict(translator.model.config),
         threads=args.threads,
+        length_penalty=LENGTH_PENALTY,
         checkpoint=str(CHECKPOINT),
         sentences=sentences,
         batches=batches,

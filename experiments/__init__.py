@@ -19,6 +19,8 @@ from utils.tokenizer import Tokenizer
 from utils.trainer import Trainer
 from utils.translate import Translator, load_translator
 
+BY_ITSELF = {"length_penalty": 1.0, "no_repeat": 0}  # a search without what was chosen for the model that ships
+
 
 def record(name: str, argv: list[str] | None, runs: list[dict], out: Path | None = None, **settings) -> Path:
     """Write the rows that an experiment found, with its settings, command, commit and machine; returns the path."""
@@ -49,7 +51,7 @@ def train_and_score(options: list[str], folder: Path, test: list[TestItem]) -> t
         raise SystemExit(f"The run in {folder} did not finish; the same command goes on from there.")
     log = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     translator = load_translator(folder, "cpu")
-    scores = evaluate(translator, test, no_repeat=0)  # what the model says by itself
+    scores = evaluate(translator, test, **BY_ITSELF)
     kept = {key: log[key] for key in ("parameters", "pairs", "history")} | {"precision": log["training"]["precision"]}
     return kept | {key: scores[key] for key in ("bleu", "chrf", "bleu_multi")}, translator
 

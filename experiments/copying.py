@@ -1,8 +1,9 @@
 """What makes numbers arrive: more pairs with any, those that are hard to copy, or more kinds of sentence? (lesson 08b)
 
 All arms go on for equal updates from the model of the stage `final` of `make train`, whose folder they need; "many
-digits" is the stage `digits`, "many sentences" the same with pairs of more templates in the place of those. The numbers and names that are counted have a seed of their own: those of
-`python -m utils.limits` stay a test. Writes data/experiments/copying.json.
+digits" is the stage `digits`, "many sentences" the same with pairs of more templates in the place of those. The numbers
+and names that are counted have a seed of their own: those of `python -m utils.limits` stay a test. Writes
+data/experiments/copying.json.
 
 python -m experiments.copying
 """
@@ -11,7 +12,7 @@ import argparse
 import re
 from pathlib import Path
 
-from experiments import add_training_arguments, record, rows_left, train_and_score
+from experiments import BY_ITSELF, add_training_arguments, record, rows_left, train_and_score
 from utils import corpus, names
 from utils.config import ROOT
 from utils.limits import share
@@ -33,7 +34,7 @@ def kept(translator: Translator) -> dict[str, dict]:
     data = corpus.load()
 
     def right(asked: list[Item]) -> list[bool]:
-        answers = translator.translate([item.zh for item in asked], no_repeat=0)
+        answers = translator.translate([item.zh for item in asked], **BY_ITSELF)
         return [keeps(en, item) for item, en in zip(asked, answers, strict=True)]
 
     asked = items(data.dev, data.train, 1000, 200, seed=1)
@@ -45,7 +46,7 @@ def kept(translator: Translator) -> dict[str, dict]:
     shares["phone, a digit twice in a row"] = share(right(phones[True]))
     shares["phone, no digit twice in a row"] = share(right(phones[False]))
     named = names.name_items(data.dev, data.train, 200, seed=1)
-    answers = translator.translate([item.zh for item in named], no_repeat=0)
+    answers = translator.translate([item.zh for item in named], **BY_ITSELF)
     both = zip(named, answers, strict=True)
     return shares | {"names": share(names.kept(name, en) for item, en in both for name in item.names)}
 

@@ -9,7 +9,7 @@ python -m experiments.recipe --seeds 1 2 --arms plain "5 + 2 layers" "vocabulary
 
 import argparse
 
-from experiments import add_training_arguments, record, rows_left, train_and_score
+from experiments import BY_ITSELF, add_training_arguments, record, rows_left, train_and_score
 from utils import corpus, dictionary
 from utils.config import ROOT
 from utils.repeats import loops
@@ -40,10 +40,10 @@ def run(name: str, seed: int, updates: int, folder, options: list[str]) -> dict:
     dev = corpus.load().dev
     flags = ["--steps", str(updates), "--seed", str(seed), "--precision", "float32", *ARMS[name].split(), *options]
     row, translator = train_and_score(flags, folder, dev)
-    english = translator.translate([item.zh for item in dev], no_repeat=0)
+    english = translator.translate([item.zh for item in dev], **BY_ITSELF)
     words = [sum(len(text.split()) for text in texts) for texts in (english, [item.references[0] for item in dev])]
     items = dictionary.unseen(dictionary.UNSEEN_DEV)
-    found = translator.translate([item.zh for item in items])
+    found = translator.translate([item.zh for item in items], length_penalty=1.0)
     right = sum(dictionary.matches(en, item) for en, item in zip(found, items, strict=True))
     return {
         "name": name,

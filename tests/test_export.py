@@ -15,7 +15,7 @@ from utils.config import CHECKPOINT, ROOT
 from utils.export import __main__ as exports
 from utils.export import browser
 from utils.tokenizer import Tokenizer
-from utils.translate import load_translator
+from utils.translate import LENGTH_PENALTY, load_translator
 
 TARGETS = list(exports.TARGETS)
 needs_node = pytest.mark.skipif(not browser.NODE, reason="The page's program is compared in node, which is not here.")
@@ -86,6 +86,12 @@ def test_the_shipped_model_is_exported_and_its_readme_runs(target, tmp_path, cap
     for arguments in (["translate.py", example], ["-c", python]):
         done = subprocess.run([sys.executable, *arguments], cwd=out, capture_output=True, text=True)
         assert done.stdout.strip() == expected, done.stderr
+
+
+def test_all_programs_search_with_the_penalty_of_the_translator():
+    programs = exports.PROGRAMS / "ctranslate2.py", browser.SOURCES / "search.js"
+    ctranslate2, page = (path.read_text(encoding="utf-8") for path in programs)
+    assert f"length_penalty={LENGTH_PENALTY:g}," in ctranslate2 and f"PENALTY = {LENGTH_PENALTY:g};" in page
 
 
 @pytest.mark.slow

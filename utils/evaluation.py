@@ -15,7 +15,7 @@ from utils.decoding import checked
 from utils.files import write_text_atomically
 from utils.runtime import utf8_output
 from utils.text import HAN
-from utils.translate import CHECKPOINT, PRECISIONS, Translator, load_translator
+from utils.translate import CHECKPOINT, LENGTH_PENALTY, NO_REPEAT, PRECISIONS, Translator, load_translator
 
 
 def scores(hypotheses: list[str], items: list[TestItem]) -> dict[str, float | str]:
@@ -36,9 +36,15 @@ def scores(hypotheses: list[str], items: list[TestItem]) -> dict[str, float | st
     return figures | {"bleu_signature": str(bleu.get_signature()), "chrf_signature": str(chrf.get_signature())}
 
 
-def evaluate(translator: Translator, items: list[TestItem], beam_size: int = 4, no_repeat: int = 2) -> dict:
-    """Translate the items and score them; no_repeat as in `Translator.translate`."""
-    return scores(translator.translate([item.zh for item in items], beam_size, no_repeat=no_repeat), items)
+def evaluate(
+    translator: Translator,
+    items: list[TestItem],
+    beam_size: int = 4,
+    length_penalty: float = LENGTH_PENALTY,
+    no_repeat: int = NO_REPEAT,
+) -> dict:
+    """Translate the items and score them; the other settings are those of `Translator.translate`."""
+    return scores(translator.translate([item.zh for item in items], beam_size, length_penalty, no_repeat), items)
 
 
 def compounds(translator: Translator) -> list[tuple[str, str, bool]]:

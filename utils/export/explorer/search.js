@@ -24,12 +24,15 @@ export function best(logits, k) {
   return found.map((token) => ({ token, logp: logits[token] - total }));
 }
 
-export const score = (node, penalty = 1) => node.total / Math.max(node.length, 1) ** penalty;
+/** The length penalty that was chosen on dev: LENGTH_PENALTY of utils/translate.py. */
+export const PENALTY = 1.5;
+
+export const score = (node, penalty = PENALTY) => node.total / Math.max(node.length, 1) ** penalty;
 
 /** The translation of source ids. `prefix`: ids that it must begin with; `noRepeat`: no so many ids stand twice in it.
     Returns {source, winner, beams}. A hypothesis is {ids with <bos>, parent, logp, total, length, done, steps, cache};
     steps has what `model.step` gave before each of its tokens. beams: the hypotheses kept after each step, best first. */
-export function search(model, src, { size = 4, penalty = 1, limit = 2 * src.length + 10, prefix = [], noRepeat = 0 } = {}) {
+export function search(model, src, { size = 4, penalty = PENALTY, limit = 2 * src.length + 10, prefix = [], noRepeat = 0 } = {}) {
   const source = model.encode(src), byScore = (a, b) => score(b, penalty) - score(a, penalty);
   const first = { ids: [BOS], parent: null, logp: 0, total: 0, length: 0, done: false, steps: [], cache: model.emptyCache() };
   const extended = (parent, step, { token, logp }) => ({

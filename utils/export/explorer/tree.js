@@ -1,7 +1,7 @@
 /* The beam as a tree: a column for each step, the best hypothesis on top. */
 
 import { element, number, percent, svg, walkable, word } from "./dom.js";
-import { said, score } from "./search.js";
+import { PENALTY, said, score } from "./search.js";
 import { say } from "./words.js";
 
 const WIDE = 96, GAP = 28, HIGH = 40;
@@ -18,8 +18,8 @@ export function treeExplained(size) {
 export function treeSentence(node, text) {
   const tokens = node.ids.slice(1).map((id) => word(text.tgt[id])).join(" ") || say("nothing yet");
   if (!node.parent) return say("The beginning: nothing is said yet.");
-  return say("“{tokens}”: its last token had {share}; log-probabilities sum to {total}, {mean} a token.", {
-    tokens, share: percent(Math.exp(node.logp)), total: number(node.total), mean: number(score(node)),
+  return say("“{tokens}”: its last token had {share}; log-probabilities sum to {total}; divided by length^{power}, {score}.", {
+    tokens, share: percent(Math.exp(node.logp)), total: number(node.total), power: PENALTY, score: number(score(node)),
   });
 }
 
@@ -55,6 +55,6 @@ export function drawFinals(place, { beams, winner }, text) {
   const rows = beams.at(-1).map((node) => element("tr", {},
     element("td", {}, text.decode(said(node)) || say("(nothing)"), node === winner ? say(" ← the translation") : "", node.done ? "" : say(" (not at its end)")),
     ...[number(node.total), String(node.length), number(score(node))].map((x) => element("td", {}, x))));
-  const titles = [say("hypothesis"), say("log-probability"), say("tokens"), say("a token")].map((title) => element("th", { scope: "col" }, title));
+  const titles = [say("hypothesis"), say("log-probability"), say("tokens"), say("score")].map((title) => element("th", { scope: "col" }, title));
   place.replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, ...titles)), element("tbody", {}, ...rows)));
 }
