@@ -51,7 +51,12 @@ def ctranslate2(job: dict, patience: float = 1.0, precision: str = "float32"):
     limits = [max(2 * len(row) + 10 for row in batch) for batch in batches]
 
     def translate(task):
-        options = {"beam_size": task["beam"], "patience": patience, "length_penalty": job["length_penalty"], "asynchronous": True}
+        options = {
+            "beam_size": task["beam"],
+            "patience": patience,
+            "length_penalty": job["length_penalty"],
+            "asynchronous": True,
+        }
         began = time.perf_counter()
         promised = [
             translator.translate_batch(batch, max_decoding_length=limit, **options)
