@@ -50,7 +50,7 @@ def test_it_loads_from_a_server_and_from_the_disk_and_asks_nobody_else(page, add
 
 def test_what_is_typed_is_translated_as_in_python(page, address, translator):
     page.open(address)
-    looping = "因为他们在看电视。"
+    looping = "汤姆星期一来的,第二天返回了。"
     assert translator.translate(looping) != translator.translate(looping, no_repeat=0)
     for text in ("機器學習很有意思。", "今天天气很好。我们去公园吧！\n看 https://example.com 。", looping, "Hello."):
         box = page.find("#zh")
