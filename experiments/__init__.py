@@ -19,7 +19,9 @@ from utils.tokenizer import Tokenizer
 from utils.trainer import Trainer
 from utils.translate import Translator, load_translator
 
-BY_ITSELF = {"length_penalty": 1.0, "no_repeat": 0}  # a search without what was chosen for the model that ships
+# A search without what was chosen for the model that ships.
+PLAIN_PENALTY = 1.0
+BY_ITSELF = {"length_penalty": PLAIN_PENALTY, "no_repeat": 0}
 
 
 def record(name: str, argv: list[str] | None, runs: list[dict], out: Path | None = None, **settings) -> Path:

@@ -9,7 +9,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from experiments import record
+from experiments import PLAIN_PENALTY, record
 from utils import average, corpus
 from utils.config import ROOT
 from utils.evaluation import evaluate
@@ -23,7 +23,7 @@ def run(mean: str, made: Path) -> dict:
     """Dev translated by the mean of the stages that are named, or by one as it is."""
     with tempfile.TemporaryDirectory() as folder:
         average.write([made / name for name in mean.split("+")], Path(folder))
-        scores = evaluate(load_translator(folder, "cpu"), corpus.load().dev, length_penalty=1.0)
+        scores = evaluate(load_translator(folder, "cpu"), corpus.load().dev, length_penalty=PLAIN_PENALTY)
     return {"mean_of": mean, **{name: scores[name] for name in ("bleu", "chrf", "bleu_multi")}}
 
 

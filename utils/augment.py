@@ -161,7 +161,7 @@ def _english(number: Number, style: str, zh: str, rng: random.Random) -> str:
     small = number.value.isdigit() and int(number.value) <= 100 and "words" in forms and not re.search(r"\d", zh)
     if style == "nth":
         return forms["words nth" if int(number.value) <= 20 else "nth"]
-    if style == "th":  # 4th, not fourth: in digits a number can be copied that was never practised
+    if style == "th":  # 4th, not fourth: digits, however small
         return forms["nth"]
     if style:
         return forms[style]

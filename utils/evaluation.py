@@ -47,10 +47,12 @@ def evaluate(
     return scores(translator.translate([item.zh for item in items], beam_size, length_penalty, no_repeat), items)
 
 
-def compounds(translator: Translator) -> list[tuple[str, str, bool]]:
-    """Every unseen compound with the model's translation and whether it is right."""
-    items = dictionary.unseen()
-    english = translator.translate([item.zh for item in items])
+def compounds(
+    translator: Translator, items: list[TestItem] | None = None, length_penalty: float = LENGTH_PENALTY
+) -> list[tuple[str, str, bool]]:
+    """Every compound, those of the test if none are given, with the model's translation and whether it is right."""
+    items = dictionary.unseen() if items is None else items
+    english = translator.translate([item.zh for item in items], length_penalty=length_penalty)
     return [(i.zh, en, dictionary.matches(en, i)) for i, en in zip(items, english, strict=True)]
 
 

@@ -44,13 +44,17 @@ def training(name: str, arguments: str, *needs: str, precision: str = "float32")
 
 def translating(name: str, *models: str, options: str = "") -> Stage:
     """A stage in which a model, or several as an ensemble, translate the training sentences."""
-    words = [*(f"{{{one}}}" for one in models), options, "--out {out}/pairs.tsv"]
-    return Stage(name, "utils.synthetic", " ".join(filter(None, words)), models)
+    return Stage(name, "utils.synthetic", f"{folders(*models)} {options} --out {{out}}/pairs.tsv", models)
 
 
 def averaging(name: str, *models: str) -> Stage:
     """A stage that takes the mean of several models' weights."""
-    return Stage(name, "utils.average", " ".join(f"{{{one}}}" for one in models) + " --out {out}", models)
+    return Stage(name, "utils.average", f"{folders(*models)} --out {{out}}", models)
+
+
+def folders(*names: str) -> str:
+    """The folders of these stages, as arguments."""
+    return " ".join(f"{{{name}}}" for name in names)
 
 
 def pairs(*names: str) -> str:

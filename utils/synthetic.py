@@ -124,9 +124,8 @@ def write(
     texts = sources(translator, data)[:limit]
     weights = hashlib.sha256(b"".join((one / "model.safetensors").read_bytes() for one in checkpoints)).hexdigest()
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(
-        f"{out.name}.{weights[:8]}-{beam_size}-{length_penalty:g}.part"
-    )  # of another checkpoint: another file
+    # Of another checkpoint or another search: another file.
+    part = out.with_name(f"{out.name}.{weights[:8]}-{beam_size}-{length_penalty:g}.part")
     began = time.process_time()
     translated = translations(translator, texts, beam_size, length_penalty, part)
     forward = translator.tokenizer.source == "zh"
