@@ -8,12 +8,24 @@ from helpers import real
 
 from utils import augment
 from utils import numbers as N
-from utils.augment import BRACKET, copies, draw_digits, filled, joined, other_names, pairs, places, practice, renumbered
+from utils.augment import (
+    BRACKET,
+    copies,
+    draw_digits,
+    filled,
+    joined,
+    more_practice,
+    other_names,
+    pairs,
+    places,
+    practice,
+    renumbered,
+)
 from utils.corpus import Pair
 from utils.names import draw_name, kept, known, name_frame, name_items, names, renamed
 from utils.numbers import KINDS, Item, draw, find, frame, held_out, keeps
 
-TEMPLATES = [*N.templates(augment.TEMPLATES), *N.templates(augment.PRACTICE)]
+TEMPLATES = [row for file in (augment.TEMPLATES, augment.PRACTICE, augment.MORE_PRACTICE) for row in N.templates(file)]
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +177,7 @@ def test_the_test_of_names_is_apart(data, train):
 # ------------------------------------------------------------------------------------------ digits to copy
 
 
-@pytest.mark.parametrize("make", [copies, practice])
+@pytest.mark.parametrize("make", [copies, practice, more_practice])
 def test_the_same_seed_gives_the_same_digits(make):
     few = [Pair("我来。", "I come."), Pair("我有三本书。", "I have three books.")]
     assert make(few, 40, seed=3) == make(few, 40, seed=3) != make(few, 40, seed=4)
@@ -177,7 +189,7 @@ def test_the_same_seed_gives_the_same_digits(make):
     assert {pair.zh.startswith("我来。") for pair in beside} == {True, False}
 
 
-@pytest.mark.parametrize("make", [copies, practice])
+@pytest.mark.parametrize("make", [copies, practice, more_practice])
 def test_what_is_to_be_copied_stands_on_both_sides_and_is_not_the_tests(make, data, train):
     for pair in make([], 800, seed=1):
         stated = [found.number for found in find(pair.zh) if "星期" not in pair.zh]

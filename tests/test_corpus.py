@@ -13,6 +13,7 @@ from utils import corpus as C
 from utils import dictionary as D
 from utils.config import ROOT
 from utils.corpus import Corpus, Pair, Row, TestItem, clean, clean_english
+from utils.synthetic import HeldOut
 
 # ------------------------------------------------------------------------------------------- splitting
 
@@ -217,6 +218,50 @@ def test_the_compounds_of_dev_are_no_words_of_the_dictionary(found, corpus, monk
     test = D.unseen()
     monkeypatch.setattr(D, "unseen", lambda path=None: test)
     assert D.glosses(corpus) == found
+
+
+def test_a_part_has_the_english_that_compounds_show(corpus, tmp_path, monkeypatch):
+    """学习 alone is to study; a compound in which the other word has its own meaning shows what it is at the end."""
+    entries = {
+        "深度": "depth/deep",
+        "学习": "to study",
+        "深度学习": "deep learning",  # deep is 深度: so 学习 is learning
+        "外语": "foreign language",
+        "外语学习小组": "a study group",  # neither half is a word
+        "机器": "machine",
+        "机器学习": "machine learning",  # held out
+        "学习环境": "another thing",  # held out, and no word of it is a meaning
+        "法国": "France",
+        "法国学习": "French study",  # once each: both
+        "法国机器": "strange thing",  # no word is a meaning of a half
+    }
+    lines = "".join(f"{word} {word} [pin1 yin1] /{meaning}/\n" for word, meaning in entries.items())
+    (tmp_path / "cedict_ts.u8").write_text(lines, encoding="utf-8")
+    monkeypatch.setattr(D, "fetched", lambda name, cache: tmp_path / name)
+    count = {word: sum(word in pair.zh for pair in corpus.train) for word in entries}
+    before, after = D.parts(corpus)
+    assert before == [D.Part("法国", count["法国"], ("French",)), D.Part("深度", count["深度"], ("deep",))]
+    assert after == [D.Part("学习", count["学习"], ("learning", "study"))]
+    # Two could be made, and at most half of what there could be is.
+    assert [pair.zh for pair in D.compounds(corpus, 9)] in (["法国学习"], ["深度学习"])
+    assert D.compounds(corpus, 0) == D.compounds(corpus._replace(train=[]), 9) == []
+
+
+@pytest.mark.slow
+def test_compounds_are_of_known_parts_and_none_that_is_held_out_is_left(corpus, found):
+    made = D.compounds(corpus, 30_000, seed=1)
+    assert made[:100] == D.compounds(corpus, 100, seed=1) != D.compounds(corpus, 100, seed=2)
+    assert len(set(made)) == 30_000
+    before, after = ({part.zh: part.en for part in side} for side in D.parts(corpus))
+    assert after["学习"] == ("learning",) and before["机器"] == ("machine",)
+    for zh, en in made[:2000]:
+        cuts = [(zh[:cut], zh[cut:]) for cut in range(2, len(zh) - 1)]
+        assert any(en in {f"{x} {y}" for x in before.get(a, ()) for y in after.get(b, ())} for a, b in cuts), zh
+    # The parts of a test's compound may come together: the filter of all training sees to that.
+    held = next(i for i in D.unseen() if any(i.zh[:cut] in before and i.zh[cut:] in after for cut in (2, 3)))
+    assert HeldOut(corpus).filtered([Pair(held.zh, "x"), *made[:5]]) == made[:5]
+    learned = HeldOut(corpus).filtered(made)
+    assert not [pair for pair in learned for item in [*D.unseen(), *D.unseen(D.UNSEEN_DEV)] if item.zh in pair.zh]
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ from utils.numbers import templates as read_templates
 
 TEMPLATES = ROOT / "data" / "augment.tsv"
 PRACTICE = ROOT / "data" / "practice.tsv"
+MORE_PRACTICE = ROOT / "data" / "more_practice.tsv"
 BRACKET = re.compile(r"\[(?:(\d):)?([^\]]*)\]")
 GAP = re.compile(r"\{(\w*)\}")
 MONEY = re.compile(r"dollar|buck|yuan|yen|euro|[$¥€]", re.IGNORECASE)
@@ -43,6 +44,8 @@ MANY_DIGITS = {"phone": 5, "large": 4, "price": 4, "integer": 3, "decimal": 2}
 FEW_DIGITS = dict.fromkeys(("year", "date", "clock", "percent", "ordinal"), 1)
 # The same of `practice`, whose templates are of many more kinds of sentence.
 PRACTISED = dict.fromkeys(KINDS, 2) | {"phone": 4, "price": 4, "large": 3, "decimal": 3, "percent": 3}
+# The same of `more_practice`: most of what was still lost.
+MORE_PRACTISED = dict.fromkeys(KINDS, 2) | {"decimal": 8, "price": 6, "ordinal": 4, "clock": 3, "phone": 3, "large": 3}
 TWICE = 0.4  # share of the numbers of many digits in which one stands twice in a row
 
 
@@ -253,23 +256,31 @@ def copies(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
 
     So a number stands at all places of a sentence. The same pairs and seed give the same.
     """
-    return _beside(train, n, seed, templates_by_kind(TEMPLATES), MANY_DIGITS | FEW_DIGITS)
+    return _beside(train, n, seed, templates_by_kind(TEMPLATES), MANY_DIGITS | FEW_DIGITS, draw_digits)
 
 
 def practice(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
     """n pairs as `copies` makes them, of more templates, and of all kinds of number."""
-    return _beside(train, n, seed, templates_by_kind(TEMPLATES, PRACTICE), PRACTISED)
+    return _beside(train, n, seed, templates_by_kind(TEMPLATES, PRACTICE), PRACTISED, draw_digits)
+
+
+def more_practice(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
+    """n pairs as `practice` makes them, of still more templates, many of decimals, prices and ordinals.
+
+    No digit is doubled here, and the templates' bounds say how many there are.
+    """
+    return _beside(train, n, seed, templates_by_kind(TEMPLATES, PRACTICE, MORE_PRACTICE), MORE_PRACTISED, draw)
 
 
 def _beside(
-    train: Iterable[Pair], n: int, seed: int, by_kind: dict[str, list[Template]], shares: dict[str, int]
+    train: Iterable[Pair], n: int, seed: int, by_kind: dict[str, list[Template]], shares: dict[str, int], draw
 ) -> list[Pair]:
     """n pairs of templates, of each kind its share, every second with a training pair without a number beside it."""
     rng, train = random.Random(seed), list(train)
     made: dict[Pair, None] = {}
     while len(made) < n:
         kind = rng.choices(list(shares), shares.values())[0]
-        both = [filled(rng.choice(by_kind[kind])._replace(kind=kind), rng, draw_digits)]
+        both = [filled(rng.choice(by_kind[kind])._replace(kind=kind), rng, draw)]
         if train and rng.random() < 0.5 and not find((other := rng.choice(train)).zh):
             both.insert(rng.randrange(2), other)
         made[Pair("".join(pair.zh for pair in both), " ".join(pair.en for pair in both))] = None

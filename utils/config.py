@@ -212,10 +212,12 @@ class DataConfig(Record):
 
     pairs: str | None = setting(None, "train on this TSV of source, tab, target (Tatoeba)", free=True)
     glosses: int = setting(10_000, "dictionary glosses that join the training pairs of Tatoeba", least=0)
+    compounds: int = setting(0, "compounds of two of the dictionary's words that join them", least=0, tatoeba=True)
     numbers: int = setting(0, "pairs with other numbers and names that join them", least=0, tatoeba=True)
     names: int = setting(0, "pairs with other names that join them", least=0, tatoeba=True)
     copies: int = setting(0, "pairs to learn to copy digits from that join them", least=0, tatoeba=True)
     practice: int = setting(0, "the same, of many more kinds of sentence", least=0, tatoeba=True)
+    more_practice: int = setting(0, "the same, of still more kinds of sentence", least=0, tatoeba=True)
     joined: int = setting(
         0, "two training pairs after one another, as one pair: as many of these join them", least=0, tatoeba=True
     )

@@ -261,6 +261,8 @@ def read(config: DataConfig, tokenizer: Tokenizer | None = None) -> tuple[Encode
     if config.glosses:
         found += dictionary.glosses(tatoeba, limit=config.glosses)
     held_out = synthetic.HeldOut(tatoeba)
+    if config.compounds:
+        found += held_out.filtered(dictionary.compounds(tatoeba, config.compounds))
     if config.numbers:
         found += held_out.filtered(augment.pairs(tatoeba.train, config.numbers))
     if config.names:
@@ -269,6 +271,8 @@ def read(config: DataConfig, tokenizer: Tokenizer | None = None) -> tuple[Encode
         found += held_out.filtered(augment.copies(tatoeba.train, config.copies))
     if config.practice:
         found += held_out.filtered(augment.practice(tatoeba.train, config.practice))
+    if config.more_practice:
+        found += held_out.filtered(augment.more_practice(tatoeba.train, config.more_practice))
     if config.joined:
         found += augment.joined(tatoeba.train, config.joined)
     if tokenizer is None:
