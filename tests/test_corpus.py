@@ -240,9 +240,11 @@ def test_a_part_has_the_english_that_compounds_show(corpus, tmp_path, monkeypatc
     monkeypatch.setattr(D, "fetched", lambda name, cache: tmp_path / name)
     count = {word: sum(word in pair.zh for pair in corpus.train) for word in entries}
     before, after = D.parts(corpus)
-    assert before == [D.Part("法国", count["法国"], ("French",)), D.Part("深度", count["深度"], ("deep",))]
-    assert after == [D.Part("学习", count["学习"], ("learning", "study"))]
-    # Two could be made, and at most half of what there could be is.
+    ending = D.Part("学习", count["学习"], ("learning", "study"))
+    assert after == [ending]
+    # What only ends compounds may begin one, too, with the same English.
+    assert before == [ending, D.Part("法国", count["法国"], ("French",)), D.Part("深度", count["深度"], ("deep",))]
+    # No word stands beside itself, and at most half of what there could be is made.
     assert [pair.zh for pair in D.compounds(corpus, 9)] in (["法国学习"], ["深度学习"])
     assert D.compounds(corpus, 0) == D.compounds(corpus._replace(train=[]), 9) == []
 
@@ -253,7 +255,7 @@ def test_compounds_are_of_known_parts_and_none_that_is_held_out_is_left(corpus, 
     assert made[:100] == D.compounds(corpus, 100, seed=1) != D.compounds(corpus, 100, seed=2)
     assert len(set(made)) == 30_000
     before, after = ({part.zh: part.en for part in side} for side in D.parts(corpus))
-    assert after["学习"] == ("learning",) and before["机器"] == ("machine",)
+    assert after["学习"] == ("learning",) and before["机器"] == ("machine",) and before["学习"] == ("learning",)
     for zh, en in made[:2000]:
         cuts = [(zh[:cut], zh[cut:]) for cut in range(2, len(zh) - 1)]
         assert any(en in {f"{x} {y}" for x in before.get(a, ()) for y in after.get(b, ())} for a, b in cuts), zh

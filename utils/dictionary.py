@@ -152,7 +152,8 @@ def parts(corpus: Corpus, cache: str | Path = CACHE) -> tuple[list[Part], list[P
     """Words of the training sentences that begin a compound of the dictionary, and words that end one.
 
     深度学习, in the dictionary deep learning, is 深度 and 学习, and deep is a meaning of 深度: so 学习 at the end is
-    learning. Of several words that compounds show, the part has the most frequent.
+    learning. A word that only ends compounds has the same English where it begins one, since an English noun may stand
+    before another: 学习 is learning there, too. Of several words that compounds show, a part has the most frequent.
     """
     entries = _entries(corpus, fetched("cedict_ts.u8", cache))
     meanings = {word: frozenset().union(*map(_stems, senses)) for word, senses in entries.items()}
@@ -168,13 +169,16 @@ def parts(corpus: Corpus, cache: str | Path = CACHE) -> tuple[list[Part], list[P
                         name = any(sense[0].isupper() for sense in entries[w])
                         place[w][e if name else e.lower()] += 1
     count = Counter(word for pair in corpus.train for word in _words(pair.zh))
-    return tuple(
-        [
-            Part(word, count[word], tuple(e for e, times in place[word].items() if times == max(place[word].values())))
-            for word in sorted(place.keys() & count.keys())
-        ]
+    most = [
+        {w: tuple(e for e, times in found.items() if times == max(found.values())) for w, found in place.items()}
         for place in shown
+    ]
+    nouns_first = most[1] | most[0]
+    before, after = (
+        [Part(word, count[word], place[word]) for word in sorted(place.keys() & count.keys())]
+        for place in (nouns_first, most[1])
     )
+    return before, after
 
 
 def unseen(path: str | Path = UNSEEN) -> list[TestItem]:
