@@ -17,7 +17,7 @@ from helpers import forked
 from helpers.tiny import FLAGS, PAIRS, SRC, TGT, tiny_model
 from torch.testing import assert_close
 
-from utils import corpus, dictionary, load_translator, training
+from utils import augment, corpus, dictionary, load_translator, training
 from utils.batching import EpochBatches, make_batch
 from utils.checkpoint import load_model
 from utils.config import ModelConfig, TrainConfig
@@ -565,6 +565,26 @@ def test_pairs_of_models_and_numbers_join_the_training_pairs_but_not_the_vocabul
     assert len(more.trainer.data.src) == len(PAIRS) - 1 + 7 + 10
     assert more.tokenizer.to_json() == plain.tokenizer.to_json() and more.dev == plain.dev
     assert more.trainer.fingerprint != plain.trainer.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("option", "module", "maker"),
+    [
+        ("--compounds", dictionary, "compounds"),
+        ("--numbers", augment, "pairs"),
+        ("--names", augment, "other_names"),
+        ("--copies", augment, "copies"),
+        ("--practice", augment, "practice"),
+        ("--more-practice", augment, "more_practice"),
+    ],
+)
+def test_pairs_that_are_made_join_without_those_that_are_held_out(option, module, maker, tatoeba, monkeypatch):
+    asked, answer = PAIRS[-1]  # of dev
+    leaks = [(asked, "x"), ("狗", answer), (f"{dictionary.unseen()[0].zh}很难。", "It is hard.")]
+    made = [corpus.Pair("狗", "dog"), *(corpus.Pair(*leak) for leak in leaks)]
+    monkeypatch.setattr(module, maker, lambda data, n: made * n)
+    run = training.prepare(training.parse_arguments([*tatoeba, option, "2"]))
+    assert len(run.trainer.data.src) == len(PAIRS) - 1 + 2
 
 
 def test_reversed_it_learns_to_write_chinese(tatoeba, tmp_path):
