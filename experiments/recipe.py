@@ -27,6 +27,7 @@ ARMS = {
     "6 + 2 layers, feed-forward 512": "--n-layers 6 --decoder-layers 2 --d-ff 512",
     "no glosses": "--glosses 0",
     "all glosses": "--glosses 30000",
+    "compounds put together": "--compounds 10000",
     "numbers and names": "--numbers 10000",
     "joined pairs": "--joined 10000",
     # These need the pairs that the first stages of `make train` leave in data/cache/stages/.
