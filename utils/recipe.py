@@ -64,9 +64,11 @@ def pairs(*names: str) -> str:
 
 TEACHER = "--steps 6000 --numbers 10000"
 STUDENT = "--steps 6500 --numbers 20000 --joined 5000 --dropout 0.2"
-GOING_ON = "--steps 4000 --lr 5e-4 --warmup 100 --cooldown 1"
-PRACTICE = f"{GOING_ON} --numbers 20000 --joined 5000 --dropout 0.2"
-MORE_PRACTICE = f"{GOING_ON} --numbers 10000 --joined 5000 --dropout 0.2"
+GOING_ON = "--lr 5e-4 --warmup 100 --cooldown 1"
+PRACTICE = f"--steps 4000 {GOING_ON} --numbers 20000 --joined 5000 --dropout 0.2"
+OF_NO_MODEL = "--numbers 10000 --joined 5000 --dropout 0.2"
+FURTHER = f"--steps 4000 {GOING_ON} {OF_NO_MODEL}"
+LAST = f"--steps 3000 {GOING_ON} {OF_NO_MODEL} --glosses 30000 --compounds 30000 --names 15000"
 
 RECIPE = (
     # Teachers: two translate into English, one back into Chinese.
@@ -107,19 +109,34 @@ RECIPE = (
     # Two go on from the mean, with numbers in many kinds of sentence; the second learns from all pairs that there are.
     training(
         "longer",
-        f"{MORE_PRACTICE} --copies 20000 --practice 50000 --names 20000 {pairs('from-final', 'from-copying')} --seed 8 "
+        f"{FURTHER} --copies 20000 --practice 50000 --names 20000 {pairs('from-final', 'from-copying')} --seed 8 "
         "--start {mean}",
         *("from-final", "from-copying", "mean"),
         precision="auto",
     ),
     training(
         "sentences",
-        f"{MORE_PRACTICE} --glosses 30000 --copies 20000 --practice 50000 --names 15000 "
+        f"{FURTHER} --glosses 30000 --copies 20000 --practice 50000 --names 15000 "
         f"{pairs('from-final', 'from-copying', 'from-back-2')} --seed 9 --start {{mean}}",
         *("from-final", "from-copying", "from-back-2", "mean"),
         precision="auto",
     ),
     averaging("mean-2", "longer", "sentences"),
+    # Once more, with compounds put together, and with numbers in still more kinds of sentence.
+    translating("from-mean-2", "final", "mean-2", options="--length-penalty 2"),
+    training(
+        "words",
+        f"{LAST} --copies 10000 --practice 30000 {pairs('from-mean-2', 'from-back-2')} --seed 10 --start {{mean-2}}",
+        *("from-mean-2", "from-back-2", "mean-2"),
+        precision="auto",
+    ),
+    training(
+        "decimals",
+        f"{LAST} --more-practice 60000 {pairs('from-mean-2', 'from-copying')} --seed 11 --start {{mean-2}}",
+        *("from-mean-2", "from-copying", "mean-2"),
+        precision="auto",
+    ),
+    averaging("mean-3", "words", "decimals"),
 )
 
 
