@@ -267,7 +267,8 @@ def practice(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
 def more_practice(train: Iterable[Pair], n: int, seed: int = 0) -> list[Pair]:
     """n pairs as `practice` makes them, of still more templates, many of decimals, prices and ordinals.
 
-    No digit is doubled here, and the templates' bounds say how many there are.
+    Most of these are sentences of the training split with a number put in: where a model knows what a sentence says
+    without the number, it may leave the number out. No digit is doubled here; the bounds say how many there are.
     """
     return _beside(train, n, seed, templates_by_kind(TEMPLATES, PRACTICE, MORE_PRACTICE), MORE_PRACTISED, draw)
 
