@@ -16,7 +16,12 @@ from utils.evaluation import evaluate
 from utils.translate import load_translator
 
 MADE = ROOT / "data/cache/stages"
-MEANS = ("digits", "copying", "digits+copying", "longer", "sentences", "longer+sentences")
+MEANS = (
+    *("digits", "copying", "digits+copying"),
+    *("longer", "sentences", "longer+sentences"),
+    *("words", "sentences+words"),
+    *("anywhere", "anywhere-2", "anywhere+anywhere-2"),
+)
 
 
 def run(mean: str, made: Path) -> dict:

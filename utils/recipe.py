@@ -68,7 +68,8 @@ GOING_ON = "--lr 5e-4 --warmup 100 --cooldown 1"
 PRACTICE = f"--steps 4000 {GOING_ON} --numbers 20000 --joined 5000 --dropout 0.2"
 OF_NO_MODEL = "--numbers 10000 --joined 5000 --dropout 0.2"
 FURTHER = f"--steps 4000 {GOING_ON} {OF_NO_MODEL}"
-LAST = f"--steps 3000 {GOING_ON} {OF_NO_MODEL} --glosses 30000 --compounds 30000 --names 15000"
+LAST = f"--steps 3000 --warmup 100 --cooldown 1 {OF_NO_MODEL} --glosses 30000 --compounds 30000"
+ANYWHERE = f"{LAST} --names 25000 --more-practice 60000"
 
 RECIPE = (
     # Teachers: two translate into English, one back into Chinese.
@@ -122,21 +123,30 @@ RECIPE = (
         precision="auto",
     ),
     averaging("mean-2", "longer", "sentences"),
-    # Once more, with compounds put together, and with numbers in still more kinds of sentence.
+    # It translates once more; compounds put together join the pairs.
     translating("from-mean-2", "final", "mean-2", options="--length-penalty 2"),
     training(
         "words",
-        f"{LAST} --copies 10000 --practice 30000 {pairs('from-mean-2', 'from-back-2')} --seed 10 --start {{mean-2}}",
+        f"{LAST} --lr 5e-4 --copies 10000 --practice 30000 --names 15000 --seed 10 "
+        f"{pairs('from-mean-2', 'from-back-2')} --start {{mean-2}}",
         *("from-mean-2", "from-back-2", "mean-2"),
         precision="auto",
     ),
+    averaging("mean-3", "sentences", "words"),
+    # Twice with numbers in the midst of training sentences.
     training(
-        "decimals",
-        f"{LAST} --more-practice 60000 {pairs('from-mean-2', 'from-copying')} --seed 11 --start {{mean-2}}",
-        *("from-mean-2", "from-copying", "mean-2"),
+        "anywhere",
+        f"{ANYWHERE} --lr 5e-4 --seed 12 {pairs('from-mean-2', 'from-back-2')} --start {{mean-3}}",
+        *("from-mean-2", "from-back-2", "mean-3"),
         precision="auto",
     ),
-    averaging("mean-3", "words", "decimals"),
+    training(
+        "anywhere-2",
+        f"{ANYWHERE} --lr 3e-4 --seed 13 {pairs('from-mean-2', 'from-copying')} --start {{mean-3}}",
+        *("from-mean-2", "from-copying", "mean-3"),
+        precision="auto",
+    ),
+    averaging("mean-4", "anywhere", "anywhere-2"),
 )
 
 

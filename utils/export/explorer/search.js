@@ -25,7 +25,7 @@ export function best(logits, k) {
 }
 
 /** The length penalty that was chosen on dev: LENGTH_PENALTY of utils/translate.py. */
-export const PENALTY = 1.5;
+export const PENALTY = 1.75;
 
 export const score = (node, penalty = PENALTY) => node.total / Math.max(node.length, 1) ** penalty;
 
