@@ -15,14 +15,18 @@ source, target = (Tokenizer.from_str(json.dumps(saved[side])) for side in ("src"
 model = ctranslate2.Translator(str(HERE), device="cpu", compute_type="float32")
 
 
-def generate(src: list[list[int]], beam_size: int = 4) -> list[list[int]]:
+def generate(
+    src: list[list[int]],
+    beam_size: int = 4,  # 1 is greedy search
+    length_penalty=1.75,  # chosen on dev: with 1, the default of CTranslate2, translations are shorter
+) -> list[list[int]]:
     """Target ids for source ids; each row ends in <eos>. Rows are taken in batches of similar lengths."""
     limits = [2 * len(row) + 10 for row in src]
     found = model.translate_batch(
         [[source.id_to_token(i) for i in row] for row in src],
         max_batch_size=64,
-        beam_size=beam_size,  # 1 is greedy search
-        length_penalty=1.75,  # chosen on dev: with 1, the default, translations are shorter
+        beam_size=beam_size,
+        length_penalty=length_penalty,
         patience=2,  # with 1 it stops as soon as `beam_size` hypotheses have ended, however good the live ones are
         max_decoding_length=max(limits),
         suppress_sequences=[["<pad>"], ["<bos>"]],
