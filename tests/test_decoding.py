@@ -10,7 +10,7 @@ from helpers.tiny import few, random_ids, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.decoding import beam, greedy
+from utils.decoding import beam, greedy, hypotheses
 from utils.tokenizer import BOS, EOS, PAD
 
 A, B, C = 3, 4, 5  # three words; with <pad>, <bos> and <eos> a vocabulary of six
@@ -76,8 +76,8 @@ def by_brute_force(next_logits, vocab: int, max_len: int, length_penalty: float)
     return list(max(finished, key=score))[:-1]
 
 
-def by_loops(next_logits, max_len: int, beam_size: int, length_penalty: float) -> list[int]:
-    """Beam search over six words with lists: extend the live, leave the finished, keep the best."""
+def by_loops(next_logits, max_len: int, beam_size: int, length_penalty: float) -> list[list[int]]:
+    """Beam search over six words with lists: extend the live, leave the finished, keep the best; all, best first."""
 
     def score(hypothesis):
         tokens, total = hypothesis
@@ -94,8 +94,8 @@ def by_loops(next_logits, max_len: int, beam_size: int, length_penalty: float) -
             words = [EOS, A, B, C]
             candidates += [((*tokens, v), total + (logits[v] - logits[words].logsumexp(0)).item()) for v in words]
         kept = sorted(candidates, key=score, reverse=True)[:beam_size]
-    best, _ = max([h for h in kept if EOS in h[0]] or kept, key=score)
-    return [v for v in best if v != EOS]
+    kept.sort(key=lambda h: (EOS in h[0], score(h)), reverse=True)
+    return [[v for v in tokens if v != EOS] for tokens, _ in kept]
 
 
 # -------------------------------------------------------------------------------------------------- equal to
@@ -106,7 +106,10 @@ def by_loops(next_logits, max_len: int, beam_size: int, length_penalty: float) -
 def test_beam_is_the_same_with_lists(seed, beam_size, max_len, length_penalty):
     model = at_random(seed)
     want = by_loops(lambda w: model.script((7, EOS), (BOS, *w)), max_len, beam_size, length_penalty)
-    assert beam(model, torch.tensor([[7, EOS]]), max_len, beam_size, length_penalty) == [want]
+    settings = torch.tensor([[7, EOS]]), max_len, beam_size, length_penalty
+    # A beam wider than all that there is to say is filled up with hypotheses of no probability, after all others.
+    assert hypotheses(model, *settings)[0][: len(want)] == want
+    assert beam(model, *settings) == [want[0]]
 
 
 @few

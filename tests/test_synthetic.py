@@ -3,13 +3,16 @@
 import json
 
 import pytest
+import torch
 from helpers import real
 from helpers.tiny import PAIRS, tiny_checkpoint, tiny_model
 
 from utils import corpus, dictionary, synthetic
 from utils.checkpoint import load_model, save_model
 from utils.corpus import Corpus, Pair, TestItem
-from utils.synthetic import HeldOut, keeps_digits, read, usable, write
+from utils.decoding import hypotheses
+from utils.ensemble import load_ensemble
+from utils.synthetic import HeldOut, keeps_digits, likeness, read, usable, write
 
 TRAIN = [Pair(*pair) for pair in PAIRS]
 DEV, TEST = [TestItem("他来了。", ("He came.", "He has come."))], [TestItem("下雨了!", ("It is raining.",))]
@@ -129,6 +132,38 @@ def test_the_length_penalty_reaches_the_search_and_the_log(there, tmp_path, monk
     monkeypatch.setattr(synthetic.Translator, "translate", translate)
     log = write([there], tmp_path / "pairs.tsv", beam_size=2, length_penalty=1.5)
     assert set(asked) == {(2, 1.5)} and (log["beam_size"], log["length_penalty"]) == (2, 1.5)
+
+
+def test_a_translation_is_like_the_reference_that_it_is_likest_to():
+    people = ["He has come home.", "He came back."]
+    assert likeness("He came back.", people) == pytest.approx(100)
+    assert likeness("He came back.", people) > likeness("He comes back.", people) > likeness("It rains.", people)
+    assert likeness("", people) == 0
+    assert likeness("他来了。", ["他来了。"]) == pytest.approx(100)
+    assert likeness("他走了。", ["他来了。"]) > likeness("x", ["他来了。"]), "each Chinese character is a word"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["there", "back"])
+def test_nearest_takes_from_each_beam_what_is_likest_to_people(request, direction, tmp_path, monkeypatch):
+    """By the definition, one sentence at a time; and the file holds just these."""
+    checkpoint = request.getfixturevalue(direction)
+    translator = load_ensemble([checkpoint])
+    people = synthetic.sources(translator, DATA)
+    found = synthetic.nearest(translator, list(people), list(people.values()), 3, 1.0)
+    better = 0
+    for text, references, chosen in zip(people, people.values(), found, strict=True):
+        (src,) = translator.tokenizer.encode_src([text])
+        (beam,) = hypotheses(translator.model, torch.tensor([src]), 2 * len(src) + 10, 3, 1.0)
+        grades = [likeness(translator.tokenizer.decode(ids), references) for ids in beam]
+        assert likeness(chosen, references) == max(grades)
+        better += max(grades) > grades[0]
+    assert better, "the best by the model was the likest everywhere: this shows nothing"
+    monkeypatch.setattr(synthetic, "usable", lambda pairs, data: (pairs, {}))  # a random model's pairs are not
+    log = write([checkpoint], tmp_path / "pairs.tsv", beam_size=3, likest=True)
+    side = 1 if direction == "there" else 0
+    lines = [line.split("\t") for line in (tmp_path / "pairs.tsv").read_text(encoding="utf-8").splitlines()]
+    assert log["nearest"] and [line[side] for line in lines] == [" ".join(text.split()) for text in found]
 
 
 def test_mistakes_get_one_sentence(tmp_path, monkeypatch, capsys):

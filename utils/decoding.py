@@ -91,7 +91,6 @@ def one_by_one(
     return outputs
 
 
-@torch.inference_mode()
 def beam(
     model, src: Int[Tensor, "B S"], max_len: int | list[int], beam_size: int = 4, length_penalty: float = 1.0
 ) -> list[list[int]]:
@@ -101,6 +100,17 @@ def beam(
     Live and finished hypotheses compete by this score. The search of a sentence ends when all its hypotheses are
     finished, or at `max_len` tokens (one limit for all sentences, or one each); the best finished hypothesis is
     returned, or the best live one if none finished. src (B, S), padded on the right. Returns ids without marks.
+    """
+    return [found[0] for found in hypotheses(model, src, max_len, beam_size, length_penalty)]
+
+
+@torch.inference_mode()
+def hypotheses(
+    model, src: Int[Tensor, "B S"], max_len: int | list[int], beam_size: int = 4, length_penalty: float = 1.0
+) -> list[list[list[int]]]:
+    """All that `beam` has in the end: the `beam_size` hypotheses of every sentence, the best first.
+
+    Finished ones stand before those that met `max_len`. Arguments as those of `beam`. Lesson 08b.
     """
     B, K, device = len(src), beam_size, src.device
     state = model.encode(src, padding_mask(src, PAD))
@@ -114,7 +124,7 @@ def beam(
     total[:, 0] = 0.0  # K equal beginnings would give K equal hypotheses: start with one
     length = torch.zeros(B, K, dtype=torch.float32, device=device)
     finished = torch.zeros(B, K, dtype=torch.bool, device=device)
-    outputs: list[list[int]] = [[] for _ in range(B)]
+    outputs: list[list[list[int]]] = [[] for _ in range(B)]
 
     for t in range(longest):
         logits, state = model.step(history[:, :, t].flatten(), state)
@@ -141,10 +151,10 @@ def beam(
         if len(going) == len(rows):
             state.reorder((torch.arange(len(rows), device=device)[:, None] * K + parent).flatten())
             continue
-        best = _best(total, length, finished, length_penalty)
+        order = _order(total, length, finished, length_penalty)
         for i in done.nonzero()[:, 0].tolist():
-            ids = history[i, best[i], 1:].tolist()
-            outputs[rows[i]] = ids[: ids.index(EOS)] if EOS in ids else ids
+            found = history[i, order[i], 1:].tolist()
+            outputs[rows[i]] = [ids[: ids.index(EOS)] if EOS in ids else ids for ids in found]
         if len(going) == 0:
             break
         rows, history, total, length, finished = (x[going] for x in (rows, history, total, length, finished))
@@ -152,7 +162,9 @@ def beam(
     return outputs
 
 
-def _best(total: Tensor, length: Tensor, finished: Tensor, length_penalty: float) -> Int[Tensor, " b"]:
-    """The best hypothesis of each sentence: of the finished ones, or of all where none is."""
+def _order(total: Tensor, length: Tensor, finished: Tensor, length_penalty: float) -> Int[Tensor, "b K"]:
+    """The hypotheses of each sentence from the best on: finished ones by their score, then the others by theirs."""
     score = total / length.clamp(min=1) ** length_penalty
-    return score.masked_fill(~finished & finished.any(dim=1, keepdim=True), -torch.inf).argmax(dim=1)
+    by_score = score.argsort(dim=1, descending=True, stable=True)
+    unfinished_last = (~finished.gather(1, by_score)).byte().argsort(dim=1, stable=True)
+    return by_score.gather(1, unfinished_last)

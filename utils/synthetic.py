@@ -1,10 +1,13 @@
 """More training pairs made by models: one side is a training sentence, the other its translation (lesson 08b).
 
 python -m utils.synthetic CHECKPOINT ... --out pairs.tsv      the training sentences in the language that it reads
+python -m utils.synthetic CHECKPOINT ... --out pairs.tsv --nearest      of several translations people's nearest kin
 
 A Chinese-English model writes English for the Chinese of the training pairs: sequence distillation (arXiv 1606.07947).
 An English-Chinese model (`python -m utils.training --reverse`) writes Chinese for their English: back-translation
-(arXiv 1511.06709). All models' pairs together are data diversification (arXiv 1911.01986).
+(arXiv 1511.06709). All models' pairs together are data diversification (arXiv 1911.01986). With --nearest the model's
+best translation is not taken, but that of the beam which is most like people's: sequence-level interpolation
+(arXiv 1606.07947, section 3.3).
 """
 
 import argparse
@@ -14,20 +17,24 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from utils import corpus, dictionary
+from utils.batching import chunks, pad
 from utils.checkpoint import CheckpointError
 from utils.corpus import Corpus, CorpusError, Pair
+from utils.decoding import hypotheses
 from utils.ensemble import load_ensemble
 from utils.files import write_files
 from utils.provenance import command
 from utils.repeats import loops
 from utils.runtime import set_threads, utf8_output
-from utils.translate import Translator
+from utils.text import HAN
+from utils.translate import BATCH, Translator
 
 PIECE = 2000  # sentences translated between two saves
 
@@ -86,15 +93,19 @@ def usable(pairs: Iterable[Pair], data: Corpus) -> tuple[list[Pair], dict[str, i
     return list(kept), dropped
 
 
-def sources(translator: Translator, data: Corpus) -> list[str]:
-    """The distinct training sentences of the language that the translator reads, in the order of the training pairs."""
-    side = "zh" if translator.tokenizer.source == "zh" else "en"
-    return list(dict.fromkeys(getattr(pair, side) for pair in data.train))
+def sources(translator: Translator, data: Corpus) -> dict[str, list[str]]:
+    """The distinct training sentences of the language that the translator reads, each with people's translations.
+
+    In the order of the training pairs.
+    """
+    found: dict[str, list[str]] = {}
+    for pair in data.train:
+        source, target = pair if translator.tokenizer.source == "zh" else reversed(pair)
+        found.setdefault(source, []).append(target)
+    return found
 
 
-def translations(
-    translator: Translator, texts: list[str], beam_size: int, length_penalty: float, kept: Path
-) -> list[str]:
+def translations(translate: Callable[[list[str]], list[str]], texts: list[str], kept: Path) -> list[str]:
     """Their translations. Each piece of them is added to the file `kept` when it is done, and read there later."""
     done: list[str] = []
     if kept.exists():
@@ -103,8 +114,7 @@ def translations(
     kept.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in done), encoding="utf-8")
     with kept.open("a", encoding="utf-8") as file, tqdm(total=len(texts), initial=len(done), unit=" sentences") as bar:
         while len(done) < len(texts):
-            piece = translator.translate(texts[len(done) : len(done) + PIECE], beam_size, length_penalty, no_repeat=0)
-            piece = [" ".join(text.split()) for text in piece]
+            piece = [" ".join(text.split()) for text in translate(texts[len(done) : len(done) + PIECE])]
             file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in piece))
             file.flush()
             done += piece
@@ -112,22 +122,66 @@ def translations(
     return done
 
 
+def nearest(
+    translator: Translator, texts: list[str], references: list[list[str]], beam_size: int, length_penalty: float
+) -> list[str]:
+    """For each text that one of all the beam's translations which is likest to people's (`likeness`)."""
+    order, found = sorted(range(len(texts)), key=lambda i: len(texts[i])), [""] * len(texts)
+    for batch in chunks(order, BATCH):
+        src = translator.tokenizer.encode_src([texts[i] for i in batch])
+        limits = [2 * len(ids) + 10 for ids in src]
+        beams = hypotheses(translator.model, pad(src).to(translator.device), limits, beam_size, length_penalty)
+        for i, beam in zip(batch, beams, strict=True):
+            english = list(dict.fromkeys(translator.tokenizer.decode(ids) for ids in beam))
+            found[i] = max(english, key=partial(likeness, references=references[i]))
+    return found
+
+
+def likeness(text: str, references: list[str]) -> float:
+    """How much a translation is like any of people's: the mean of its own BLEU and chrF, 0 to 100."""
+    both = measures("zh" if HAN.search(references[0]) else "13a")
+    return sum(measure.sentence_score(text, references).score for measure in both) / 2
+
+
+@cache
+def measures(words: str):
+    """sacrebleu's BLEU and chrF, made once: `words` is how BLEU cuts them. A sentence too short for runs of four words,
+    or without one in common with people's, is judged by shorter runs.
+    """
+    from sacrebleu.metrics import BLEU, CHRF
+
+    return BLEU(tokenize=words, effective_order=True), CHRF()
+
+
 def write(
-    checkpoints: list[Path], out: Path, beam_size: int = 4, length_penalty: float = 1.0, limit: int | None = None
+    checkpoints: list[Path],
+    out: Path,
+    beam_size: int = 4,
+    length_penalty: float = 1.0,
+    limit: int | None = None,
+    likest: bool = False,
 ) -> dict:
     """Translate the training sentences and write the pairs that are usable to `out`, Chinese, tab, English.
 
-    Several checkpoints translate together, as an ensemble. Beside `out`, `out`.json tells what was dropped, and the
-    hash of the file. A call that was stopped goes on where it was.
+    Several checkpoints translate together, as an ensemble. likest: of the beam's translations that which is `nearest`
+    to people's, not the best by the model. Beside `out`, `out`.json tells what was dropped, and the hash of the file. A
+    call that was stopped goes on where it was.
     """
     translator, data = load_ensemble(checkpoints), corpus.load()
-    texts = sources(translator, data)[:limit]
+    people = sources(translator, data)
+    texts = list(people)[:limit]
+
+    def translate(piece: list[str]) -> list[str]:
+        if likest:
+            return nearest(translator, piece, [people[text] for text in piece], beam_size, length_penalty)
+        return translator.translate(piece, beam_size, length_penalty, no_repeat=0)
+
     weights = hashlib.sha256(b"".join((one / "model.safetensors").read_bytes() for one in checkpoints)).hexdigest()
     out.parent.mkdir(parents=True, exist_ok=True)
     # Of another checkpoint or another search: another file.
-    part = out.with_name(f"{out.name}.{weights[:8]}-{beam_size}-{length_penalty:g}.part")
+    part = out.with_name(f"{out.name}.{weights[:8]}-{beam_size}-{length_penalty:g}{'-nearest' * likest}.part")
     began = time.process_time()
-    translated = translations(translator, texts, beam_size, length_penalty, part)
+    translated = translations(translate, texts, part)
     forward = translator.tokenizer.source == "zh"
     made = [Pair(a, b) if forward else Pair(b, a) for a, b in zip(texts, translated, strict=True)]
     pairs, dropped = usable(made, data)
@@ -137,6 +191,7 @@ def write(
         "direction": "zh-en" if forward else "en-zh",
         "beam_size": beam_size,
         "length_penalty": length_penalty,
+        "nearest": likest,
         "sentences": len(texts),
         "minutes": round((time.process_time() - began) / 60, 1),
         "dropped": dropped,
@@ -169,12 +224,13 @@ def main(argv: list[str] | None = None) -> int:
     add("--out", type=Path, required=True, help="the file of pairs to write")
     add("--beam-size", type=int, default=4, help="1 is greedy search")
     add("--length-penalty", type=float, default=1.0, help="more than 1 favours longer translations (default: 1)")
+    add("--nearest", action="store_true", help="of the beam's translations take that which is most like people's")
     add("--limit", type=int, help="only so many sentences")
     add("--threads", type=int, help="CPU threads (default: all cores)")
     args = parser.parse_args(argv)
     try:
         set_threads(args.threads)
-        log = write(args.checkpoints, args.out, args.beam_size, args.length_penalty, args.limit)
+        log = write(args.checkpoints, args.out, args.beam_size, args.length_penalty, args.limit, args.nearest)
     except (CheckpointError, CorpusError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
