@@ -21,6 +21,7 @@ MEANS = (
     *("longer", "sentences", "longer+sentences"),
     *("words", "sentences+words"),
     *("anywhere", "anywhere-2", "anywhere+anywhere-2"),
+    *("near", "near-2", "near+near-2"),
 )
 
 

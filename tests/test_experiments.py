@@ -15,6 +15,7 @@ from experiments import (
     copying,
     leaks,
     look_up,
+    nearest,
     positions,
     recall,
     recipe,
@@ -27,7 +28,7 @@ from experiments import (
     without_rnn,
     write_pairs,
 )
-from utils import corpus, dictionary, names
+from utils import corpus, dictionary, names, synthetic
 from utils.numbers import Item, Number
 from utils.positional import rotary
 
@@ -112,6 +113,26 @@ def test_copying(small_corpus, tmp_path, monkeypatch):
     assert [run["kept"]["names"]["of"] for run in runs] == [1] * 4
     assert [run["history"][-1]["step"] for run in runs[1:]] == [2] * 3
     assert {run["pairs"] for run in runs[1:]} == {200 + 20 + 6 + 5 + 3 + 2}
+
+
+@pytest.mark.slow
+def test_nearest(small_corpus, tmp_path, monkeypatch):
+    """The stage `near` as it is, and the other arm, which goes on from the same model with what that makes alone."""
+    out = tmp_path / "result.json"
+    monkeypatch.setattr(nearest, "MADE", tmp_path)
+    monkeypatch.setattr(synthetic, "usable", lambda pairs, data: (pairs, {}))  # a random model's pairs are not
+    tiny_checkpoint(tmp_path / "mean-4", n_layers=1)
+    tiny_checkpoint(tmp_path / "near", n_layers=1)
+    write_pairs(tmp_path / "from-back-2/pairs.tsv", [corpus.Pair("你好吗？", "How are things?")])
+    write_pairs(tmp_path / "from-mean-4/pairs.tsv", small_corpus.train[:10])
+    options = "--steps 2 --numbers 6 --joined 2 --compounds 0 --names 0 --more-practice 0 --batch-tokens 1000"
+    nearest.main([*paths(tmp_path, out), "--options", *options.split()])
+    before, best, likest = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert [run["name"] for run in (before, best, likest)] == list(nearest.ARMS) and "history" not in before
+    assert best["history"][-1]["step"] == 2 and best["pairs"] == 200 + 20 + 6 + 2 + 1 + best["made"]
+    assert likest["made"] == 10 and likest["made_bleu"] == 100 > best["made_bleu"]
+    log = json.loads((tmp_path / "runs/best/pairs.tsv.json").read_text())
+    assert not log["nearest"] and log["beam_size"] == 5
 
 
 @pytest.mark.slow

@@ -68,8 +68,10 @@ GOING_ON = "--lr 5e-4 --warmup 100 --cooldown 1"
 PRACTICE = f"--steps 4000 {GOING_ON} --numbers 20000 --joined 5000 --dropout 0.2"
 OF_NO_MODEL = "--numbers 10000 --joined 5000 --dropout 0.2"
 FURTHER = f"--steps 4000 {GOING_ON} {OF_NO_MODEL}"
-LAST = f"--steps 3000 --warmup 100 --cooldown 1 {OF_NO_MODEL} --glosses 30000 --compounds 30000"
-ANYWHERE = f"{LAST} --names 25000 --more-practice 60000"
+DOWN = f"--warmup 100 --cooldown 1 {OF_NO_MODEL} --glosses 30000 --compounds 30000"
+LAST = f"--steps 3000 {DOWN}"
+MIDST = "--names 25000 --more-practice 60000"
+ANYWHERE = f"{LAST} {MIDST}"
 
 RECIPE = (
     # Teachers: two translate into English, one back into Chinese.
@@ -147,6 +149,23 @@ RECIPE = (
         precision="auto",
     ),
     averaging("mean-4", "anywhere", "anywhere-2"),
+    # Their mean translates once more, and is taught those of its translations that are most like people's.
+    translating("from-mean-4", "mean-4", options="--nearest --beam-size 5"),
+    training(
+        "near",
+        f"--steps 2500 {DOWN} {MIDST} --lr 3e-4 --seed 22 {pairs('from-mean-4', 'from-back-2')} --start {{mean-4}}",
+        *("from-mean-4", "from-back-2", "mean-4"),
+        precision="auto",
+    ),
+    translating("from-near", "near", options="--nearest --beam-size 5"),
+    training(
+        "near-2",
+        f"--steps 2000 {DOWN} {MIDST} --lr 3e-4 --seed 23 {pairs('from-near', 'from-mean-4', 'from-back-2')} "
+        "--start {near}",
+        *("from-near", "from-mean-4", "from-back-2", "near"),
+        precision="auto",
+    ),
+    averaging("mean-5", "near", "near-2"),
 )
 
 
