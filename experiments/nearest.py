@@ -11,10 +11,10 @@ python -m experiments.nearest
 import argparse
 from pathlib import Path
 
-from experiments import BY_ITSELF, add_training_arguments, record, rows_left, train_and_score
+from experiments import add_training_arguments, graded, record, rows_left, train_and_score
 from utils import corpus, synthetic
 from utils.config import ROOT
-from utils.evaluation import evaluate, scores
+from utils.evaluation import scores
 from utils.recipe import RECIPE
 from utils.translate import load_translator
 
@@ -24,28 +24,21 @@ ARMS = ("before", "best", "nearest")
 
 def about(folder: Path, data: corpus.Corpus) -> dict[str, float]:
     """How much a folder's pairs are like people's: BLEU and chrF of their English, and how many they are."""
-    people: dict[str, list[str]] = {}
-    for pair in data.train:
-        people.setdefault(pair.zh, []).append(pair.en)
+    people = synthetic.sources(data)
     pairs = synthetic.read(folder / "pairs.tsv", synthetic.HeldOut(data))
     found = scores([pair.en for pair in pairs], [corpus.TestItem(pair.zh, tuple(people[pair.zh])) for pair in pairs])
     return {"made": len(pairs), "made_bleu": found["bleu_multi"], "made_chrf": found["chrf"]}
-
-
-def dev_scores(checkpoint: Path, data: corpus.Corpus) -> dict[str, float]:
-    """Scores of dev, as `train_and_score` has them."""
-    found = evaluate(load_translator(checkpoint, "cpu"), data.dev, **BY_ITSELF)
-    return {key: found[key] for key in ("bleu", "chrf", "bleu_multi")}
 
 
 def run(name: str, folder: Path, options: list[str]) -> dict:
     """One row of the result: dev translated by the model before, or by one that went on."""
     data, made = corpus.load(), ROOT / MADE
     if name == "before":
-        return {"name": name, **dev_scores(made / "mean-4", data)}
+        return {"name": name, **graded(load_translator(made / "mean-4", "cpu"), data.dev)}
     (stage,) = (stage for stage in RECIPE if stage.name == "near")
     if name == "nearest":
-        return {"name": name, **dev_scores(made / "near", data), **about(made / stage.needs[0], data)}
+        row = graded(load_translator(made / "near", "cpu"), data.dev)
+        return {"name": name, **row, **about(made / stage.needs[0], data)}
     if not (folder / "pairs.tsv").exists():
         synthetic.write([made / "mean-4"], folder / "pairs.tsv", beam_size=5)
     places = {need: str(MADE / need) for need in stage.needs} | {stage.needs[0]: str(folder), "out": str(folder)}

@@ -149,7 +149,7 @@ def test_nearest_takes_from_each_beam_what_is_likest_to_people(request, directio
     """By the definition, one sentence at a time; and the file holds just these."""
     checkpoint = request.getfixturevalue(direction)
     translator = load_ensemble([checkpoint])
-    people = synthetic.sources(translator, DATA)
+    people = synthetic.sources(DATA, translator.tokenizer.source)
     found = synthetic.nearest(translator, list(people), list(people.values()), 3, 1.0)
     better = 0
     for text, references, chosen in zip(people, people.values(), found, strict=True):

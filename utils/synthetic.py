@@ -1,7 +1,7 @@
 """More training pairs made by models: one side is a training sentence, the other its translation (lesson 08b).
 
 python -m utils.synthetic CHECKPOINT ... --out pairs.tsv      the training sentences in the language that it reads
-python -m utils.synthetic CHECKPOINT ... --out pairs.tsv --nearest      of several translations people's nearest kin
+python -m utils.synthetic CHECKPOINT ... --out pairs.tsv --nearest      of each beam that most like people's
 
 A Chinese-English model writes English for the Chinese of the training pairs: sequence distillation (arXiv 1606.07947).
 An English-Chinese model (`python -m utils.training --reverse`) writes Chinese for their English: back-translation
@@ -34,7 +34,7 @@ from utils.provenance import command
 from utils.repeats import loops
 from utils.runtime import set_threads, utf8_output
 from utils.text import HAN
-from utils.translate import BATCH, Translator
+from utils.translate import BATCH, Translator, most_tokens
 
 PIECE = 2000  # sentences translated between two saves
 
@@ -93,14 +93,11 @@ def usable(pairs: Iterable[Pair], data: Corpus) -> tuple[list[Pair], dict[str, i
     return list(kept), dropped
 
 
-def sources(translator: Translator, data: Corpus) -> dict[str, list[str]]:
-    """The distinct training sentences of the language that the translator reads, each with people's translations.
-
-    In the order of the training pairs.
-    """
+def sources(data: Corpus, language: str = "zh") -> dict[str, list[str]]:
+    """The distinct training sentences of a language, each with people's translations, in the order of the pairs."""
     found: dict[str, list[str]] = {}
     for pair in data.train:
-        source, target = pair if translator.tokenizer.source == "zh" else reversed(pair)
+        source, target = pair if language == "zh" else reversed(pair)
         found.setdefault(source, []).append(target)
     return found
 
@@ -129,8 +126,8 @@ def nearest(
     order, found = sorted(range(len(texts)), key=lambda i: len(texts[i])), [""] * len(texts)
     for batch in chunks(order, BATCH):
         src = translator.tokenizer.encode_src([texts[i] for i in batch])
-        limits = [2 * len(ids) + 10 for ids in src]
-        beams = hypotheses(translator.model, pad(src).to(translator.device), limits, beam_size, length_penalty)
+        batch_src = pad(src).to(translator.device)
+        beams = hypotheses(translator.model, batch_src, most_tokens(src), beam_size, length_penalty)
         for i, beam in zip(batch, beams, strict=True):
             english = list(dict.fromkeys(translator.tokenizer.decode(ids) for ids in beam))
             found[i] = max(english, key=partial(likeness, references=references[i]))
@@ -168,7 +165,7 @@ def write(
     call that was stopped goes on where it was.
     """
     translator, data = load_ensemble(checkpoints), corpus.load()
-    people = sources(translator, data)
+    people = sources(data, translator.tokenizer.source)
     texts = list(people)[:limit]
 
     def translate(piece: list[str]) -> list[str]:

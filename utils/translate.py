@@ -50,6 +50,14 @@ def laid_out_for_few_rows(model: nn.Module) -> nn.Module:
     return model
 
 
+def most_tokens(src: list[list[int]]) -> list[int]:
+    """At how many tokens the search for each source's translation ends: ample room, the same in every batch.
+
+    English needs fewer tokens than Chinese characters.
+    """
+    return [2 * len(ids) + 10 for ids in src]
+
+
 class Translator:
     """A model and its tokenizer, ready for text of any kind.
 
@@ -132,8 +140,7 @@ class Translator:
         if not src:
             return []
         batch, model = pad(src).to(self.device), NoRepeat(self.model, no_repeat) if no_repeat else self.model
-        # English needs fewer tokens than Chinese characters: ample room, and the same whatever else is in the batch.
-        max_len = [2 * len(ids) + 10 for ids in src]
+        max_len = most_tokens(src)
         if beam_size == 1:
             return greedy(model, batch, max_len)
         return beam(model, batch, max_len, beam_size, length_penalty)
