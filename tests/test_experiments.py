@@ -16,6 +16,7 @@ from experiments import (
     leaks,
     look_up,
     nearest,
+    penalty,
     positions,
     recall,
     recipe,
@@ -143,6 +144,17 @@ def test_average(small_corpus, tmp_path):
     average.main(["--made", str(tmp_path), "--means", "first", "first+first", "--out", str(out)])
     runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
     assert [run.pop("mean_of") for run in runs] == ["first", "first+first"] and runs[0] == runs[1]
+
+
+@pytest.mark.slow
+def test_penalty(small_corpus, tmp_path):
+    """A row for each penalty; a larger one makes no shorter answers."""
+    out = tmp_path / "result.json"
+    folder = tiny_checkpoint(tmp_path / "first")
+    penalty.main(["--checkpoint", str(folder), "--penalties", "0", "2", "--out", str(out)])
+    short, long = json.loads(out.read_text(encoding="utf-8"))["runs"]
+    assert (short["length_penalty"], long["length_penalty"]) == (0, 2)
+    assert 0 <= short["length_ratio"] <= long["length_ratio"]
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"  # the translator that ship
 KINDS = ("transformer", "rnn", "decoder-only", "encoder-only")
 ACTIVATIONS = ("relu", "gelu", "swiglu")
 POSITIONS = ("sinusoidal", "rotary", "none")
-MINUTES = 70.0  # of the recipe of the translator that ships
+MINUTES = 70.0  # of a training that is given no end
 
 LIMITS = {
     "least": (operator.ge, "at least {}"),
