@@ -23,6 +23,8 @@ from utils.translate import Translator, load_translator
 PLAIN_PENALTY = 1.0
 BY_ITSELF = {"length_penalty": PLAIN_PENALTY, "no_repeat": 0}
 
+SCORES = ("bleu", "chrf", "bleu_multi")  # what a row of a result keeps of `evaluate`
+
 
 def record(name: str, argv: list[str] | None, runs: list[dict], out: Path | None = None, **settings) -> Path:
     """Write the rows that an experiment found, with its settings, command, commit and machine; returns the path."""
@@ -60,7 +62,7 @@ def train_and_score(options: list[str], folder: Path, test: list[TestItem]) -> t
 def graded(translator: Translator, test: list[TestItem]) -> dict[str, float]:
     """BLEU and chrF of the test translated by a search without what was chosen for the model that ships."""
     scores = evaluate(translator, test, **BY_ITSELF)
-    return {key: scores[key] for key in ("bleu", "chrf", "bleu_multi")}
+    return {key: scores[key] for key in SCORES}
 
 
 def rows_left(out: Path, keys: Iterable[tuple], names: tuple[str, ...]) -> tuple[list[dict], Iterator[tuple]]:

@@ -9,7 +9,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from experiments import PLAIN_PENALTY, record
+from experiments import PLAIN_PENALTY, SCORES, record
 from utils import average, corpus
 from utils.config import ROOT
 from utils.evaluation import evaluate
@@ -30,7 +30,7 @@ def run(mean: str, made: Path) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         average.write([made / name for name in mean.split("+")], Path(folder))
         scores = evaluate(load_translator(folder, "cpu"), corpus.load().dev, length_penalty=PLAIN_PENALTY)
-    return {"mean_of": mean, **{name: scores[name] for name in ("bleu", "chrf", "bleu_multi")}}
+    return {"mean_of": mean, **{key: scores[key] for key in SCORES}}
 
 
 def main(argv: list[str] | None = None) -> None:

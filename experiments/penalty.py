@@ -9,7 +9,7 @@ python -m experiments.penalty
 import argparse
 from pathlib import Path
 
-from experiments import record
+from experiments import SCORES, record
 from utils import corpus, dictionary
 from utils.config import CHECKPOINT
 from utils.evaluation import compounds, scores
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
             {
                 "length_penalty": penalty,
                 "length_ratio": on_dev(dev, english)["length_ratio"],
-                **{key: found[key] for key in ("bleu", "chrf", "bleu_multi")},
+                **{key: found[key] for key in SCORES},
                 "compounds_right": sum(right for _, _, right in compounds(translator, words, penalty)),
             }
         )
