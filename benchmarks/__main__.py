@@ -23,6 +23,7 @@ PARTS = {
     "sharing": ("rounds", "threads"),
     "decoding": ("rounds", "threads", "peers"),
     "growth": ("threads",),
+    "ageing": ("updates",),
     "gpu": ("rounds",),
     "quality": ("updates", "minutes"),
     "data": (),

@@ -16,11 +16,11 @@ import torch
 from helpers import tiny
 
 from benchmarks import __main__ as bench
-from benchmarks import common, decoding, gpu, growth, quality, sharing, training
+from benchmarks import ageing, common, decoding, gpu, growth, quality, sharing, training
 from benchmarks.peers import decoding as searches
 from benchmarks.peers import quality as runs
 from benchmarks.peers import training as steps
-from utils import corpus, dictionary
+from utils import augment, corpus, dictionary, recipe
 from utils.attention import attention, fast_attention
 from utils.batching import EpochBatches, make_batch
 from utils.decoding import greedy
@@ -36,6 +36,7 @@ ROWS = [
     {"src": tiny.SRC[:6], "tgt": tiny.TGT[:6]},
     {"src": tiny.SRC[6:16], "tgt": tiny.TGT[6:16]},
 ]
+TINY = ["--d-model", "16", "--d-ff", "32", "--tgt-vocab", "300", "--batch-tokens", "60", "--n-layers", "1"]
 PARENT = """
 import os
 from benchmarks.peers import serve
@@ -608,6 +609,38 @@ def test_without_a_gpu_one_line_says_so(capsys):
         gpu.main([])
     with pytest.raises(SystemExit, match="no mode called 'compiled'; there are eager, compile"):
         gpu.main(["--device", "cpu", "--modes", "eager,compiled"])
+
+
+def test_ageing_in_miniature(small_corpus, tmp_path, monkeypatch, capsys):
+    """A training without threads of its own; then its table, for processes that are not started here."""
+    monkeypatch.setattr(augment, "pairs", lambda train, n: train)
+    few = ["--updates", "5", "--every", "2"]
+    ageing.main([*few, "--alone", "float32", "--options", *TINY])
+    assert len(json.loads(capsys.readouterr().out)) == 2, "four updates; the fifth has no figure"
+    with pytest.raises(SystemExit):
+        ageing.main(["--updates", "1", "--every", "2"])
+
+    asked = []
+
+    class Stub:
+        returncode = 0
+
+        def __init__(self, command, env, **_):
+            asked.append((command[command.index("--alone") + 1], env.get("GLIBC_TUNABLES")))
+
+        def communicate(self):
+            return "[100.0, 50.0]", None
+
+    monkeypatch.setattr(ageing, "subprocess", SimpleNamespace(Popen=Stub, PIPE=None))
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=2")
+    ageing.main([*few, "--precisions", "bfloat16", "--out", str(tmp_path)])
+    assert asked == [("bfloat16", None), ("bfloat16", recipe.HUGE_PAGES["GLIBC_TUNABLES"])]
+    found = json.loads((tmp_path / "ageing.json").read_text(encoding="utf-8"))["tokens_per_second"]
+    assert found == {"bfloat16": {"small": [100.0, 50.0], "huge": [100.0, 50.0]}}
+    assert "| bfloat16, huge pages | 100 | 50 |" in capsys.readouterr().out
+    Stub.returncode = 1
+    with pytest.raises(SystemExit, match="A training of the benchmark failed"):
+        ageing.main([*few, "--precisions", "bfloat16", "--out", str(tmp_path)])
 
 
 def test_bench_hands_on_what_each_part_knows(monkeypatch):

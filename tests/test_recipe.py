@@ -39,6 +39,15 @@ def test_stages_run_once_in_the_order_of_their_needs(tmp_path, jobs, capsys):
     assert run(THREE, tmp_path, jobs) == 0 and [calls(tmp_path, name) for name in "abc"] == [1, 1, 1]
 
 
+def test_stages_get_huge_pages_unless_the_user_says_otherwise(tmp_path, monkeypatch):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    assert run(THREE[:1], tmp_path) == 0
+    assert (tmp_path / "a" / "tunables.txt").read_text() == recipe.HUGE_PAGES["GLIBC_TUNABLES"]
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=1")
+    assert run(THREE[1:2], tmp_path) == 0
+    assert (tmp_path / "b" / "tunables.txt").read_text() == "glibc.malloc.arena_max=1"
+
+
 def test_another_command_repeats_a_stage_and_all_that_build_upon_it(tmp_path):
     assert run(THREE, tmp_path) == 0
     other = (THREE[0], THREE[1]._replace(arguments="--out {out} --text w"), THREE[2])

@@ -9,6 +9,7 @@ again, the recipe goes on where it was: a stage that is complete is not repeated
 import argparse
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -23,6 +24,10 @@ from utils.files import write_files, write_text_atomically
 from utils.runtime import utf8_output
 
 STAGES = CACHE / "stages"
+
+# Memory in huge pages: without them a training in bfloat16 can slow with its age (benchmarks/ageing.py measures it).
+# Only glibc reads this.
+HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 class Stage(NamedTuple):
@@ -250,7 +255,12 @@ def start(stage: Stage, folder: Path, threads: int | None) -> subprocess.Popen:
     with (folder / stage.name / "log.txt").open("a", encoding="utf-8") as log:
         # In a group of its own: Ctrl-C reaches `run` alone, which passes it on once.
         return subprocess.Popen(
-            [sys.executable, "-m", *words], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            [sys.executable, "-m", *words],
+            cwd=ROOT,
+            env=HUGE_PAGES | os.environ,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
 

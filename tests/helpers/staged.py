@@ -1,6 +1,7 @@
 """A stage of a recipe for tests: writes `pairs.tsv` from its needs, counts its calls, fails as often as it is told."""
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ calls = args.out / "calls.txt"
 n = len(calls.read_text().splitlines()) + 1 if calls.exists() else 1
 with calls.open("a") as file:
     file.write(f"threads {args.threads}\n")
+(args.out / "tunables.txt").write_text(os.environ.get("GLIBC_TUNABLES", ""))
 while args.sleeps and n == 1:
     time.sleep(0.05)
 if n <= args.fails:
