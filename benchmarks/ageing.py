@@ -1,9 +1,8 @@
 """Does a training slow with its age? Target tokens a second, with memory in small pages and in huge ones.
 
-In bfloat16 oneDNN makes a kernel for each shape of a product, and keeps the last thousand of them in the same memory as
-the tensors. On one machine a profile of an old training showed a fifth of its time in malloc, in a young one almost
-none. Huge pages, if the benchmark finds them to help, are what `make train` asks for (utils/recipe.py). Both ways of a
-precision run side by side, with one thread each.
+In bfloat16 oneDNN makes a kernel for each shape of a product and keeps many, in the same memory as the tensors; room is
+then harder to find. `make train` asks for huge pages (utils/recipe.py), which make it easier. Both ways of a precision
+run side by side, with one thread each.
 
 python -m benchmarks.ageing --updates 1200
 """

@@ -16,6 +16,7 @@ from utils.evaluation import compounds
 from utils.repeats import loops
 
 MADE = "data/cache/stages"
+TAUGHT = "data/cache/taught/pairs.tsv"
 ARMS = {
     "plain": "",
     "dropout 0.3": "--dropout 0.3",
@@ -34,6 +35,8 @@ ARMS = {
     "distillation": f"--synthetic {MADE}/from-there-1/pairs.tsv",
     "back-translation": f"--synthetic {MADE}/from-back-1/pairs.tsv",
     "both": f"--synthetic {MADE}/from-there-1/pairs.tsv,{MADE}/from-back-1/pairs.tsv",
+    # This one needs `python -m utils.synthetic data/checkpoints/zh-en --nearest --beam-size 5 --out TAUGHT`.
+    "taught by the translator that ships": f"--synthetic {TAUGHT}",
 }
 
 

@@ -81,8 +81,9 @@ def test_recipe(small_corpus, tmp_path, monkeypatch):
     """Each arm once, also when it is called again for some and with another seed."""
     out = tmp_path / "result.json"
     monkeypatch.chdir(tmp_path)
-    for name in ("from-there-1", "from-back-1"):
-        write_pairs(Path(recipe.MADE) / name / "pairs.tsv", [corpus.Pair("你好吗？", "How are things?")])
+    made = (Path(recipe.MADE) / name / "pairs.tsv" for name in ("from-there-1", "from-back-1"))
+    for path in (*made, Path(recipe.TAUGHT)):
+        write_pairs(path, [corpus.Pair("你好吗？", "How are things?")])
     arguments = ["--updates", "2", *paths(tmp_path, out)]
     arms = list(recipe.ARMS)
     recipe.main([*arguments, "--arms", *arms[:2], "--options", *TINY, "--numbers", "5"])

@@ -25,8 +25,7 @@ from utils.runtime import utf8_output
 
 STAGES = CACHE / "stages"
 
-# Memory in huge pages: without them a training in bfloat16 can slow with its age (benchmarks/ageing.py measures it).
-# Only glibc reads this.
+# Memory in huge pages: trainings in bfloat16 were faster with them (benchmarks/ageing.py). Only glibc reads this.
 HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
