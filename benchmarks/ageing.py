@@ -1,8 +1,7 @@
 """Does a training slow with its age? Target tokens a second, with memory in small pages and in huge ones.
 
-In bfloat16 oneDNN makes a kernel for each shape of a product and keeps many, in the same memory as the tensors; room is
-then harder to find. `make train` asks for huge pages (utils/recipe.py), which make it easier. Both ways of a precision
-run side by side, with one thread each.
+Every batch is new, as in a real training; benchmarks/training.py repeats a few. `make train` asks for huge pages
+(utils/recipe.py). Both ways of a precision run side by side, with one thread each. Why one is faster is not measured.
 
 python -m benchmarks.ageing --updates 1200
 """
