@@ -56,7 +56,8 @@ experiments: $(READY) ## run the long experiments behind some figures (EXPERIMEN
 bench: $(READY) ## measure the package's speed against other implementations (ARGS="--only training --rounds 5"; --help)
 	@$(PY) -m benchmarks $(ARGS)
 
-soak: $(READY) ## run the lessons' cells a second time; translate random lines for ten minutes (ARGS="--minutes 60")
+soak: $(READY) ## run the lessons as on another processor, their cells a second time; translate random lines for ten minutes (ARGS="--minutes 60")
+	@$(PY) tools/check.py elsewhere
 	@$(PY) -m tools.run_again
 	@$(PY) tools/soak.py $(ARGS)
 
