@@ -65,11 +65,26 @@ def graded(translator: Translator, test: list[TestItem]) -> dict[str, float]:
     return {key: scores[key] for key in SCORES}
 
 
-def rows_left(out: Path, keys: Iterable[tuple], names: tuple[str, ...]) -> tuple[list[dict], Iterator[tuple]]:
-    """The rows that a result has already, and of the keys those that have no row; `names` are the fields of a key."""
-    rows = provenance.runs(out)
+def rows_left(
+    out: Path, keys: Iterable[tuple], names: tuple[str, ...], **settings
+) -> tuple[list[dict], Iterator[tuple]]:
+    """The rows that a result has already, and of the keys those that have no row; `names` are the fields of a key.
+
+    The settings stand once in the file, for all of its rows. Raises SystemExit, one sentence, where it has others.
+    """
+    found = provenance.read(out)
+    for name, value in json.loads(json.dumps(settings)).items():  # as a file has them: its tuples are lists
+        if found and found.get(name) != value:
+            there = f"{out} has runs whose {name} is {found.get(name)}, not {value}"
+            raise SystemExit(f"{there}: keep the new ones apart with --out, or delete the file.")
+    rows = found.get("runs", [])
     done = {tuple(row[name] for name in names) for row in rows}
     return rows, (key for key in keys if key not in done)
+
+
+def seeds_of(rows: list[dict]) -> list[int]:
+    """The seeds of all rows, also of those that an earlier call made."""
+    return sorted({row["seed"] for row in rows})
 
 
 def train_kept(trainer: Trainer, tokenizer: Tokenizer, folder: Path, report: Callable[[Trainer], dict]) -> Trainer:

@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     out = args.out or ROOT / "data/experiments/recipe.json"
     keys = dict.fromkeys((name, seed) for seed in args.seeds for name in args.arms)
-    rows, left = rows_left(out, keys, ("name", "seed"))
+    rows, left = rows_left(out, keys, ("name", "seed"), updates=args.updates)
     for name, seed in left:
         folder = args.runs / f"{list(ARMS).index(name)}-{seed}"
         rows.append(run(name, seed, args.updates, folder, args.options))

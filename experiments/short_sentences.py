@@ -12,7 +12,6 @@ python -m experiments.short_sentences
 """
 
 import argparse
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 
 from experiments import record
-from utils import corpus, decoding, dictionary
+from utils import corpus, decoding, dictionary, provenance
 from utils.batching import EpochBatches, chunks, pad
 from utils.checkpoint import build
 from utils.config import ROOT, ModelConfig, TrainConfig
@@ -171,9 +170,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "data/experiments/short_sentences.json")
     args = parser.parse_args(argv)
     set_threads(1)
-    setting, rows = Setting(corpus.load()), []
-    if args.out.exists():
-        rows = json.loads(args.out.read_text(encoding="utf-8"))["runs"]
+    setting, rows = Setting(corpus.load()), provenance.runs(args.out)
 
     def run(question: str, name: str, seed: int, **options) -> None:
         wanted = SimpleNamespace(question=question, name=name, seed=seed, **options)

@@ -89,6 +89,8 @@ def test_recipe(small_corpus, tmp_path, monkeypatch):
     recipe.main([*arguments, "--arms", *arms[:2], "--options", *TINY, "--numbers", "5"])
     recipe.main([*arguments, "--options", *TINY, "--numbers", "5"])
     recipe.main([*arguments, "--seeds", "1", "--arms", arms[0], "--options", *TINY])
+    with pytest.raises(SystemExit, match="updates is 2, not 3: keep the new ones apart with --out, or delete"):
+        recipe.main([*arguments, "--updates", "3", "--seeds", "2"])
     runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
     assert [(run["name"], run["seed"]) for run in runs] == [*((name, 0) for name in arms), (arms[0], 1)]
     for run in runs:
@@ -324,9 +326,9 @@ def test_look_up(tmp_path):
     ]
     assert all(0 <= row["dev"] <= 1 and 0 <= row["test"] <= 1 for row in rows)
     again, kept = rows[0], rows[1]
-    out.write_text(json.dumps({"steps": 3, "runs": [again | {"lr": 7.0}, kept | {"test": 0.5}, *rows[2:]]}))
+    out.write_text(json.dumps({"steps": 3, "runs": [kept | {"test": 0.5}, *rows[2:]]}))
     look_up.main(["--seeds", "0", "--steps", "3", "--out", str(out)])
-    assert json.loads(out.read_text(encoding="utf-8"))["runs"] == [again, kept | {"test": 0.5}, *rows[2:]]
+    assert json.loads(out.read_text(encoding="utf-8"))["runs"] == [kept | {"test": 0.5}, *rows[2:], again]
 
 
 @pytest.mark.parametrize("scale, start", [(1 / 16, 1.0), (1, 0.25)])
@@ -426,6 +428,8 @@ def test_bottleneck(tmp_path):
     bottleneck.main(["--seeds", "0", "--steps", "2", "--longest", "4", "--out", str(out), "--keep"])
     again = json.loads(out.read_text(encoding="utf-8"))["runs"]
     assert again[:-1] == result["runs"] and len(again) == len(which), "what is there is kept, what is missing is run"
+    with pytest.raises(SystemExit, match=r"lengths is \[2, 4\], not \[2, 4, 6\]"):
+        bottleneck.main(["--seeds", "0", "--steps", "2", "--longest", "6", "--out", str(out), "--keep"])
 
 
 def test_without_rnn_a_zero_turns_the_digit_behind_it():
@@ -454,13 +458,17 @@ def test_without_rnn_who_hears_whom():
 @pytest.mark.slow
 def test_without_rnn(tmp_path):
     out = tmp_path / "result.json"
-    without_rnn.main(["--seeds", "0", "--steps", "2", "--longest", "3", "--out", str(out)])
+    arguments = ["--steps", "2", "--longest", "3", "--out", str(out), "--keep"]  # a file that is not there yet
+    without_rnn.main([*arguments, "--seeds", "0"])
     rows = json.loads(out.read_text(encoding="utf-8"))["runs"]
     assert [(r["language"], r["encoder"]) for r in rows] == [
         (language, encoder) for language in without_rnn.LANGUAGES for encoder in without_rnn.ENCODERS
     ]
     assert len({r["parameters"] for r in rows if r["encoder"] != "GRU"}) == 1, "only who hears whom differs"
     assert all(0 <= r["right"] <= 1 for r in rows)
+    without_rnn.main([*arguments, "--seeds", "1"])
+    result = json.loads(out.read_text(encoding="utf-8"))
+    assert result["seeds"] == [0, 1] and result["runs"][: len(rows)] == rows, "the header names the seeds of all rows"
 
 
 @pytest.mark.parametrize("part", ablations.PARTS)

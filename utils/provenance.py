@@ -71,4 +71,9 @@ def experiment(name: str) -> list[dict]:
 
 def runs(path: Path) -> list[dict]:
     """The runs in the file of an experiment; none where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    return read(path).get("runs", [])
+
+
+def read(path: Path) -> dict:
+    """All that the file of a result holds; nothing where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
