@@ -100,7 +100,7 @@ def train_kept(trainer: Trainer, tokenizer: Tokenizer, folder: Path, report: Cal
         buffer = io.BytesIO()
         torch.save(trainer.state(), buffer)
         log = {
-            "command": provenance.command(f"experiments.{Path(sys.argv[0]).stem}", None),
+            "command": provenance.command(f"experiments.{Path(sys.argv[0]).stem}", None, provenance.PLACES),
             "commit": provenance.commit(),
             "machine": provenance.machine(),
             "parameters": sum(p.numel() for p in trainer.model.parameters()),
