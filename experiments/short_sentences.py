@@ -23,6 +23,7 @@ from utils import corpus, decoding, dictionary, provenance
 from utils.batching import EpochBatches, chunks, pad
 from utils.checkpoint import build
 from utils.config import ROOT, ModelConfig, TrainConfig
+from utils.fetch import fetched
 from utils.runtime import seed_everything, set_threads
 from utils.synthetic import HeldOut
 from utils.tokenizer import SPECIALS, Tokenizer
@@ -93,7 +94,7 @@ class Setting:
         self.train, self.dev, self.test = short(data.train), short(data.dev), short(data.test)
         zh, en = [pair.zh for pair in self.train], [pair.en for pair in self.train]
         plain = Tokenizer.train(zh, en, tgt_vocab=tgt_vocab)
-        lines = (corpus.CACHE / "cedict_ts.u8").read_text(encoding="utf-8").splitlines()
+        lines = fetched("cedict_ts.u8").read_text(encoding="utf-8").splitlines()
         entries = {line.split()[1] for line in lines if not line.startswith("#")}
         spaced = lambda text: " ".join(chinese_words(text, entries))  # noqa: E731
         self.spell = {"characters": str, "pieces": str, "words": spaced}

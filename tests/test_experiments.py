@@ -9,6 +9,7 @@ import torch
 from helpers.tiny import tiny_checkpoint
 
 from experiments import (
+    BY_ITSELF,
     ablations,
     average,
     bottleneck,
@@ -30,6 +31,7 @@ from experiments import (
     write_pairs,
 )
 from utils import corpus, dictionary, names, synthetic
+from utils.fetch import fetched
 from utils.numbers import Item, Number
 from utils.positional import rotary
 
@@ -48,7 +50,7 @@ def whole():
 
 @pytest.fixture(scope="module")
 def rows():
-    return list(corpus.read_rows(corpus.CACHE / "tatoeba.tsv"))
+    return list(corpus.read_rows(fetched("tatoeba.tsv")))
 
 
 @pytest.fixture
@@ -95,6 +97,23 @@ def test_recipe(small_corpus, tmp_path, monkeypatch):
     assert [(run["name"], run["seed"]) for run in runs] == [*((name, 0) for name in arms), (arms[0], 1)]
     for run in runs:
         assert run["history"][-1]["step"] == 2 and run["bleu"] >= 0 and run["compounds_right"] in (0, 1)
+
+
+@pytest.mark.parametrize("script", [same_minutes, recipe])
+def test_every_score_of_a_row_is_of_the_same_search(small_corpus, monkeypatch, tmp_path, script):
+    asked = []
+
+    class Translator:
+        def translate(self, sentences, **settings):
+            asked.append(settings)
+            return ["" for _ in sentences]
+
+    monkeypatch.setattr(script, "train_and_score", lambda *_: ({}, Translator()))
+    if script is recipe:
+        recipe.run("plain", 0, 2, tmp_path, [])
+    else:
+        same_minutes.run("rnn", [], 1.0, 0, tmp_path, [])
+    assert asked and all(settings == BY_ITSELF for settings in asked)
 
 
 @pytest.mark.slow
@@ -172,6 +191,12 @@ def test_leaks_both_training_sets_are_as_large_and_one_shares_sentences_with_the
     for train in sets.values():
         assert len(set(train)) == len(train) and set(train) <= set(rows)
         assert not {(row.zh, row.en) for row in train} & {(i.zh, i.references[0]) for i in test}
+
+
+def test_without_the_corpus_a_sentence_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(leaks, "fetched", lambda name: fetched(name, tmp_path))
+    with pytest.raises(corpus.CorpusError, match="run `python -m utils.corpus` once"):
+        leaks.main(paths(tmp_path, tmp_path / "result.json"))
 
 
 @pytest.mark.slow
