@@ -76,6 +76,8 @@ def test_same_minutes(small_corpus, tmp_path):
     before = out.read_text(encoding="utf-8")
     same_minutes.main([*arguments, "--options", *TINY])  # finished runs are not trained again
     assert json.loads(out.read_text(encoding="utf-8"))["runs"] == json.loads(before)["runs"]
+    with pytest.raises(SystemExit, match="trained with minutes 0.01, not 0.005: keep the new one apart with --runs"):
+        same_minutes.main(["--minutes", "0.005", "--seeds", "0", *paths(tmp_path, out), "--options", *TINY])
 
 
 @pytest.mark.slow
@@ -91,7 +93,7 @@ def test_recipe(small_corpus, tmp_path, monkeypatch):
     recipe.main([*arguments, "--arms", *arms[:2], "--options", *TINY, "--numbers", "5"])
     recipe.main([*arguments, "--options", *TINY, "--numbers", "5"])
     recipe.main([*arguments, "--seeds", "1", "--arms", arms[0], "--options", *TINY])
-    with pytest.raises(SystemExit, match="updates is 2, not 3: keep the new ones apart with --out, or delete"):
+    with pytest.raises(SystemExit, match="updates is 2, not 3: keep the new ones apart"):
         recipe.main([*arguments, "--updates", "3", "--seeds", "2"])
     runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
     assert [(run["name"], run["seed"]) for run in runs] == [*((name, 0) for name in arms), (arms[0], 1)]

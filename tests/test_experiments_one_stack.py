@@ -70,6 +70,8 @@ def test_a_kept_training_goes_on(small, tmp_path):
     make(config, tokenizer, sentences, dev, tmp_path / "b", steps=2, cooldown=0.0)
     model, trainer = make(config, tokenizer, sentences, dev, tmp_path / "b", steps=5, cooldown=0.0)
     again, _ = make(config, tokenizer, sentences, dev, tmp_path / "b", steps=5, cooldown=0.0)
+    with pytest.raises(SystemExit, match="trained with steps 5, not 4: keep the new one apart"):
+        make(config, tokenizer, sentences, dev, tmp_path / "b", steps=4, cooldown=0.0)
     assert trainer.progress.step == 5 and len(trainer.progress.history) == 2
     for name, w in whole.state_dict().items():
         assert torch.equal(w, model.state_dict()[name]) and torch.equal(w, again.state_dict()[name])
