@@ -6,11 +6,12 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 SITE   := $(VENV)/.site-ready
+TRAINED := data/cache/stages data/cache/runs data/cache/taught data/checkpoints/zh-en-rnn
 
-.PHONY: help setup lab test quick lint run train train-rnn results explorer site experiments bench soak colab handout lock clean
+.PHONY: help setup lab test quick lint run train train-rnn results explorer site experiments bench soak colab handout lock clean clean-trained
 
 help: ## list the commands
-	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' Makefile | sort | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 setup: $(READY) ## make .venv, install the lock, fetch the corpus (the commands below do it by themselves)
 
@@ -70,9 +71,13 @@ handout: $(READY) ## make a folder of the course without its solutions (ARGS="--
 lock: $(READY) ## write the lock and environment.yml from pyproject.toml (ARGS=--upgrade for newer versions)
 	@$(PY) tools/lock.py $(ARGS)
 
-clean: ## remove what the commands above made; your copies in work/ stay
-	rm -rf $(VENV) .bench build data/cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+clean: ## remove what the commands above made, but for work/, your copies, and what takes hours to train
+	rm -rf $(VENV) .bench build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(filter-out $(TRAINED),$(wildcard data/cache/*))
 	find utils tools tests notebooks experiments benchmarks -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
+
+clean-trained: ## remove what takes hours to train: the stages of make train, the experiments' runs, the RNN
+	rm -rf $(TRAINED)
 
 # Set-up happens once, and again only when the lock changes: the stamp is the last thing it makes, so
 # that a set-up which failed half-way goes on from there at the next call.

@@ -1,4 +1,4 @@
-"""`make bench`: this course against other implementations, everything in one run.
+"""`make bench`: this course against other implementations; ageing, quality and data only where --only names them.
 
 Each peer gets an environment of its own in .bench/; one that cannot be installed or run stands in the table with the
 reason. The tables are printed and kept in benchmarks/results/. Each part is a command of its own, too, which knows more
@@ -15,7 +15,7 @@ from importlib import import_module
 
 import torch
 
-from benchmarks.common import refuse_unknown
+from benchmarks.common import positive, refuse_unknown
 
 # The parts, each a module with a `main`, and which of the options below it knows.
 PARTS = {
@@ -43,6 +43,11 @@ def arguments(part: str, args: argparse.Namespace) -> list[str]:
     return found
 
 
+def who_knows(option: str) -> str:
+    """The parts that have this option."""
+    return ", ".join(part for part, options in PARTS.items() if option in options)
+
+
 def main(argv: list[str] | None = None) -> None:
     with_peers = [part for part, options in PARTS.items() if "peers" in options]
     every = sorted({peer for part in with_peers for peer in import_module(f"benchmarks.{part}").PEERS})
@@ -52,10 +57,10 @@ def main(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add("--only", default=DEFAULT, help=f"with commas, of {', '.join(PARTS)}; default: {DEFAULT}")
     add("--peers", help=f"with commas, of {', '.join(every)}; default: all but ours-compile")
-    add("--rounds", type=int, help="turns of each peer")
-    add("--threads", type=int, help="CPU threads of each; default: all cores")
-    add("--updates", type=int, help="updates of each arm of `quality`")
-    add("--minutes", type=float, help="minutes of computing of each arm of `quality`")
+    add("--rounds", type=positive, help=f"turns of each peer: {who_knows('rounds')}")
+    add("--threads", type=positive, help=f"CPU threads of each, default: all cores: {who_knows('threads')}")
+    add("--updates", type=int, help=f"updates of each training: {who_knows('updates')}")
+    add("--minutes", type=float, help=f"minutes of computing of each training: {who_knows('minutes')}")
     args = parser.parse_args(argv)
     names = args.only.split(",")
     refuse_unknown(names, PARTS, "benchmark")

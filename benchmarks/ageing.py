@@ -14,7 +14,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks.common import CPU, record, say, table
+from benchmarks.common import CPU, positive, record, say, table
 from utils.config import ROOT
 from utils.recipe import HUGE_PAGES
 from utils.runtime import ahead, computing_seconds
@@ -54,8 +54,8 @@ def side_by_side(precision: str, arguments: list[str]) -> dict[str, list[float]]
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ageing", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--updates", type=int, default=1200)
-    add("--every", type=int, default=150, help="updates to one figure")
+    add("--updates", type=positive, default=1200)
+    add("--every", type=positive, default=150, help="updates to one figure")
     add("--precisions", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     add("--alone", metavar="PRECISION", help="print the rates of this one training, in this process")
     add("--out", type=Path, help="default: benchmarks/results")

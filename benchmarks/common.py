@@ -1,5 +1,6 @@
 """What the benchmarks share: environments and processes of the peers, turns, medians, tables, records."""
 
+import argparse
 import contextlib
 import functools
 import json
@@ -70,6 +71,13 @@ def refuse_unknown(names: Iterable[str], known: Collection[str], kind: str, wher
     for name in names:
         if name not in known:
             raise SystemExit(f"There is no {kind} called {name!r}{where}; there are {', '.join(known)}.")
+
+
+def positive(text: str) -> int:
+    """A number of a command line that counts something: ArgumentTypeError, one sentence, if it is not 1 or more."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on.")
+    return int(text)
 
 
 def chosen(peers: str, known: list[str]) -> list[str]:

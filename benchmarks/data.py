@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.common import BENCH, PeerError, last_line, record, say, table
+from benchmarks.common import BENCH, PeerError, last_line, positive, record, say, table
 from utils import pairs
 from utils.batching import EpochBatches
 from utils.config import ROOT
@@ -87,8 +87,8 @@ def in_process(path: Path, cache: Path, batch_tokens: int) -> dict:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--lines", type=int, default=2_000_000)
-    add("--batch-tokens", type=int, default=2500)
+    add("--lines", type=positive, default=2_000_000)
+    add("--batch-tokens", type=positive, default=2500)
     add("--out", type=Path, help="default: benchmarks/results")
     args = parser.parse_args(argv)
 

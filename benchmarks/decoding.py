@@ -27,6 +27,7 @@ from benchmarks.common import (
     chosen,
     flops,
     gemm_rate,
+    positive,
     profile,
     ratios,
     record,
@@ -189,11 +190,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--peers", default=",".join(PEERS), help="which of them, with commas")
-    add("--rounds", type=int, default=5)
-    add("--sentences", type=int, default=1000, help="so many of the test sentences")
-    add("--length", type=int, default=64, help="tokens of each row in the comparison with no cache")
-    add("--times", type=int, default=50, help="translations of one short sentence; a tenth as many imports")
-    add("--threads", type=int, default=os.cpu_count())
+    add("--rounds", type=positive, default=5)
+    add("--sentences", type=positive, default=1000, help="so many of the test sentences")
+    add("--length", type=positive, default=64, help="tokens of each row in the comparison with no cache")
+    add("--times", type=positive, default=50, help="translations of one short sentence; a tenth as many imports")
+    add("--threads", type=positive, default=os.cpu_count())
     add("--out", type=Path, help="default: benchmarks/results")
     args = parser.parse_args(argv)
     peers = chosen(args.peers, PEERS)

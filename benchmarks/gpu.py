@@ -13,7 +13,7 @@ from statistics import median
 
 import torch
 
-from benchmarks.common import gemm_rate, record, refuse_unknown, say, seconds, spread, table
+from benchmarks.common import gemm_rate, positive, record, refuse_unknown, say, seconds, spread, table
 from benchmarks.peers.training import fitting
 from benchmarks.training import batches, gemm_shapes, sizes, step_flops
 from utils import corpus
@@ -63,13 +63,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--modes", default="eager,compile", help="eager, compile, or both with a comma")
-    add("--rounds", type=int, default=5)
-    add("--batches", type=int, default=8)
-    add("--batch-tokens", type=int, default=25_000)
+    add("--rounds", type=positive, default=5)
+    add("--batches", type=positive, default=8)
+    add("--batch-tokens", type=positive, default=25_000)
     for name, value in BASE.items():
-        add("--" + name.replace("_", "-"), type=int, default=value)
-    add("--square", type=int, default=8192, help="size of the square matrix product whose rate is measured, too")
-    add("--sentences", type=int, default=1000, help="so many of the test sentences")
+        add("--" + name.replace("_", "-"), type=positive, default=value)
+    add("--square", type=positive, default=8192, help="size of the square matrix product whose rate is measured, too")
+    add("--sentences", type=positive, default=1000, help="so many of the test sentences")
     add("--device", default="cuda", help="another device shows that the program runs; its numbers mean little")
     add("--out", type=Path, help="default: benchmarks/results")
     args = parser.parse_args(argv)

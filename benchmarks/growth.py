@@ -14,7 +14,7 @@ from statistics import median
 
 import torch
 
-from benchmarks.common import CPU, record, say, seconds, slope, table
+from benchmarks.common import CPU, positive, record, say, seconds, slope, table
 from benchmarks.decoding import NeverEnding
 from benchmarks.training import sizes
 from utils.attention import SMALL, attention, fast_attention
@@ -114,13 +114,17 @@ def readable(value: float, unit: str) -> str:
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--lengths", type=int, nargs="+", default=[16, 32, 64, 128, 256, 512, 1024])
-    add("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128, 256])
-    add("--at", type=int, nargs=2, default=[4, 128], help="the batch beside lengths, and the length beside batches")
-    add("--repeats", type=int, default=3)
-    add("--threads", type=int, default=os.cpu_count())
+    add("--lengths", type=positive, nargs="+", default=[16, 32, 64, 128, 256, 512, 1024])
+    add("--batches", type=positive, nargs="+", default=[1, 2, 4, 8, 16, 32, 64, 128, 256])
+    add(
+        "--at", type=positive, nargs=2, default=[4, 128], help="the batch beside lengths, and the length beside batches"
+    )
+    add("--repeats", type=positive, default=3)
+    add("--threads", type=positive, default=os.cpu_count())
     add("--out", type=Path, help="default: benchmarks/results")
     args = parser.parse_args(argv)
+    if min(len(set(args.lengths)), len(set(args.batches))) < 2:
+        parser.error("a slope needs two --lengths and two --batches at least.")
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from statistics import median
 
-from benchmarks.common import BENCH, PeerError, Worker, course_settings, record, say, spread, table
+from benchmarks.common import BENCH, PeerError, Worker, course_settings, positive, record, say, spread, table
 from benchmarks.training import batches, sizes, write_job
 
 DEFAULT = {"GOMP_SPINCOUNT": "300000"}  # what GNU's OpenMP does by itself, said aloud so that `import utils` leaves it
@@ -72,11 +72,11 @@ def measure(ways: dict[str, dict[str, str]], job: Path, threads: int, rounds: in
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sharing", description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--rounds", type=int, default=3)
+    add("--rounds", type=positive, default=3)
     add("--seconds", type=float, default=10.0, help="of each measurement")
-    add("--batch-tokens", type=int, default=1500)
+    add("--batch-tokens", type=positive, default=1500)
     add("--settings", type=pair, nargs="*", default=[], metavar="NAME=VALUE", help="environment variables to try, too")
-    add("--threads", type=int, default=os.cpu_count())
+    add("--threads", type=positive, default=os.cpu_count())
     add("--out", type=Path, help="default: benchmarks/results")
     args = parser.parse_args(argv)
 

@@ -24,6 +24,7 @@ from benchmarks.common import (
     chosen,
     flops,
     gemm_rate,
+    positive,
     profile,
     ratios,
     record,
@@ -123,10 +124,10 @@ def main(argv: list[str] | None = None) -> None:
     add(
         "--peers", default=",".join(p for p in PEERS if p != "ours-compile"), help=f"with commas, of {', '.join(PEERS)}"
     )
-    add("--rounds", type=int, default=5)
-    add("--batches", type=int, default=6)
-    add("--batch-tokens", type=int, default=2500)
-    add("--threads", type=int, default=os.cpu_count())
+    add("--rounds", type=positive, default=5)
+    add("--batches", type=positive, default=6)
+    add("--batch-tokens", type=positive, default=2500)
+    add("--threads", type=positive, default=os.cpu_count())
     add("--out", type=Path, help="default: benchmarks/results")
     args = parser.parse_args(argv)
     peers = chosen(args.peers, PEERS)

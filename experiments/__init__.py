@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from utils import checkpoint, provenance, training
-from utils.config import ROOT
+from utils.config import ROOT, TrainConfig, add_flags
 from utils.corpus import TestItem
 from utils.evaluation import evaluate
 from utils.files import write_files, write_text_atomically
@@ -54,9 +54,21 @@ def train_and_score(options: list[str], folder: Path, test: list[TestItem]) -> t
     if training.main(["--out", str(folder), "--device", "cpu", "--threads", "1", *options]) != 0:
         raise SystemExit(f"The run in {folder} did not finish; the same command goes on from there.")
     log = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_flags(parser, TrainConfig)
+    asked = parser.parse_known_args(options)[0]
+    refuse_longer(folder, log["training"], steps=asked.steps, minutes=asked.minutes)
     translator = load_translator(folder, "cpu")
     kept = {key: log[key] for key in ("parameters", "pairs", "history")} | {"precision": log["training"]["precision"]}
     return kept | graded(translator, test), translator
+
+
+def refuse_longer(folder: Path, trained: dict, **asked) -> None:
+    """A run that is there already stands for one of so many steps or minutes, or SystemExit, one sentence."""
+    for limit, value in asked.items():
+        if value is not None and trained[limit] != value:
+            was = f"The run in {folder} was trained with {limit} {trained[limit]}, not {value}"
+            raise SystemExit(f"{was}: keep the new one apart with --runs, or delete the folder.")
 
 
 def graded(translator: Translator, test: list[TestItem]) -> dict[str, float]:
@@ -65,11 +77,26 @@ def graded(translator: Translator, test: list[TestItem]) -> dict[str, float]:
     return {key: scores[key] for key in SCORES}
 
 
-def rows_left(out: Path, keys: Iterable[tuple], names: tuple[str, ...]) -> tuple[list[dict], Iterator[tuple]]:
-    """The rows that a result has already, and of the keys those that have no row; `names` are the fields of a key."""
-    rows = provenance.runs(out)
+def rows_left(
+    out: Path, keys: Iterable[tuple], names: tuple[str, ...], **settings
+) -> tuple[list[dict], Iterator[tuple]]:
+    """The rows that a result has already, and of the keys those that have no row; `names` are the fields of a key.
+
+    The settings stand once in the file, for all of its rows. Raises SystemExit, one sentence, where it has others.
+    """
+    found = provenance.read(out)
+    for name, value in json.loads(json.dumps(settings)).items():  # as a file has them: its tuples are lists
+        if found and found.get(name) != value:
+            there = f"{out} has runs whose {name} is {found.get(name)}, not {value}"
+            raise SystemExit(f"{there}: keep the new ones apart (--out, and --runs where there is one).")
+    rows = found.get("runs", [])
     done = {tuple(row[name] for name in names) for row in rows}
     return rows, (key for key in keys if key not in done)
+
+
+def seeds_of(rows: list[dict]) -> list[int]:
+    """The seeds of all rows, also of those that an earlier call made."""
+    return sorted({row["seed"] for row in rows})
 
 
 def train_kept(trainer: Trainer, tokenizer: Tokenizer, folder: Path, report: Callable[[Trainer], dict]) -> Trainer:
@@ -85,7 +112,7 @@ def train_kept(trainer: Trainer, tokenizer: Tokenizer, folder: Path, report: Cal
         buffer = io.BytesIO()
         torch.save(trainer.state(), buffer)
         log = {
-            "command": provenance.command(f"experiments.{Path(sys.argv[0]).stem}", None),
+            "command": provenance.command(f"experiments.{Path(sys.argv[0]).stem}", None, provenance.PLACES),
             "commit": provenance.commit(),
             "machine": provenance.machine(),
             "parameters": sum(p.numel() for p in trainer.model.parameters()),
@@ -99,6 +126,8 @@ def train_kept(trainer: Trainer, tokenizer: Tokenizer, folder: Path, report: Cal
     if trainer.fraction_done() < 1:
         folder.mkdir(parents=True, exist_ok=True)
         trainer.fit(report, save)
+    log = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    refuse_longer(folder, log["training"], steps=trainer.config.steps)
     return averaged(trainer)
 
 

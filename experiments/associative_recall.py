@@ -91,7 +91,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     keys = [(arm, lr, seed) for seed in args.seeds for lr in args.rates for arm in ARMS]
-    rows, left = rows_left(args.out, keys, ("arm", "lr", "seed"))
+    settings = {"steps": args.steps, "pairs": PAIRS}
+    rows, left = rows_left(args.out, keys, ("arm", "lr", "seed"), **settings)
     for arm, lr, seed in tqdm(list(left)):
         torch.manual_seed(seed)
         model = make(arm)
@@ -102,7 +103,7 @@ def main(argv: list[str] | None = None) -> None:
             "right": [right_answers(model, n) for n in PAIRS],
         }
         rows.append(row)
-        record("associative_recall", argv, rows, args.out, steps=args.steps, pairs=PAIRS, guess=list(map(guess, PAIRS)))
+        record("associative_recall", argv, rows, args.out, **settings, guess=list(map(guess, PAIRS)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ python -m experiments.bottleneck
 
 import argparse
 import functools
-import json
 import math
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from experiments import record
+from experiments import record, rows_left, seeds_of
 from utils.config import ROOT
 from utils.tokenizer import BOS, EOS, PAD, SPECIALS
 
@@ -185,13 +184,12 @@ def main(argv: list[str] | None = None) -> None:
     lengths = list(range(2, args.longest + 1, 2))
     todo = [(name, seed, args.steps) for name in MODELS for seed in args.seeds]
     todo += [("one vector", seed, longer * args.steps) for longer in LONGER for seed in args.seeds]
-    rows = json.loads(args.out.read_text(encoding="utf-8"))["runs"] if args.keep else []
-    there = {(row["model"], row["seed"], row["steps"]) for row in rows}
-    missing = [which for which in todo if which not in there]
+    settings = {"steps": args.steps, "lengths": lengths}
+    rows, left = rows_left(args.out, todo, ("model", "seed", "steps"), **settings) if args.keep else ([], todo)
     with get_context("spawn").Pool(args.jobs) as pool:
-        for row in pool.imap(functools.partial(run, lengths=lengths), missing):
+        for row in pool.imap(functools.partial(run, lengths=lengths), left):
             rows.append(row)
-            record("bottleneck", argv, rows, args.out, steps=args.steps, seeds=args.seeds, lengths=lengths)
+            record("bottleneck", argv, rows, args.out, **settings, seeds=seeds_of(rows))
 
 
 if __name__ == "__main__":

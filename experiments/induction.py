@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     keys = [(arm, lr, seed) for seed in args.seeds for lr in args.rates for arm in ARMS]
-    rows, left = rows_left(args.out, keys, ("arm", "lr", "seed"))
+    rows, left = rows_left(args.out, keys, ("arm", "lr", "seed"), steps=args.steps)
     for arm, lr, seed in tqdm(list(left)):
         torch.manual_seed(seed)
         model = make(arm)

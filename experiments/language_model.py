@@ -87,7 +87,8 @@ def main(argv: list[str] | None = None) -> None:
     sentences, dev, test = texts()
     tokenizer = english_tokenizer(sentences, args.vocabulary)
     keys = [(name, share, seed) for share in args.shares for seed in args.seeds for name in ("trigram", "GPT")]
-    rows, left = rows_left(args.out, keys, ("name", "share", "seed"))
+    settings = {"steps": args.steps, "vocabulary": tokenizer.tgt_vocab}
+    rows, left = rows_left(args.out, keys, ("name", "share", "seed"), **settings)
     for name, share, seed in left:
         train = random.Random(seed).sample(sentences, len(sentences) // share)
         row = {"name": name, "share": share, "seed": seed, "sentences": len(train)}
@@ -104,7 +105,7 @@ def main(argv: list[str] | None = None) -> None:
                 return dev_nll(model, [[]] * len(ids), ids, CPU)
 
         rows.append(row | perplexities(nll, tokenizer, dev, test))
-        record("language_model", argv, rows, args.out, steps=args.steps, vocabulary=tokenizer.tgt_vocab)
+        record("language_model", argv, rows, args.out, **settings)
 
 
 if __name__ == "__main__":

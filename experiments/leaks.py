@@ -13,7 +13,7 @@ import random
 from experiments import BY_ITSELF, add_training_arguments, record, train_and_score, write_pairs
 from utils.corpus import Row, TestItem, group, read_rows
 from utils.evaluation import evaluate
-from utils.fetch import CACHE
+from utils.fetch import fetched
 
 
 def two_training_sets(rows: list[Row], n_test: int, seed: int) -> tuple[list[TestItem], dict[str, list[Row]]]:
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--n-test", type=int, default=1000)
     add_training_arguments(parser, "leaks")
     args = parser.parse_args(argv)
-    distinct = {(row.zh, row.en): row for row in read_rows(CACHE / "tatoeba.tsv")}
+    distinct = {(row.zh, row.en): row for row in read_rows(fetched("tatoeba.tsv"))}
     runs = []
     for seed in args.seeds:
         test, sets = two_training_sets(list(distinct.values()), args.n_test, seed)

@@ -9,14 +9,13 @@ python -m experiments.look_up
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from experiments import record
+from experiments import record, rows_left, seeds_of
 from utils.config import ROOT
 
 ADAM, SGD = (0.01, 0.03, 0.1, 0.3, 1.0), (3.0, 10.0, 30.0, 100.0, 300.0)
@@ -67,20 +66,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="default: data/experiments/look_up.json")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    out, rows = args.out or ROOT / "data/experiments/look_up.json", []
-    before = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"steps": None}
-    kept = before["runs"] if before["steps"] == args.steps else []
-    known = {(row["name"], row["lr"], row["seed"]): row for row in kept}
-    for name, (rates, options) in tqdm(VARIANTS.items()):
+    out = args.out or ROOT / "data/experiments/look_up.json"
+    keys = [(name, lr, seed) for name, (rates, _) in VARIANTS.items() for lr in rates for seed in args.seeds]
+    rows, left = rows_left(out, keys, ("name", "lr", "seed"), steps=args.steps)
+    for name, lr, seed in tqdm(list(left)):
+        options = VARIANTS[name][1]
         steps = args.steps * options.get("steps", 120) // 120
-        for lr in rates:
-            for seed in args.seeds:
-                row = known.get((name, lr, seed))
-                if row is None:
-                    chosen_by, reported = learn_to_look_up(lr=lr, seed=seed, **options | {"steps": steps})
-                    row = {"name": name, "lr": lr, "seed": seed, "dev": chosen_by, "test": reported}
-                rows.append(row)
-    record("look_up", argv, rows, out, steps=args.steps, seeds=args.seeds)
+        chosen_by, reported = learn_to_look_up(lr=lr, seed=seed, **options | {"steps": steps})
+        rows.append({"name": name, "lr": lr, "seed": seed, "dev": chosen_by, "test": reported})
+        record("look_up", argv, rows, out, steps=args.steps, seeds=seeds_of(rows))
 
 
 if __name__ == "__main__":

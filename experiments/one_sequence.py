@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     out, test = args.out or ROOT / "data/experiments/one_sequence.json", corpus.load().test
     keys = [(name, lr, seed) for seed in args.seeds for lr in args.rates for name in ARMS]
-    rows, left = rows_left(out, keys, ("name", "lr", "seed"))
+    rows, left = rows_left(out, keys, ("name", "lr", "seed"), steps=args.steps)
     for name, lr, seed in left:
         options = f"--d-model 128 --d-ff 512 --steps {args.steps} --seed {seed} --lr {lr}".split()
         folder = args.runs / f"{name.replace(', ', '-').replace(' ', '-')}-{lr}-{seed}"

@@ -18,7 +18,7 @@ import torch
 
 from experiments import averaged, record, rows_left, train_kept
 from experiments.language_model import CPU, RECIPE, config_of, english_tokenizer, texts
-from utils import paraphrases
+from utils import paraphrases, provenance
 from utils.bag_of_words import BagOfWords
 from utils.batching import pad
 from utils.checkpoint import build
@@ -172,15 +172,15 @@ def main(argv: list[str] | None = None) -> None:
     tokenizer = english_tokenizer(english.sentences, args.vocabulary)
     config = config_of("encoder-only", tokenizer)
     keys = [(arm, n, seed) for seed in args.seeds for n in args.labels for arm in args.arms]
-    rows, left = rows_left(args.out, keys, ("arm", "asked_for", "seed"))
-    weights, histories = {}, {}
+    settings = {"vocabulary": tokenizer.tgt_vocab, "steps": args.steps, "updates": args.updates}
+    rows, left = rows_left(args.out, keys, ("arm", "asked_for", "seed"), **settings)
+    weights, histories = {}, provenance.read(args.out).get("pretraining", {})  # those of other seeds stay
     for arm, n, seed in left:
         if arm in ("pretrained", WITH_BERT) and seed not in weights:
-            model, histories[seed] = pretrained(config, tokenizer, args.runs / f"bert-{seed}", seed, args.steps)
+            model, histories[str(seed)] = pretrained(config, tokenizer, args.runs / f"bert-{seed}", seed, args.steps)
             weights[seed] = {name: w.clone() for name, w in model.state_dict().items()}
         rows.append(run(arm, n, seed, english, tokenizer, weights.get(seed), config, seed, args.updates))
-        found = {"steps": args.steps, "updates": args.updates, "pretraining": histories}
-        record("pretraining", argv, rows, args.out, vocabulary=tokenizer.tgt_vocab, **found)
+        record("pretraining", argv, rows, args.out, **settings, pretraining=histories)
 
 
 if __name__ == "__main__":

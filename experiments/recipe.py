@@ -9,7 +9,7 @@ python -m experiments.recipe --seeds 1 2 --arms plain "5 + 2 layers" "vocabulary
 
 import argparse
 
-from experiments import BY_ITSELF, PLAIN_PENALTY, add_training_arguments, record, rows_left, train_and_score
+from experiments import BY_ITSELF, add_training_arguments, record, rows_left, train_and_score
 from utils import corpus, dictionary
 from utils.config import ROOT
 from utils.evaluation import compounds
@@ -48,7 +48,7 @@ def run(name: str, seed: int, updates: int, folder, options: list[str]) -> dict:
     english = translator.translate([item.zh for item in dev], **BY_ITSELF)
     words = [sum(len(text.split()) for text in texts) for texts in (english, [item.references[0] for item in dev])]
     items = dictionary.unseen(dictionary.UNSEEN_DEV)
-    right = sum(right for _, _, right in compounds(translator, items, PLAIN_PENALTY))
+    right = sum(right for _, _, right in compounds(translator, items, **BY_ITSELF))
     return {
         "name": name,
         "seed": seed,
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     out = args.out or ROOT / "data/experiments/recipe.json"
     keys = dict.fromkeys((name, seed) for seed in args.seeds for name in args.arms)
-    rows, left = rows_left(out, keys, ("name", "seed"))
+    rows, left = rows_left(out, keys, ("name", "seed"), updates=args.updates)
     for name, seed in left:
         folder = args.runs / f"{list(ARMS).index(name)}-{seed}"
         rows.append(run(name, seed, args.updates, folder, args.options))

@@ -12,7 +12,6 @@ python -m experiments.short_sentences
 """
 
 import argparse
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,10 +19,11 @@ import numpy as np
 import torch
 
 from experiments import record
-from utils import corpus, decoding, dictionary
+from utils import corpus, decoding, dictionary, provenance
 from utils.batching import EpochBatches, chunks, pad
 from utils.checkpoint import build
 from utils.config import ROOT, ModelConfig, TrainConfig
+from utils.fetch import fetched
 from utils.runtime import seed_everything, set_threads
 from utils.synthetic import HeldOut
 from utils.tokenizer import SPECIALS, Tokenizer
@@ -94,7 +94,7 @@ class Setting:
         self.train, self.dev, self.test = short(data.train), short(data.dev), short(data.test)
         zh, en = [pair.zh for pair in self.train], [pair.en for pair in self.train]
         plain = Tokenizer.train(zh, en, tgt_vocab=tgt_vocab)
-        lines = (corpus.CACHE / "cedict_ts.u8").read_text(encoding="utf-8").splitlines()
+        lines = fetched("cedict_ts.u8").read_text(encoding="utf-8").splitlines()
         entries = {line.split()[1] for line in lines if not line.startswith("#")}
         spaced = lambda text: " ".join(chinese_words(text, entries))  # noqa: E731
         self.spell = {"characters": str, "pieces": str, "words": spaced}
@@ -171,9 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "data/experiments/short_sentences.json")
     args = parser.parse_args(argv)
     set_threads(1)
-    setting, rows = Setting(corpus.load()), []
-    if args.out.exists():
-        rows = json.loads(args.out.read_text(encoding="utf-8"))["runs"]
+    setting, rows = Setting(corpus.load()), provenance.runs(args.out)
 
     def run(question: str, name: str, seed: int, **options) -> None:
         wanted = SimpleNamespace(question=question, name=name, seed=seed, **options)

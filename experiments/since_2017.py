@@ -87,10 +87,11 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     out = args.out or ROOT / "data/experiments/since_2017.json"
     keys = [(bench, name, seed) for seed in args.seeds for bench in args.benches for name in args.arms]
-    rows, left = rows_left(out, keys, ("bench", "name", "seed"))
+    settings = {"updates": {bench: updates(args, bench) for bench in BENCHES}, "vocabulary": args.vocabulary}
+    rows, left = rows_left(out, keys, ("bench", "name", "seed"), **settings)
     for bench, name, seed in left:
         rows.append({"bench": bench, "name": name, "seed": seed, **BENCHES[bench](name, seed, args)})
-        record("since_2017", argv, rows, out)
+        record("since_2017", argv, rows, out, **settings)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ python -m experiments.without_rnn
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from experiments import record
+from experiments import record, rows_left, seeds_of
 from experiments.bottleneck import CHINESE, DotProduct, Seq2Seq, sentences, train, write
 from utils.attention import attention
 from utils.config import ROOT
@@ -92,12 +91,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--keep", action="store_true", help="go on: do not repeat the runs that the file has")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    rows = json.loads(args.out.read_text(encoding="utf-8"))["runs"] if args.keep else []
-    there = {(row["language"], row["encoder"], row["seed"]) for row in rows}
     todo = [(language, encoder, seed) for seed in args.seeds for language in LANGUAGES for encoder in ENCODERS]
-    for which in tqdm([which for which in todo if which not in there]):
+    settings = {"steps": args.steps, "longest": args.longest}
+    rows, left = rows_left(args.out, todo, ("language", "encoder", "seed"), **settings) if args.keep else ([], todo)
+    for which in tqdm(list(left)):
         rows.append(run(*which, args.steps, args.longest))
-        record("without_rnn", argv, rows, args.out, steps=args.steps, seeds=args.seeds, longest=args.longest)
+        record("without_rnn", argv, rows, args.out, **settings, seeds=seeds_of(rows))
 
 
 if __name__ == "__main__":

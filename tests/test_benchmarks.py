@@ -5,6 +5,7 @@ import importlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import time
@@ -661,6 +662,33 @@ def test_bench_hands_on_what_each_part_knows(monkeypatch):
     for wrong in (["--only", "speed"], ["--peers", "pytorch"]):
         with pytest.raises(SystemExit, match=f"{wrong[1]!r}; there are"):
             bench.main(wrong)
+
+
+def test_bench_says_which_parts_there_are_and_which_know_an_option(capsys):
+    package = " ".join(importlib.import_module("benchmarks").__doc__.split())
+    assert set(re.search(r"course.*?\. (.*?) are commands", package)[1].replace(" and ", ", ").split(", ")) == set(
+        bench.PARTS
+    )
+    alone = set(bench.PARTS) - set(bench.DEFAULT.split(","))
+    assert all(name in bench.__doc__.splitlines()[0] for name in alone)
+    with pytest.raises(SystemExit):
+        bench.main(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "updates of each training: ageing, quality" in said and "computing of each training: quality" in said
+
+
+@pytest.mark.parametrize("option", ["--threads 0", "--repeats 0", "--lengths 16 0", "--threads two", "--lengths 16"])
+def test_a_number_that_measures_nothing_is_refused(option, capsys):
+    with pytest.raises(SystemExit):
+        growth.main(option.split())
+    assert re.search("is no whole number from 1 on|a slope needs two", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("part", [training, sharing, decoding, gpu])
+def test_no_benchmark_takes_no_rounds(part, capsys):
+    with pytest.raises(SystemExit):
+        part.main(["--rounds", "0"])
+    assert "'0' is no whole number" in capsys.readouterr().err
 
 
 def test_every_peer_that_is_named_can_be_built_from_exact_versions():

@@ -159,6 +159,29 @@ def test_make_lists_its_commands_and_refuses_a_wrong_python(tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.skipif(platform.system() == "Windows", reason="no make")
+def test_make_clean_spares_what_takes_hours_to_train(tmp_path):
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    quick = ["data/cache/pairs", "data/cache/tatoeba.tsv", "build", ".venv/bin"]
+    hours = ["data/cache/stages/there-1", "data/cache/runs/recipe", "data/cache/taught", "data/checkpoints/zh-en-rnn"]
+    kept = ["work", "data/checkpoints/zh-en"]
+    for folder in quick + hours + kept:
+        (tmp_path / folder).mkdir(parents=True)
+    for command, gone in (("clean", quick), ("clean-trained", quick + hours)):
+        subprocess.run(["make", command], cwd=tmp_path, check=True, capture_output=True)
+        left = {folder for folder in quick + hours + kept if (tmp_path / folder).exists()}
+        assert left == {*quick, *hours, *kept} - {*gone}
+
+
+def test_the_data_card_names_every_file():
+    card = (ROOT / "data/README.md").read_text()
+    git = subprocess.run(["git", "ls-files", "data"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for path in git.splitlines():
+        _, name, *inside = path.split("/")
+        name += f"/{inside[0]}/" if name == "checkpoints" else "/" * bool(inside)
+        assert name == "README.md" or f"`{name}`" in card, f"the table of data/README.md lacks {name}"
+
+
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "data/README.md", "notebooks/README.md"]
 PAGES += ["notebooks/teachers.md", "README.zh.md", "notebooks/zh/teachers.md"]
 

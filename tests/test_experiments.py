@@ -9,6 +9,7 @@ import torch
 from helpers.tiny import tiny_checkpoint
 
 from experiments import (
+    BY_ITSELF,
     ablations,
     average,
     bottleneck,
@@ -30,6 +31,7 @@ from experiments import (
     write_pairs,
 )
 from utils import corpus, dictionary, names, synthetic
+from utils.fetch import fetched
 from utils.numbers import Item, Number
 from utils.positional import rotary
 
@@ -48,7 +50,7 @@ def whole():
 
 @pytest.fixture(scope="module")
 def rows():
-    return list(corpus.read_rows(corpus.CACHE / "tatoeba.tsv"))
+    return list(corpus.read_rows(fetched("tatoeba.tsv")))
 
 
 @pytest.fixture
@@ -74,6 +76,8 @@ def test_same_minutes(small_corpus, tmp_path):
     before = out.read_text(encoding="utf-8")
     same_minutes.main([*arguments, "--options", *TINY])  # finished runs are not trained again
     assert json.loads(out.read_text(encoding="utf-8"))["runs"] == json.loads(before)["runs"]
+    with pytest.raises(SystemExit, match="trained with minutes 0.01, not 0.005: keep the new one apart with --runs"):
+        same_minutes.main(["--minutes", "0.005", "--seeds", "0", *paths(tmp_path, out), "--options", *TINY])
 
 
 @pytest.mark.slow
@@ -89,10 +93,29 @@ def test_recipe(small_corpus, tmp_path, monkeypatch):
     recipe.main([*arguments, "--arms", *arms[:2], "--options", *TINY, "--numbers", "5"])
     recipe.main([*arguments, "--options", *TINY, "--numbers", "5"])
     recipe.main([*arguments, "--seeds", "1", "--arms", arms[0], "--options", *TINY])
+    with pytest.raises(SystemExit, match="updates is 2, not 3: keep the new ones apart"):
+        recipe.main([*arguments, "--updates", "3", "--seeds", "2"])
     runs = json.loads(out.read_text(encoding="utf-8"))["runs"]
     assert [(run["name"], run["seed"]) for run in runs] == [*((name, 0) for name in arms), (arms[0], 1)]
     for run in runs:
         assert run["history"][-1]["step"] == 2 and run["bleu"] >= 0 and run["compounds_right"] in (0, 1)
+
+
+@pytest.mark.parametrize("script", [same_minutes, recipe])
+def test_every_score_of_a_row_is_of_the_same_search(small_corpus, monkeypatch, tmp_path, script):
+    asked = []
+
+    class Translator:
+        def translate(self, sentences, **settings):
+            asked.append(settings)
+            return ["" for _ in sentences]
+
+    monkeypatch.setattr(script, "train_and_score", lambda *_: ({}, Translator()))
+    if script is recipe:
+        recipe.run("plain", 0, 2, tmp_path, [])
+    else:
+        same_minutes.run("rnn", [], 1.0, 0, tmp_path, [])
+    assert asked and all(settings == BY_ITSELF for settings in asked)
 
 
 @pytest.mark.slow
@@ -170,6 +193,12 @@ def test_leaks_both_training_sets_are_as_large_and_one_shares_sentences_with_the
     for train in sets.values():
         assert len(set(train)) == len(train) and set(train) <= set(rows)
         assert not {(row.zh, row.en) for row in train} & {(i.zh, i.references[0]) for i in test}
+
+
+def test_without_the_corpus_a_sentence_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(leaks, "fetched", lambda name: fetched(name, tmp_path))
+    with pytest.raises(corpus.CorpusError, match="run `python -m utils.corpus` once"):
+        leaks.main(paths(tmp_path, tmp_path / "result.json"))
 
 
 @pytest.mark.slow
@@ -324,9 +353,9 @@ def test_look_up(tmp_path):
     ]
     assert all(0 <= row["dev"] <= 1 and 0 <= row["test"] <= 1 for row in rows)
     again, kept = rows[0], rows[1]
-    out.write_text(json.dumps({"steps": 3, "runs": [again | {"lr": 7.0}, kept | {"test": 0.5}, *rows[2:]]}))
+    out.write_text(json.dumps({"steps": 3, "runs": [kept | {"test": 0.5}, *rows[2:]]}))
     look_up.main(["--seeds", "0", "--steps", "3", "--out", str(out)])
-    assert json.loads(out.read_text(encoding="utf-8"))["runs"] == [again, kept | {"test": 0.5}, *rows[2:]]
+    assert json.loads(out.read_text(encoding="utf-8"))["runs"] == [kept | {"test": 0.5}, *rows[2:], again]
 
 
 @pytest.mark.parametrize("scale, start", [(1 / 16, 1.0), (1, 0.25)])
@@ -426,6 +455,8 @@ def test_bottleneck(tmp_path):
     bottleneck.main(["--seeds", "0", "--steps", "2", "--longest", "4", "--out", str(out), "--keep"])
     again = json.loads(out.read_text(encoding="utf-8"))["runs"]
     assert again[:-1] == result["runs"] and len(again) == len(which), "what is there is kept, what is missing is run"
+    with pytest.raises(SystemExit, match=r"lengths is \[2, 4\], not \[2, 4, 6\]"):
+        bottleneck.main(["--seeds", "0", "--steps", "2", "--longest", "6", "--out", str(out), "--keep"])
 
 
 def test_without_rnn_a_zero_turns_the_digit_behind_it():
@@ -454,13 +485,17 @@ def test_without_rnn_who_hears_whom():
 @pytest.mark.slow
 def test_without_rnn(tmp_path):
     out = tmp_path / "result.json"
-    without_rnn.main(["--seeds", "0", "--steps", "2", "--longest", "3", "--out", str(out)])
+    arguments = ["--steps", "2", "--longest", "3", "--out", str(out), "--keep"]  # a file that is not there yet
+    without_rnn.main([*arguments, "--seeds", "0"])
     rows = json.loads(out.read_text(encoding="utf-8"))["runs"]
     assert [(r["language"], r["encoder"]) for r in rows] == [
         (language, encoder) for language in without_rnn.LANGUAGES for encoder in without_rnn.ENCODERS
     ]
     assert len({r["parameters"] for r in rows if r["encoder"] != "GRU"}) == 1, "only who hears whom differs"
     assert all(0 <= r["right"] <= 1 for r in rows)
+    without_rnn.main([*arguments, "--seeds", "1"])
+    result = json.loads(out.read_text(encoding="utf-8"))
+    assert result["seeds"] == [0, 1] and result["runs"][: len(rows)] == rows, "the header names the seeds of all rows"
 
 
 @pytest.mark.parametrize("part", ablations.PARTS)

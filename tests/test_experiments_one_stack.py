@@ -37,6 +37,14 @@ def result(out: Path) -> dict:
     return json.loads(out.read_text(encoding="utf-8"))
 
 
+def refused(script, out: Path, why: str, arguments: list[str]) -> None:
+    """Runs with other settings would be put under the header of the file: a sentence, and the file as it was."""
+    before = out.read_text(encoding="utf-8")
+    with pytest.raises(SystemExit, match=why):
+        script.main(arguments)
+    assert out.read_text(encoding="utf-8") == before
+
+
 def test_language_model(small, tmp_path):
     out = tmp_path / "result.json"
     arguments = ["--steps", "3", "--vocabulary", "200", "--runs", str(tmp_path / "runs"), "--out", str(out)]
@@ -46,6 +54,7 @@ def test_language_model(small, tmp_path):
     assert [(run["name"], run["share"]) for run in runs] == [("trigram", 1), ("GPT", 1), ("trigram", 4), ("GPT", 4)]
     assert all(1 < run["test"] < 1000 and math.isfinite(run["dev"]) for run in runs)
     assert runs[1]["history"][-1]["step"] == 3 and runs[0]["sentences"] == 4 * runs[2]["sentences"] + 1
+    refused(language_model, out, "steps is 3, not 4", [*arguments, "--steps", "4", "--shares", "16"])
     model, tokenizer = load_model(tmp_path / "runs" / "share-1-0")
     assert model.config.kind == "decoder-only" and tokenizer.src_vocab == 4
     assert model.src_embedding.weight.numel() == 4 * 16, "nothing is spent on a source"
@@ -61,6 +70,8 @@ def test_a_kept_training_goes_on(small, tmp_path):
     make(config, tokenizer, sentences, dev, tmp_path / "b", steps=2, cooldown=0.0)
     model, trainer = make(config, tokenizer, sentences, dev, tmp_path / "b", steps=5, cooldown=0.0)
     again, _ = make(config, tokenizer, sentences, dev, tmp_path / "b", steps=5, cooldown=0.0)
+    with pytest.raises(SystemExit, match="trained with steps 5, not 4: keep the new one apart"):
+        make(config, tokenizer, sentences, dev, tmp_path / "b", steps=4, cooldown=0.0)
     assert trainer.progress.step == 5 and len(trainer.progress.history) == 2
     for name, w in whole.state_dict().items():
         assert torch.equal(w, model.state_dict()[name]) and torch.equal(w, again.state_dict()[name])
@@ -77,6 +88,11 @@ def test_pretraining(small, tmp_path):
     assert [len(run["tried"]) for run in found["runs"][:7] if run["arm"] != "shared words"] == [2, 2, 3, 3, 3, 3]
     assert found["pretraining"]["0"][-1]["step"] == 3 and 0 <= found["pretraining"]["0"][-1]["dev_right"] <= 1
     assert load_model(tmp_path / "runs" / "bert-0")[0].config.kind == "encoder-only"
+    few = ["--labels", "2", "--arms", "pretrained", "shared words", "--out", str(out)]
+    pretraining.main([*arguments, "--seeds", "1", *few])
+    both = result(out)["pretraining"]
+    assert list(both) == ["0", "1"] and both["0"] == found["pretraining"]["0"], "of the seed before, too"
+    refused(pretraining, out, "updates is 3, not 4", [*arguments, *few, "--seeds", "2", "--updates", "4"])
 
 
 def test_fine_tuning_begins_where_pretraining_ended_but_for_the_head(small):
@@ -119,6 +135,7 @@ def test_one_sequence(small, tmp_path):
     out = tmp_path / "result.json"
     arguments = ["--steps", "2", "--seeds", "0", "--runs", str(tmp_path / "runs"), "--out", str(out)]
     one_sequence.main([*arguments, "--options", *TINY])
+    refused(one_sequence, out, "steps is 2, not 3", [*arguments, "--steps", "3", "--seeds", "1"])
     runs = result(out)["runs"]
     assert [run["name"] for run in runs] == list(one_sequence.ARMS)
     assert all(run["history"][-1]["step"] == 2 and run["bleu"] >= 0 for run in runs)
@@ -149,6 +166,7 @@ def test_since_2017(small, tmp_path):
     since_2017.main(
         [*arguments, "--out", str(out), "--arms", *arms, "--options", *TINY[:4], *TINY[6:], "--n-layers", "1"]
     )
+    refused(since_2017, out, "updates is .*2.*, not .*3", [*arguments, "--steps", "3", "--out", str(out)])
     runs = result(out)["runs"]
     assert [(run["bench"], run["name"]) for run in runs] == [(b, name) for b in ("translator", "GPT") for name in arms]
     for run in runs:
@@ -187,6 +205,7 @@ def test_associative_recall(tmp_path):
     assert all(len(run["right"]) == 5 and max(run["right"]) < 0.5 for run in found["runs"]), "untrained"
     sizes = [run["parameters"] for run in found["runs"][:2]]
     assert max(sizes) < 1.01 * min(sizes) and found["guess"][0] == 1.0
+    refused(associative_recall, out, "steps is 2, not 3", ["--steps", "3", "--seeds", "3", "--out", str(out)])
 
 
 def test_induction_the_second_half_is_the_first_and_each_token_has_one_place():
@@ -226,3 +245,4 @@ def test_induction(tmp_path):
     assert [len(run["heads"]) for run in runs] == 2 * [2, 4, 4] and {run["lr"] for run in runs} == {2e-3, 6e-3}
     assert runs[2]["parameters"] > runs[1]["parameters"] > runs[0]["parameters"], "the wide control is the largest"
     assert all(run["right"] < 0.3 and math.isfinite(run["curve"][0]) for run in runs)
+    refused(induction, out, "steps is 3, not 4", ["--steps", "4", "--seeds", "1", "--out", str(out)])

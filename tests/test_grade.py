@@ -439,3 +439,32 @@ def test_a_handout_overwrites_nothing(handed_out, capsys, monkeypatch, tmp_path)
 def test_the_handout_says_why_it_has_no_tests(handed_out):
     done = subprocess.run([sys.executable, "tools/check.py"], cwd=handed_out, capture_output=True, text=True)
     assert done.returncode and "comes without its tests" in done.stderr
+
+
+def test_nothing_handed_out_imports_what_is_left_out(handed_out):
+    """Such as `make site`, which the handed-out README offers."""
+    for path in handed_out.rglob("*.py"):
+        found = re.findall(
+            r"^ *from (utils|tools|experiments|benchmarks)(\.[\w.]+)? import (.+)", path.read_text("utf-8"), re.M
+        )
+        for package, inside, names in found:
+            module = package + inside
+            places = [module] if inside else [f"{module}.{name.split()[0]}" for name in names.split(", ")]
+            for place in places:
+                there = ROOT / place.replace(".", "/")
+                if there.with_suffix(".py").exists() or there.is_dir():
+                    here = handed_out / place.replace(".", "/")
+                    assert here.with_suffix(".py").exists() or here.is_dir(), f"{path.name} imports {place}"
+
+
+@pytest.mark.parametrize("tongue", ["", "zh"])
+def test_the_handouts_site_lists_the_pages_that_it_has(handed_out, tmp_path, tongue):
+    sources = tmp_path / "sources"
+    code = "import pathlib, shutil, sys; from tools import build_site as site; folder = pathlib.Path(sys.argv[1]);"
+    code += "shutil.copytree(site.WEBSITE, folder); site.write_sources(folder, True, tongue=sys.argv[2])"
+    done = subprocess.run([sys.executable, "-c", code, sources, tongue], cwd=handed_out, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    trees = re.findall(r"```\{toctree\}\n(?::.*\n)+\n((?:[^`].*\n)+)```", (sources / "index.md").read_text("utf-8"))
+    assert len(trees) == 2
+    for entry in "".join(trees).splitlines():
+        assert list(sources.glob(f"{entry}.*")), f"the contents name {entry}, which is not handed out"

@@ -26,6 +26,15 @@ def test_the_results_in_the_readmes_are_those_of_the_files():
         assert begin + text + end in stored, f"the {block} changed: call `python tools/results.py`"
 
 
+def test_the_readmes_name_the_lessons_that_use_a_gpu():
+    twins = sorted((ROOT / "notebooks/text").glob("[0-9]*.md"))
+    uses = re.compile(r"load_translator\(\)|pick_device\(\)")
+    *some, last = (twin.stem.split("_")[0] for twin in twins if uses.search(twin.read_text(encoding="utf-8")))
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
+    assert f"Lessons {', '.join(some)} and {last} use an NVIDIA GPU" in " ".join(english.split())
+    assert f"第 {'、'.join(some)} 和 {last} 课会用上它" in chinese
+
+
 @pytest.mark.parametrize("page", ["README.md", "benchmarks/README.md", "docs/more/speed.md"])
 def test_links_to_the_benchmarks_lead_there_from_any_page(page):
     text = runpy.run_path(str(ROOT / "tools" / "results.py"))["speed"](page)

@@ -1,9 +1,10 @@
-"""Lessons whose figures go through `figures.show` keep the rules of tools/rules_figures.py; each rule can fail."""
+"""Every lesson keeps the rules of tools/rules_figures.py, and every rule can fail."""
 
 import base64
 import functools
 import io
 from collections.abc import Callable
+from pathlib import Path
 from unittest import mock
 
 import matplotlib.pyplot as plt
@@ -17,10 +18,10 @@ from tools.run_lessons import NOTEBOOKS
 from utils import figures
 
 
-@pytest.mark.parametrize("rule", rules_figures.OF_A_MOVED_LESSON, ids=lambda rule: rule.__name__)
-@pytest.mark.parametrize("name", rules_figures.MOVED)
-def test_lesson(name: str, rule: Callable):
-    assert not rule(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)), rule.__doc__
+@pytest.mark.parametrize("rule", rules_figures.OF_A_LESSON, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_lesson(path: Path, rule: Callable):
+    assert not rule(nbformat.read(path, as_version=4)), rule.__doc__
 
 
 # ---- each rule can fail ------------------------------------------------------------------------------------
@@ -198,7 +199,7 @@ def test_live_figures_stay_small(what: str, monkeypatch):
     assert rules_figures.live_figures(book(LIVE))
 
 
-@pytest.mark.parametrize("rule", rules_figures.OF_A_MOVED_LESSON, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", rules_figures.OF_A_LESSON, ids=lambda rule: rule.__name__)
 def test_each_rule_accepts_a_good_notebook_and_refuses_a_bad_one(rule: Callable):
     assert not rule(GOOD)
     assert any(bad_rule is rule for bad_rule, _ in BAD.values()), "no bad notebook shows that this rule can fail"

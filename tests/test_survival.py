@@ -161,6 +161,13 @@ def test_random_lines_for_some_seconds(capsys):
     )
 
 
+@pytest.mark.parametrize("minutes", [["--minutes", "1"], ["--minutes", "0.01"], ["--minutes", "2", "--warm-up", "3"]])
+def test_a_soak_that_ends_with_its_warm_up_is_refused(minutes, capsys):
+    with pytest.raises(SystemExit):
+        soak.main(minutes)
+    assert "--minutes must be more than" in capsys.readouterr().err
+
+
 def test_lines_of_every_kind():
     lines = soak.random_lines(random.Random(0), 400)
     characters = set("".join(lines))

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from html import escape
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -106,6 +107,17 @@ def linked(text: str, path: str, sources: set[str], url: str = "", tongue: str =
     return re.sub(r"!\[([^\]]*)\]\((?![a-z]+:)([^)\s]+)\)", shown, LINK.sub(to, text))
 
 
+def without_missing(contents: str, sources: set[str]) -> str:
+    """The lists of contents without the entries that no page fits: a handout has no solutions, no page for teachers."""
+    pages = {str(PurePosixPath(path).with_suffix("")) for path in sources}
+
+    def kept(tree: re.Match) -> str:
+        there = [entry for entry in tree[2].splitlines() if any(fnmatch(page, entry) for page in pages)]
+        return "\n".join([tree[1], *there, "```\n"]) if there else ""
+
+    return re.sub(r"(```\{toctree\}\n(?::.*\n)+)\n((?:[^`\n]+\n)+)```\n", kept, contents)
+
+
 def lesson(source: str, path: str, sources: set[str], url: str, tongue: str = "") -> str:
     """A stored notebook as a page: links, summaries, alt texts, and the explorer where the translator is at work."""
     notebook = nbformat.reads(source, 4)
@@ -137,10 +149,9 @@ def write_sources(folder: Path, solutions: bool, url: str = "", tongue: str = ""
     texts = {path: (ROOT / editions.source(path, tongue)).read_text(encoding="utf-8") for path in found} | generated
     contents = (folder / "contents.md").read_text(encoding="utf-8")
     captions = re.compile("(?<=:caption: )(.+)")
-    texts["README.md"] += captions.sub(lambda found: editions.word(found[1], tongue), contents)
+    contents = captions.sub(lambda found: editions.word(found[1], tongue), contents)
+    texts["README.md"] += without_missing(contents, sources)
     texts["benchmarks/README.md"] += RESULTS
-    if not solutions:
-        texts["README.md"] = texts["README.md"].replace("notebooks/solutions/*\n", "")
     for path, text in texts.items():
         if path.endswith(".ipynb"):
             text = lesson(text, path, sources, url, tongue)

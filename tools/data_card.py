@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from utils.config import ROOT
 from utils.corpus import Pair, Row, TestItem, group, read_rows, split
 from utils.dictionary import glosses, unseen
-from utils.fetch import CACHE
+from utils.fetch import fetched
 
 CARD = ROOT / "data" / "README.md"
 MARKS = "<!-- figures, written by tools/data_card.py -->\n", "<!-- end of figures -->"
@@ -65,7 +65,7 @@ def share(truths: Iterable[bool]) -> str:
 
 
 if __name__ == "__main__":
-    table = list(read_rows(CACHE / "tatoeba.tsv"))
+    table = list(read_rows(fetched("tatoeba.tsv")))
     new = figures(table, glosses(split(table)))
     head, rest = CARD.read_text(encoding="utf-8").split(MARKS[0])
     tail = rest.split(MARKS[1])[1]

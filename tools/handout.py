@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = ("notebooks/text", "notebooks/teachers.md", "notebooks/zh/teachers.md", "tests", "conftest.py")
-LEFT_OUT += ("tools/grading", "tools/grade.py", "tools/handout.py", "CONTRIBUTING.md", ".ci", ".github")
+LEFT_OUT += ("tools/grading", "tools/grade.py", "CONTRIBUTING.md", ".ci", ".github")
 LINK = re.compile(r"(?<!!)\[([^\]\[]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 

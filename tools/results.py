@@ -76,6 +76,29 @@ def beside_another(rates: dict[str, list[float]]) -> str:
     return f"Beside a second training on the same cores, each keeps {share:.2f} of its rate. "
 
 
+def precision(page: str) -> str:
+    """What half the bits change in the translations of the test. The link fits `page`."""
+    found = decoding()["fewer_bits"]
+    before, after = (found[name]["beams"]["4"] for name in ("float32", "bfloat16"))
+    link = Path(os.path.relpath(BENCHMARKS / "decoding.md", (ROOT / page).parent)).as_posix()
+    text = f"Of the test's translations {100 * after['identical']:.1f} % stay the same, "
+    return text + f"and BLEU goes from {before['bleu']:.2f} to {after['bleu']:.2f} ([measured]({link})).\n"
+
+
+def exports() -> str:
+    """How often CTranslate2 gives the ids that PyTorch gives."""
+    same = decoding()["identical"]
+    text = "On the benchmark's test sentences CTranslate2, with patience 2, gives the same ids"
+    for name, words in (("patience2", ""), ("int8", "; with 8-bit weights")):
+        greedy, beam = (f"{100 * same[f'ctranslate2-{name}'][width]:.1f} %" for width in ("1", "4"))
+        text += f"{words} for {greedy} with greedy search and {beam} with beam 4"
+    return text + " (`benchmarks/results/decoding.md`).\n"
+
+
+def decoding() -> dict:
+    return json.loads((BENCHMARKS / "decoding.json").read_text(encoding="utf-8"))
+
+
 def stages(rows: list[dict]) -> str:
     """What each stage of the recipe did, from the checkpoint's stages.json."""
     text = "| stage | command | minutes | what it made |\n| --- | --- | ---: | --- |\n"
@@ -157,9 +180,11 @@ def results() -> dict[tuple[str, str], str]:
     return {
         (SPEED_PAGE, "speed"): speed(SPEED_PAGE),
         ("README.md", "results"): short + "\n" + compounds,
+        ("README.md", "precision"): precision("README.md"),
         ("data/README.md", "results"): run + HEAD + shipped + "".join(others) + "\n" + how + machine + "\n" + answers,
         ("data/README.md", "limits"): limits.table(json.loads((CHECKPOINT / "limits.json").read_text(encoding="utf-8")))
         + "\n",
+        ("CONTRIBUTING.md", "exports"): exports(),
         ("CONTRIBUTING.md", "core"): core(),
         ("CONTRIBUTING.md", "files"): tree(),
     }

@@ -1,6 +1,6 @@
-"""What a lesson's figures and callouts must keep to, once they go through `figures.show`: rules as in tools/rules.py.
+"""What a lesson's figures and callouts must keep to: rules as in tools/rules.py.
 
-`MOVED` names the lessons that do; a test holds their notebooks to these rules, and bad notebooks to be refused.
+`tests/test_rules_figures.py` applies them to every lesson, and to bad notebooks to refuse.
 """
 
 import ast
@@ -13,21 +13,6 @@ from collections.abc import Iterator
 from nbformat import NotebookNode
 
 from tools.rules import CAPTION, code_cells, has_picture, markdown, minutes
-
-# Lessons, by name: when the last has moved, OF_A_LESSON takes these in.
-MOVED: tuple[str, ...] = (
-    "01_sequence_models",
-    "02_self_attention",
-    "03_matrix_parallelization",
-    "04_multi_head",
-    "05_positional_encoding",
-    "06_seq2seq_with_attention",
-    "07_transformer",
-    "08_translation",
-    "08b_search_and_scores",
-    "09_bert_and_gpt",
-    "10_since_2017",
-)
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels
 MAX_STRETCH = 15  # cells without anything to look at
@@ -233,7 +218,7 @@ def narrow_code(notebook: NotebookNode) -> list[str]:
     return [f"cell {index}: {len(line)} columns: {line[:40]} ..." for index, line in lines if len(line) > MAX_COLUMNS]
 
 
-OF_A_MOVED_LESSON = (
+OF_A_LESSON = (
     shown_by_the_helper,
     plain_captions,
     numbered_figures,

@@ -85,6 +85,7 @@ def soak(minutes: float, warm_up: float, rng: random.Random) -> str | None:
         if int(now) > said:
             said = int(now)
             print(f"{said:3d} min {lines:8,} lines {resident():6.0f} MB", flush=True)
+    memory.append(resident())  # also where one call has outlasted all that was left after the warm-up
     grown = growth(memory)
     print(f"{lines:,} lines in {minutes:g} minutes, one output each; memory {grown:+.0f} MB after the warm-up")
     return f"memory grew by {grown:.0f} MB, more than {MOST_GROWTH}" if grown > MOST_GROWTH else None
@@ -97,6 +98,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--warm-up", type=float, default=1.0, help="minutes after which memory should have its size")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     args = parser.parse_args(argv)
+    if args.minutes <= args.warm_up:
+        parser.error(f"memory is measured after the warm-up: --minutes must be more than {args.warm_up:g} (--warm-up).")
     print(f"seed {args.seed}", flush=True)
     wrong = soak(args.minutes, args.warm_up, random.Random(args.seed))
     print(f"FAILED: {wrong}" if wrong else "ok")

@@ -48,11 +48,14 @@ def evaluate(
 
 
 def compounds(
-    translator: Translator, items: list[TestItem] | None = None, length_penalty: float = LENGTH_PENALTY
+    translator: Translator,
+    items: list[TestItem] | None = None,
+    length_penalty: float = LENGTH_PENALTY,
+    no_repeat: int = NO_REPEAT,
 ) -> list[tuple[str, str, bool]]:
     """Every compound, those of the test if none are given, with the model's translation and whether it is right."""
     items = dictionary.unseen() if items is None else items
-    english = translator.translate([item.zh for item in items], length_penalty=length_penalty)
+    english = translator.translate([item.zh for item in items], length_penalty=length_penalty, no_repeat=no_repeat)
     return [(i.zh, en, dictionary.matches(en, i)) for i, en in zip(items, english, strict=True)]
 
 

@@ -15,11 +15,21 @@ from utils.config import ROOT
 from utils.files import write_files
 
 CPU = torch.device("cpu")
+PLACES = ("--out", "--runs")  # options that say where a result and its runs lie, and nothing of what was found
 
 
-def command(module: str, argv: list[str] | None) -> str:
-    """What to type to run `module` again. argv as its `main` got it: None means this process's own command line."""
-    return shlex.join(["python", "-m", module, *(sys.argv[1:] if argv is None else argv)])
+def command(module: str, argv: list[str] | None, without: tuple[str, ...] = ()) -> str:
+    """What to type in the root of the course to run `module` again, without some of the options that have a value.
+
+    argv as its `main` got it: None means this process's own command line. Paths in the course are told from its root.
+    """
+    words, kept = iter(sys.argv[1:] if argv is None else argv), []
+    for word in words:
+        if word in without:
+            next(words, None)  # its value
+        elif word.partition("=")[0] not in without:
+            kept.append(word.replace(f"{ROOT}{os.sep}", ""))
+    return shlex.join(["python", "-m", module, *kept])
 
 
 def commit() -> str:
@@ -51,9 +61,10 @@ def record(
 ) -> Path:
     """Write a result: `path` gets command, commit, machine and what was found, as JSON; returns the path.
 
+    The command is that of the last call, without where it put things: rows from before may come from other options.
     `tables`, if any, are printed, and written with the same three lines into a file beside it that ends in .md.
     """
-    about = {"command": command(module, argv), "commit": commit(), "machine": machine(device)}
+    about = {"command": command(module, argv, PLACES), "commit": commit(), "machine": machine(device)}
     files = {path.name: json.dumps(about | found, indent=1, ensure_ascii=False) + "\n"}
     if tables:
         tables += "\n\n" + "\n".join(f"{key}: {value}" for key, value in about.items()) + "\n"
@@ -71,4 +82,9 @@ def experiment(name: str) -> list[dict]:
 
 def runs(path: Path) -> list[dict]:
     """The runs in the file of an experiment; none where there is no file."""
-    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    return read(path).get("runs", [])
+
+
+def read(path: Path) -> dict:
+    """All that the file of a result holds; nothing where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
