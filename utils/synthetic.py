@@ -142,8 +142,8 @@ def likeness(text: str, references: list[str]) -> float:
 
 @cache
 def measures(words: str):
-    """sacrebleu's BLEU and chrF, made once: `words` is how BLEU cuts them. A sentence too short for runs of four words,
-    or without one in common with people's, is judged by shorter runs.
+    """sacrebleu's BLEU and chrF, made once: `words` is how BLEU cuts them. A sentence too short for runs of four words
+    is judged by shorter runs; where it has none in common with people's, sacrebleu counts a small share all the same.
     """
     from sacrebleu.metrics import BLEU, CHRF
 
