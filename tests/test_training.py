@@ -593,6 +593,8 @@ def test_reversed_it_learns_to_write_chinese(tatoeba, tmp_path):
     translator = load_translator(tmp_path / "back")
     assert translator.tokenizer.source == "any" and translator.tokenizer.encode_src(["We"])[0][-1] == EOS
     assert isinstance(translator.translate("We like music."), str)
+    again = [*tatoeba, "--reverse", "--start", str(tmp_path / "back")]  # English, of --tgt-vocab, is its source
+    assert training.prepare(training.parse_arguments(again)).trainer.model.config.src_vocab == 70
 
 
 def test_a_training_may_begin_with_a_checkpoint(tatoeba, tmp_path, capsys):
@@ -610,6 +612,7 @@ def test_a_training_may_begin_with_a_checkpoint(tatoeba, tmp_path, capsys):
     for wrong, message in (
         (["--reverse"], "translates the other way"),
         (["--d-model", "4"], "--start .* has --d-model 8"),
+        (["--tgt-vocab", "60"], "--start .* has --tgt-vocab 70: leave out --tgt-vocab 60"),
     ):
         assert main([*flags, *wrong, "--out", str(tmp_path / "second")]) == 1
         error = capsys.readouterr().err

@@ -298,12 +298,13 @@ def begin_with(config: DataConfig) -> tuple[torch.nn.Module, Tokenizer]:
 
 def refuse_other_sizes(args: argparse.Namespace, config: ModelConfig) -> None:
     """TrainingError when a flag gives the model another size than the checkpoint that it begins with."""
-    for f in fields(config):
-        given = getattr(args, f.name, None)
-        if given not in (None, getattr(config, f.name)) and f.name != "dropout":
-            raise TrainingError(
-                f"--start {args.start} has {flag(f)} {getattr(config, f.name)}: leave out {flag(f)} {given}."
-            )
+    flags = {f.name: flag(f) for record in (ModelConfig, DataConfig) for f in fields(record)}
+    # English, whose vocabulary --tgt-vocab sizes, is the source of a model that translates the other way.
+    sizes = asdict(config) | {"tgt_vocab": config.src_vocab if args.reverse else config.tgt_vocab}
+    for name, size in sizes.items():
+        given = getattr(args, name, None)
+        if given not in (None, size) and name != "dropout":
+            raise TrainingError(f"--start {args.start} has {flags[name]} {size}: leave out {flags[name]} {given}.")
 
 
 def refuse_too_long(encoded: Encoded, data_config: DataConfig, config: TrainConfig) -> None:
