@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 import torch
 from helpers import forked
-from helpers.tiny import FLAGS, PAIRS, SRC, TGT, tiny_model
+from helpers.tiny import FLAGS, PAIRS, SRC, TGT, tiny_checkpoint, tiny_model
 from torch.testing import assert_close
 
 from utils import augment, corpus, dictionary, load_translator, training
@@ -611,6 +611,7 @@ def test_a_training_may_begin_with_a_checkpoint(tatoeba, tmp_path, capsys):
     capsys.readouterr()
     for wrong, message in (
         (["--reverse"], "translates the other way"),
+        (["--start", str(tiny_checkpoint(tmp_path / "reader", "encoder-only"))], "reads and does not write"),
         (["--d-model", "4"], "--start .* has --d-model 8"),
         (["--tgt-vocab", "60"], "--start .* has --tgt-vocab 70: leave out --tgt-vocab 60"),
     ):

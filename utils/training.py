@@ -41,7 +41,7 @@ from utils.runtime import has_fast_bfloat16, out_of_memory, pick_device, seed_ev
 from utils.sequences import Encoded
 from utils.tokenizer import Tokenizer
 from utils.trainer import NotFinite, Trainer, dev_nll, schedule
-from utils.translate import Translator
+from utils.translate import Translator, refuse_others
 
 __all__ = ["Trainer", "TrainingError", "dev_nll", "machine", "main", "schedule"]
 
@@ -289,8 +289,12 @@ def read(config: DataConfig, tokenizer: Tokenizer | None = None) -> tuple[Encode
 
 
 def begin_with(config: DataConfig) -> tuple[torch.nn.Module, Tokenizer]:
-    """The model and the tokenizer that `--start` names; TrainingError where they translate the other way."""
+    """The model and the tokenizer that `--start` names.
+
+    CheckpointError where they are no translator, TrainingError where they translate the other way.
+    """
     model, tokenizer = checkpoint.load_model(config.start)
+    refuse_others(config.start, model, tokenizer)
     if (tokenizer.source != "zh") != config.reverse:
         raise TrainingError(f"{config.start} translates the other way: give --reverse to both trainings or to none.")
     return model, tokenizer
