@@ -166,10 +166,24 @@ def test_nearest_takes_from_each_beam_what_is_likest_to_people(request, directio
     assert log["nearest"] and [line[side] for line in lines] == [" ".join(text.split()) for text in found]
 
 
-def test_mistakes_get_one_sentence(tmp_path, monkeypatch, capsys):
-    assert synthetic.main([str(tmp_path / "none"), "--out", str(tmp_path / "x.tsv")]) == 1
+@pytest.mark.parametrize(
+    ("checkpoint", "flags", "message"),
+    [
+        ("none", "", "There is no checkpoint"),
+        ("reader", "", "reads and does not write; give the folder of a translator"),
+        ("there", "--beam-size 0", "beam_size is 0"),
+        ("there", "--beam-size 0 --nearest", "beam_size is 0"),
+        ("there", "--length-penalty -1 --nearest", "length_penalty is -1"),
+    ],
+)
+def test_mistakes_get_one_sentence(there, tmp_path, capsys, checkpoint, flags, message):
+    tiny_checkpoint(tmp_path / "reader", "encoder-only")
+    assert synthetic.main([str(tmp_path / checkpoint), "--out", str(tmp_path / "x.tsv"), *flags.split()]) == 1
     error = capsys.readouterr().err
-    assert "There is no checkpoint" in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1 and not list(tmp_path.glob("x.tsv*"))
+
+
+def test_a_line_that_is_no_pair_is_named(tmp_path):
     (tmp_path / "bad.tsv").write_text("一个\n", encoding="utf-8")
     with pytest.raises(ValueError, match="line 1: expected Chinese, one tab, English"):
         read(tmp_path / "bad.tsv", HeldOut(DATA))

@@ -27,7 +27,7 @@ from utils import corpus, dictionary
 from utils.batching import chunks, pad
 from utils.checkpoint import CheckpointError
 from utils.corpus import Corpus, CorpusError, Pair
-from utils.decoding import hypotheses
+from utils.decoding import checked, hypotheses
 from utils.ensemble import load_ensemble
 from utils.files import write_files
 from utils.provenance import command
@@ -162,8 +162,9 @@ def write(
 
     Several checkpoints translate together, as an ensemble. likest: of the beam's translations that which is `nearest`
     to people's, not the best by the model. Beside `out`, `out`.json tells what was dropped, and the hash of the file. A
-    call that was stopped goes on where it was.
+    call that was stopped goes on where it was. ValueError, one sentence, for a setting that cannot be.
     """
+    beam_size, length_penalty, _ = checked(beam_size, length_penalty)
     translator, data = load_ensemble(checkpoints), corpus.load()
     people = sources(data, translator.tokenizer.source)
     texts = list(people)[:limit]
