@@ -525,11 +525,22 @@ def test_the_log_tells_the_command_that_was_given(command, tmp_path, monkeypatch
     assert shlex.split(typed) == ["python", "-m", "utils.training", *command, "--steps", "1", "--out", str(out)]
 
 
-def test_an_output_folder_that_cannot_be_made_is_told_before_training(command, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--out file/x", "--out file/x cannot be a folder, since file is a file: give another --out."),
+        ("--out file", "--out file cannot be a folder, since file is a file: give another --out."),
+        ("--synthetic file,nofile", "--synthetic: there is no file nofile; `python -m utils.synthetic` writes one."),
+        ("--model encoder-only", "--model encoder-only does not write: it cannot learn to translate."),
+    ],
+)
+def test_what_needs_no_pairs_is_told_before_they_are_read(flags, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(Trainer, "fit", lambda *_: pytest.fail("trained for nothing"))
-    assert main([*command, "--out", str(tmp_path / "file" / "checkpoint")]) == 1
-    assert "file" in capsys.readouterr().err
+    monkeypatch.setattr(training, "read", lambda *_: pytest.fail("read for nothing"))
+    assert main([*FLAGS.split(), "--out", "out", *flags.split()]) == 1
+    assert capsys.readouterr().err == message + "\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_tatoeba_and_glosses_are_the_default(monkeypatch):

@@ -214,18 +214,21 @@ class Run:
 
 
 def prepare(args: argparse.Namespace) -> Run:
-    """What the arguments ask for: all of them are checked before the pairs, which may be many, are read."""
+    """What the arguments ask for. What can be checked without the pairs, which may be many, is checked before them."""
     device = pick_device(args.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     set_threads(args.threads)
     data_config = from_flags(DataConfig, args)
+    refuse_files(args.out, data_config)
     start, tokenizer = begin_with(data_config) if data_config.start else (None, None)
     vocabularies = {"src_vocab": data_config.tgt_vocab, "tgt_vocab": data_config.tgt_vocab}
     model_config = from_flags(ModelConfig, args, **vocabularies)
     if start is not None:
         refuse_other_sizes(args, start.config)
         model_config = start.config if args.dropout is None else replace(start.config, dropout=args.dropout)
+    if not hasattr(checkpoint.MODELS[model_config.kind], "step"):
+        raise TrainingError(f"--model {model_config.kind} does not write: it cannot learn to translate.")
     left_open = {}
     if args.precision in (None, "auto"):
         left_open["precision"] = "bfloat16" if has_fast_bfloat16(device) else "float32"
@@ -239,8 +242,6 @@ def prepare(args: argparse.Namespace) -> Run:
     model_config = replace(model_config, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
     data = EpochBatches(encoded.src, encoded.tgt, config.batch_tokens, config.seed)
     model = checkpoint.build(model_config)
-    if not hasattr(model, "step"):
-        raise TrainingError(f"--model {model_config.kind} does not write: it cannot learn to translate.")
     if start is not None:
         model.load_state_dict(start.state_dict())
     trainer = Trainer(model, config, data, device)
@@ -278,14 +279,19 @@ def read(config: DataConfig, tokenizer: Tokenizer | None = None) -> tuple[Encode
     if tokenizer is None:
         tokenizer = Tokenizer.train([pair.zh for pair in found], [pair.en for pair in found], config.tgt_vocab)
         tokenizer = tokenizer.reversed() if config.reverse else tokenizer
-    for name in filter(None, (config.synthetic or "").split(",")):
-        found += synthetic.read(Path(name), held_out)
+    for path in synthetic_files(config):
+        found += synthetic.read(path, held_out)
     src, tgt = [pair.zh for pair in found], [pair.en for pair in found]
     dev = tatoeba.dev
     if config.reverse:
         src, tgt = tgt, src
         dev = [corpus.TestItem(item.references[0], (item.zh,)) for item in dev]
     return Encoded.from_lists(tokenizer.encode_src(src), tokenizer.encode_tgt(tgt)), dev, tokenizer
+
+
+def synthetic_files(config: DataConfig) -> list[Path]:
+    """The files that `--synthetic` names."""
+    return [Path(name) for name in (config.synthetic or "").split(",") if name]
 
 
 def begin_with(config: DataConfig) -> tuple[torch.nn.Module, Tokenizer]:
@@ -298,6 +304,16 @@ def begin_with(config: DataConfig) -> tuple[torch.nn.Module, Tokenizer]:
     if (tokenizer.source != "zh") != config.reverse:
         raise TrainingError(f"{config.start} translates the other way: give --reverse to both trainings or to none.")
     return model, tokenizer
+
+
+def refuse_files(out: Path, config: DataConfig) -> None:
+    """TrainingError where `--out` cannot be a folder, or a file of `--synthetic` is not there."""
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if is_main() and not there.is_dir():
+        raise TrainingError(f"--out {out} cannot be a folder, since {there} is a file: give another --out.")
+    for path in synthetic_files(config):
+        if not path.is_file():
+            raise TrainingError(f"--synthetic: there is no file {path}; `python -m utils.synthetic` writes one.")
 
 
 def refuse_other_sizes(args: argparse.Namespace, config: ModelConfig) -> None:
@@ -327,15 +343,15 @@ def refuse_too_long(encoded: Encoded, data_config: DataConfig, config: TrainConf
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other trainings out of it; TrainingError when one is in it, OSError without a folder.
+    """Make the folder, and keep other trainings out of it; TrainingError when one is in it, or nothing can be written.
 
     The lock is the operating system's: it goes with the process that holds it, however that ends.
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".training.lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise TrainingError(
