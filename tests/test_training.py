@@ -422,7 +422,7 @@ OTHERS = {
     "--d-model 16": "--d-model 8, and now --d-model is 16",
     "--n-heads 4": "--n-heads 2, and now --n-heads is 4",
     "--n-layers 2": "--n-layers 1, and now --n-layers is 2",
-    "--model rnn": "--model transformer, and now --model is rnn",
+    "--model decoder-only": "--model transformer, and now --model is decoder-only",
     "--dropout 0.3": "--dropout 0.2, and now --dropout is 0.3",
     "--batch-tokens 70": "--batch-tokens 60, and now --batch-tokens is 70",
     "--lr 0.5": "--lr 0.0015, and now --lr is 0.5",
@@ -432,7 +432,6 @@ OTHERS = {
     "--seed 3": "--seed 0, and now --seed is 3",
     "--precision bfloat16": "--precision float32, and now --precision is bfloat16",
     "--tgt-vocab 60": "--tgt-vocab 70, and now --tgt-vocab is 60",
-    "--glosses 7": "--glosses 10000, and now --glosses is 7",
     "--source any": "--source auto, and now --source is any",
 }
 
@@ -478,6 +477,7 @@ def old_state(folder):
             r"^Line \d+ of .*pairs.tsv has \d+ tokens.* --batch-tokens 5: give --batch-tokens \d+",
         ),
         (None, "--d-model 10 --n-heads 4", "cannot be split"),
+        (None, "--glosses 7", "--glosses: not with --pairs, whose file is all"),
         (None, "--d-ff 10000000000000", "memory is too small"),
     ],
 )
@@ -547,11 +547,12 @@ def test_tatoeba_and_glosses_are_the_default(monkeypatch):
     tatoeba = corpus.Corpus([corpus.Pair(*pair) for pair in PAIRS], [corpus.TestItem("我", ("I",))], [])
     monkeypatch.setattr(corpus, "load", lambda: tatoeba)
     monkeypatch.setattr(dictionary, "glosses", lambda found, limit: [corpus.Pair("机器", "machine")] * limit)
-    arguments = [*FLAGS.split(), "--eval-minutes", "0", "--steps", "1", "--model", "rnn"]
+    flags = FLAGS.replace("--n-heads 2", "--model rnn")
+    arguments = [*flags.split(), "--eval-minutes", "0", "--steps", "1"]
     for glosses in (0, 3):
         run = training.prepare(training.parse_arguments([*arguments, "--glosses", str(glosses)]))
         assert len(run.trainer.data.src) == len(PAIRS) + glosses and run.dev == tatoeba.dev
-    assert run.trainer.model.config == ModelConfig(run.tokenizer.src_vocab, 70, "rnn", 8, 2, 1, 12)
+    assert run.trainer.model.config == ModelConfig(run.tokenizer.src_vocab, 70, "rnn", 8, n_layers=1, d_ff=12)
     assert training.prepare(training.parse_arguments(FLAGS.split())).trainer.config.minutes > 0  # some limit
 
 
