@@ -65,7 +65,7 @@ def model_files(
 def save_model(
     folder: Path, weights: dict[str, Tensor], config: ModelConfig, tokenizer: Tokenizer, half: bool = False
 ) -> None:
-    """Write a checkpoint: all of it or nothing. OSError, one sentence, when it cannot be written."""
+    """Write a checkpoint, as `write_files` does. OSError, one sentence, when it cannot be written."""
     folder.mkdir(parents=True, exist_ok=True)
     write_files(folder, model_files(weights, config, tokenizer, half))
 
