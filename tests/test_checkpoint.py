@@ -102,6 +102,12 @@ def test_a_rename_that_fails_after_others_is_no_unharmed_folder(tmp_path, monkey
     assert contents(tmp_path) == {"a": b"new"}
 
 
+def test_a_folder_that_cannot_be_made(folder):
+    model, tokenizer = load_model(folder)
+    with pytest.raises(OSError, match=r"^Cannot make the folder .*config.json \(File exists\): name another one\.$"):
+        save_model(folder / "config.json", model.state_dict(), model.config, tokenizer)
+
+
 def test_what_a_killed_writer_left_is_overwritten(tmp_path):
     (tmp_path / ".a.tmp").write_bytes(bytes(99))
     write_files(tmp_path, {"a": b"new"})

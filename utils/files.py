@@ -37,6 +37,14 @@ def write_files(folder: Path, files: dict[str, bytes | str]) -> None:
         ) from None
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, where they are not there; OSError, one sentence, where they cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"Cannot make the folder {folder} ({error.strerror}): name another one.") from None
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """`write_files` for one text."""
     write_files(path.parent, {path.name: text})
