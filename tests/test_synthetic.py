@@ -208,3 +208,6 @@ def test_a_line_that_is_no_pair_is_named(tmp_path):
     (tmp_path / "bad.tsv").write_text("一个\n", encoding="utf-8")
     with pytest.raises(ValueError, match="line 1: expected Chinese, one tab, English"):
         read(tmp_path / "bad.tsv", HeldOut(DATA))
+    (tmp_path / "bad.tsv").write_bytes(b"\xff\xfe\xd6")
+    with pytest.raises(ValueError, match=r"Cannot read .*bad.tsv as UTF-8 text"):
+        read(tmp_path / "bad.tsv", HeldOut(DATA))

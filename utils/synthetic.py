@@ -207,9 +207,16 @@ def write(
 
 
 def read(path: Path, held_out: HeldOut) -> list[Pair]:
-    """The pairs of a file that `write` wrote; ValueError, one sentence, where a line is no pair or is held out."""
+    """The pairs of a file that `write` wrote.
+
+    ValueError, one sentence, where it is no text, or where a line is no pair or is held out.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"Cannot read {path} as UTF-8 text: give a file of `python -m utils.synthetic`.") from None
     pairs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         cells = line.split("\t")
         if len(cells) != 2:
             raise ValueError(f"{path}, line {number}: expected Chinese, one tab, English; found {line[:60]!r}.")
