@@ -8,6 +8,9 @@ READY  := $(VENV)/.ready
 SITE   := $(VENV)/.site-ready
 TRAINED := data/cache/stages data/cache/runs data/cache/taught data/checkpoints/zh-en-rnn
 
+# As the user wrote it after `make lab`. In the environment LANGUAGE is the desktop's (zh_CN:zh), and zh alone is ours.
+ASKED  := $(if $(filter command,$(origin LANGUAGE)),$(LANGUAGE),$(filter zh,$(LANGUAGE)))
+
 .PHONY: help setup lab test quick lint run train train-rnn results explorer site experiments bench soak colab handout lock clean clean-trained
 
 help: ## list the commands
@@ -16,7 +19,7 @@ help: ## list the commands
 setup: $(READY) ## make .venv, install the lock, fetch the corpus (the commands below do it by themselves)
 
 lab: $(READY) ## open your own copies of the lessons in JupyterLab
-	@$(if $(filter zh,$(LANGUAGE)),TRANSFORMER_COURSE_LANGUAGE=zh )$(PY) tools/lab.py
+	@$(if $(ASKED),TRANSFORMER_COURSE_LANGUAGE='$(ASKED)' )$(PY) tools/lab.py
 
 test: $(READY) $(SITE) ## run every test: lint, the package, all lessons and solutions
 	@$(PY) tools/check.py

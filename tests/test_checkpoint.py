@@ -79,6 +79,35 @@ def test_all_files_or_none(tmp_path):
     assert contents(tmp_path) == {"a": bytes(9), "b": "学".encode(), "c": bytes(10**5)}
 
 
+def test_a_folder_in_a_files_place_is_seen_before_the_first_rename(tmp_path):
+    (tmp_path / "a").write_text("old")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(OSError, match="Cannot write .*b, which is a folder: move it away"):
+        write_files(tmp_path, {"a": b"new", "b": b"new"})
+    assert (tmp_path / "a").read_text() == "old" and sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_rename_that_fails_after_others_is_no_unharmed_folder(tmp_path, monkeypatch):
+    """As on Windows, where another program may hold a file open."""
+    replace = os.replace
+
+    def held_open(source, target):
+        if Path(target).name == "b":
+            raise PermissionError(13, "Permission denied")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", held_open)
+    with pytest.raises(OSError, match=r"Cannot write .*b: Permission denied\. The files before it are new, this one"):
+        write_files(tmp_path, {"a": b"new", "b": b"new", "c": b"new"})
+    assert contents(tmp_path) == {"a": b"new"}
+
+
+def test_a_folder_that_cannot_be_made(folder):
+    model, tokenizer = load_model(folder)
+    with pytest.raises(OSError, match=r"^Cannot make the folder .*config.json \(File exists\): name another one\.$"):
+        save_model(folder / "config.json", model.state_dict(), model.config, tokenizer)
+
+
 def test_what_a_killed_writer_left_is_overwritten(tmp_path):
     (tmp_path / ".a.tmp").write_bytes(bytes(99))
     write_files(tmp_path, {"a": b"new"})

@@ -123,7 +123,7 @@ def parsed(line: str, *records):
 
 
 def test_every_flag_reaches_its_field_and_the_rest_has_the_fields_default():
-    line = "--model rnn --d-model 9 --dropout 0.5 --steps 7 --lr 1 --compile --source any --tgt-vocab 30"
+    line = "--model rnn --d-model 9 --dropout 0.5 --steps 7 --lr 1 --compile --pairs x --source any --tgt-vocab 30"
     args = parsed(line)
     assert from_flags(ModelConfig, args, src_vocab=13, tgt_vocab=11) == ModelConfig(
         13, 11, kind="rnn", d_model=9, n_layers=1, d_ff=512, dropout=0.5
@@ -131,7 +131,7 @@ def test_every_flag_reaches_its_field_and_the_rest_has_the_fields_default():
     assert from_flags(TrainConfig, args, precision="bfloat16") == TrainConfig(
         steps=7, lr=1.0, compile=True, precision="bfloat16"
     )
-    assert from_flags(DataConfig, args) == DataConfig(source="any", tgt_vocab=30)
+    assert from_flags(DataConfig, args) == DataConfig(pairs="x", source="any", tgt_vocab=30)
     sizes = from_flags(ModelConfig, parsed("--model rnn --d-ff 8"), src_vocab=13, tgt_vocab=11)
     assert (sizes.n_layers, sizes.d_ff) == (1, 8)
 
@@ -213,6 +213,24 @@ def test_flags_that_would_spoil_a_run_are_refused_by_name(line):
     with pytest.raises(ValueError, match=f"^{name} is .*; it must be "):
         for record, needed in RECORDS.items():
             from_flags(record, args, **{key: value for key, value in needed.items() if f"--{key}" not in line})
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--model rnn --n-heads 8 --decoder-layers 2", "--n-heads, --decoder-layers: not for --model rnn"),
+        ("--model rnn --post-norm", "--post-norm: not for --model rnn"),
+        ("--model decoder-only --decoder-layers 2", "--decoder-layers: not for --model decoder-only"),
+        ("--pairs x --glosses 5 --compounds 5", "--glosses, --compounds: not with --pairs"),
+        ("--pairs x --glosses 0", "--glosses: not with --pairs"),
+        ("--source zh", "--source: only with --pairs"),
+    ],
+)
+def test_flags_that_mean_nothing_beside_others_are_refused_by_name(line, message):
+    args = parsed(line)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        for record, needed in RECORDS.items():
+            from_flags(record, args, **needed)
 
 
 # ------------------------------------------------------------------------------------------------ going on

@@ -43,3 +43,9 @@ def test_checkpoints_with_other_vocabularies_are_refused(tmp_path):
         load_ensemble([first, tmp_path / "second"])
     alone = load_ensemble([first])
     assert type(alone.model) is type(load_model(first)[0])
+
+
+def test_what_is_no_translator_is_refused(tmp_path):
+    first, reader = tiny_checkpoint(tmp_path / "first"), tiny_checkpoint(tmp_path / "reader", "encoder-only")
+    with pytest.raises(CheckpointError, match="reader reads and does not write"):
+        load_ensemble([first, reader])

@@ -10,6 +10,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 from tools import messages
+from utils import language
 from utils.checks.engine import messages as engine
 from utils.checks.engine.messages import LOCALE, say
 from utils.config import ROOT
@@ -95,12 +96,19 @@ def test_another_language_is_spoken(monkeypatch, tmp_path):
         'msgid ""\nmsgstr ""\n\nmsgid "{n} cases"\nmsgstr "{n} Fälle"\n\nmsgid "not yet"\nmsgstr ""\n', encoding="utf-8"
     )
     monkeypatch.setattr(engine, "LOCALE", tmp_path)
+    monkeypatch.setitem(language.NAMES, "xx", "Xx")
     monkeypatch.setenv("TRANSFORMER_COURSE_LANGUAGE", "xx")
     engine.translations.cache_clear()
     try:
         assert say("{n} cases", n=3) == "3 Fälle" and say("not yet") == "not yet"
     finally:
         engine.translations.cache_clear()
+
+
+def test_an_unknown_language_is_told_once_and_english_spoken(monkeypatch, capsys):
+    monkeypatch.setenv("TRANSFORMER_COURSE_LANGUAGE", "yy")
+    assert [language.language(), say("{n} cases", n=3), language.language()] == ["en", "3 cases", "en"]
+    assert capsys.readouterr().err == "The course has no language 'yy': ask for en (English) or zh (中文).\n"
 
 
 def test_only_literals_are_collected():

@@ -128,3 +128,11 @@ def test_what_ships_is_the_last_stage_with_a_table_of_all(tmp_path):
 def test_the_list_tells_the_stages(capsys):
     assert recipe.main(["--list"]) == 0
     assert capsys.readouterr().out.count("\n") == len(RECIPE)
+
+
+@pytest.mark.parametrize("flags", [["--jobs", "0"], ["--jobs=-1"], ["--threads", "0"]])
+def test_fewer_than_one_job_or_thread_is_refused(flags, monkeypatch, capsys):
+    monkeypatch.setattr(recipe, "run", lambda *_, **__: pytest.fail("it would wait for ever"))
+    with pytest.raises(SystemExit, match="2"):
+        recipe.main(flags)
+    assert "it must be at least 1." in capsys.readouterr().err

@@ -241,6 +241,17 @@ def test_resumed_equals_uninterrupted(name):
     assert_close(dict(second.model.named_parameters()), dict(whole.model.named_parameters()), rtol=0, atol=0)
 
 
+@each_loss
+@pytest.mark.parametrize("setting", ["token_dropout", "r_drop"])
+@pytest.mark.usefixtures("shapes_unchecked")
+def test_settings_for_pairs_are_refused_for_texts(name, setting):
+    if name == "language model":  # its texts are the targets of pairs whose source is empty
+        assert trainer(name, **{setting: 0.1}).fit(bar=False).progress.step == 8
+    else:
+        with pytest.raises(ValueError, match="token_dropout and r_drop are for pairs"):
+            trainer(name, **{setting: 0.1})
+
+
 @pytest.mark.parametrize("labels", [LABELS, None])
 def test_what_a_batch_asks_for_is_known_before_it_is_made(labels):
     data = TextBatches(TEXTS, labels, 60)

@@ -134,6 +134,19 @@ def test_the_length_penalty_reaches_the_search_and_the_log(there, tmp_path, monk
     assert set(asked) == {(2, 1.5)} and (log["beam_size"], log["length_penalty"]) == (2, 1.5)
 
 
+def test_what_is_kept_of_all_sentences_is_not_taken_for_a_few(there, tmp_path, monkeypatch):
+    """Stopped in the middle of all, and asked for three: three are written, and all go on later."""
+    out = tmp_path / "pairs.tsv"
+    monkeypatch.setattr(synthetic.Translator, "translate", lambda self, texts, *_, **__: ["Some words."] * len(texts))
+    monkeypatch.setattr(synthetic, "write_files", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write([there], out, beam_size=1)
+    monkeypatch.undo()
+    monkeypatch.setattr(corpus, "load", lambda: DATA)
+    assert write([there], out, beam_size=1, limit=3)["sentences"] == 3
+    assert len(list(tmp_path.glob("*.part"))) == 1
+
+
 def test_a_translation_is_like_the_reference_that_it_is_likest_to():
     people = ["He has come home.", "He came back."]
     assert likeness("He came back.", people) == pytest.approx(100)
@@ -166,10 +179,35 @@ def test_nearest_takes_from_each_beam_what_is_likest_to_people(request, directio
     assert log["nearest"] and [line[side] for line in lines] == [" ".join(text.split()) for text in found]
 
 
-def test_mistakes_get_one_sentence(tmp_path, monkeypatch, capsys):
-    assert synthetic.main([str(tmp_path / "none"), "--out", str(tmp_path / "x.tsv")]) == 1
+@pytest.mark.parametrize(
+    ("checkpoint", "flags", "message"),
+    [
+        ("none", "", "There is no checkpoint"),
+        ("reader", "", "reads and does not write; give the folder of a translator"),
+        ("there", "--beam-size 0", "beam_size is 0"),
+        ("there", "--limit -3", "limit is -3; it must be at least 1"),
+        ("there", "--out there", "there is a folder: name the file of pairs to write"),
+        (
+            "there",
+            "--out there/config.json/x.tsv",
+            "Cannot make the folder there/config.json (File exists): name another",
+        ),
+        ("there", "--beam-size 0 --nearest", "beam_size is 0"),
+        ("there", "--length-penalty -1 --nearest", "length_penalty is -1"),
+    ],
+)
+def test_mistakes_get_one_sentence(there, tmp_path, monkeypatch, capsys, checkpoint, flags, message):
+    monkeypatch.chdir(tmp_path)
+    tiny_checkpoint(tmp_path / "reader", "encoder-only")
+    assert synthetic.main([str(tmp_path / checkpoint), "--out", str(tmp_path / "x.tsv"), *flags.split()]) == 1
     error = capsys.readouterr().err
-    assert "There is no checkpoint" in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1 and not list(tmp_path.glob("x.tsv*"))
+
+
+def test_a_line_that_is_no_pair_is_named(tmp_path):
     (tmp_path / "bad.tsv").write_text("一个\n", encoding="utf-8")
     with pytest.raises(ValueError, match="line 1: expected Chinese, one tab, English"):
+        read(tmp_path / "bad.tsv", HeldOut(DATA))
+    (tmp_path / "bad.tsv").write_bytes(b"\xff\xfe\xd6")
+    with pytest.raises(ValueError, match=r"Cannot read .*bad.tsv as UTF-8 text"):
         read(tmp_path / "bad.tsv", HeldOut(DATA))

@@ -190,6 +190,33 @@ def test_all_lessons_are_run_again():
 # ---- make lab: the learner's copies --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("asked", ["ZH", "zh_CN", "en "])
+def test_a_language_that_there_is_not_is_told_with_those_that_there_are(monkeypatch, asked):
+    monkeypatch.setenv("TRANSFORMER_COURSE_LANGUAGE", asked)
+    monkeypatch.setattr(lab, "copy", lambda *_: pytest.fail("copied the English lessons"))
+    with pytest.raises(SystemExit, match=rf"no language '{asked}': ask for en \(English\) or zh \(中文\)\."):
+        lab.main()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+@pytest.mark.parametrize(
+    ("environment", "given", "asked"),
+    [
+        ({}, [], None),
+        ({}, ["LANGUAGE=zh"], "zh"),
+        ({}, ["LANGUAGE=zh_CN"], "zh_CN"),
+        ({"LANGUAGE": "zh"}, [], "zh"),
+        ({"LANGUAGE": "zh_CN:zh"}, [], None),  # a desktop's, which its user did not write
+        ({"LANGUAGE": "de:en"}, ["LANGUAGE=zh"], "zh"),
+    ],
+)
+def test_make_lab_passes_on_the_language_that_was_written(environment, given, asked):
+    env = {name: value for name, value in os.environ.items() if name != "LANGUAGE"} | environment
+    done = subprocess.run(["make", "-n", "lab", *given], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    found = re.search(r"(?:TRANSFORMER_COURSE_LANGUAGE='(.*)' )?\S+python tools/lab\.py$", done.stdout)
+    assert found[1] == asked
+
+
 @pytest.fixture
 def small(tmp_path):
     """A course of two lessons, a solution and a data card, and the folder for the copies."""

@@ -14,7 +14,7 @@ from functools import partial
 import pytest
 import torch
 from helpers import forked
-from helpers.tiny import FLAGS, PAIRS, SRC, TGT, tiny_model
+from helpers.tiny import FLAGS, PAIRS, SRC, TGT, tiny_checkpoint, tiny_model
 from torch.testing import assert_close
 
 from utils import augment, corpus, dictionary, load_translator, training
@@ -422,7 +422,7 @@ OTHERS = {
     "--d-model 16": "--d-model 8, and now --d-model is 16",
     "--n-heads 4": "--n-heads 2, and now --n-heads is 4",
     "--n-layers 2": "--n-layers 1, and now --n-layers is 2",
-    "--model rnn": "--model transformer, and now --model is rnn",
+    "--model decoder-only": "--model transformer, and now --model is decoder-only",
     "--dropout 0.3": "--dropout 0.2, and now --dropout is 0.3",
     "--batch-tokens 70": "--batch-tokens 60, and now --batch-tokens is 70",
     "--lr 0.5": "--lr 0.0015, and now --lr is 0.5",
@@ -432,7 +432,6 @@ OTHERS = {
     "--seed 3": "--seed 0, and now --seed is 3",
     "--precision bfloat16": "--precision float32, and now --precision is bfloat16",
     "--tgt-vocab 60": "--tgt-vocab 70, and now --tgt-vocab is 60",
-    "--glosses 7": "--glosses 10000, and now --glosses is 7",
     "--source any": "--source auto, and now --source is any",
 }
 
@@ -478,6 +477,7 @@ def old_state(folder):
             r"^Line \d+ of .*pairs.tsv has \d+ tokens.* --batch-tokens 5: give --batch-tokens \d+",
         ),
         (None, "--d-model 10 --n-heads 4", "cannot be split"),
+        (None, "--glosses 7", "--glosses: not with --pairs, whose file is all"),
         (None, "--d-ff 10000000000000", "memory is too small"),
     ],
 )
@@ -525,22 +525,34 @@ def test_the_log_tells_the_command_that_was_given(command, tmp_path, monkeypatch
     assert shlex.split(typed) == ["python", "-m", "utils.training", *command, "--steps", "1", "--out", str(out)]
 
 
-def test_an_output_folder_that_cannot_be_made_is_told_before_training(command, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--out file/x", "--out file/x cannot be a folder, since file is a file: give another --out."),
+        ("--out file", "--out file cannot be a folder, since file is a file: give another --out."),
+        ("--synthetic file,nofile", "--synthetic: there is no file nofile; `python -m utils.synthetic` writes one."),
+        ("--model encoder-only", "--model encoder-only does not write: it cannot learn to translate."),
+    ],
+)
+def test_what_needs_no_pairs_is_told_before_they_are_read(flags, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(Trainer, "fit", lambda *_: pytest.fail("trained for nothing"))
-    assert main([*command, "--out", str(tmp_path / "file" / "checkpoint")]) == 1
-    assert "file" in capsys.readouterr().err
+    monkeypatch.setattr(training, "read", lambda *_: pytest.fail("read for nothing"))
+    assert main([*FLAGS.split(), "--out", "out", *flags.split()]) == 1
+    assert capsys.readouterr().err == message + "\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_tatoeba_and_glosses_are_the_default(monkeypatch):
     tatoeba = corpus.Corpus([corpus.Pair(*pair) for pair in PAIRS], [corpus.TestItem("我", ("I",))], [])
     monkeypatch.setattr(corpus, "load", lambda: tatoeba)
     monkeypatch.setattr(dictionary, "glosses", lambda found, limit: [corpus.Pair("机器", "machine")] * limit)
-    arguments = [*FLAGS.split(), "--eval-minutes", "0", "--steps", "1", "--model", "rnn"]
+    flags = FLAGS.replace("--n-heads 2", "--model rnn")
+    arguments = [*flags.split(), "--eval-minutes", "0", "--steps", "1"]
     for glosses in (0, 3):
         run = training.prepare(training.parse_arguments([*arguments, "--glosses", str(glosses)]))
         assert len(run.trainer.data.src) == len(PAIRS) + glosses and run.dev == tatoeba.dev
-    assert run.trainer.model.config == ModelConfig(run.tokenizer.src_vocab, 70, "rnn", 8, 2, 1, 12)
+    assert run.trainer.model.config == ModelConfig(run.tokenizer.src_vocab, 70, "rnn", 8, n_layers=1, d_ff=12)
     assert training.prepare(training.parse_arguments(FLAGS.split())).trainer.config.minutes > 0  # some limit
 
 
@@ -593,6 +605,8 @@ def test_reversed_it_learns_to_write_chinese(tatoeba, tmp_path):
     translator = load_translator(tmp_path / "back")
     assert translator.tokenizer.source == "any" and translator.tokenizer.encode_src(["We"])[0][-1] == EOS
     assert isinstance(translator.translate("We like music."), str)
+    again = [*tatoeba, "--reverse", "--start", str(tmp_path / "back")]  # English, of --tgt-vocab, is its source
+    assert training.prepare(training.parse_arguments(again)).trainer.model.config.src_vocab == 70
 
 
 def test_a_training_may_begin_with_a_checkpoint(tatoeba, tmp_path, capsys):
@@ -609,7 +623,9 @@ def test_a_training_may_begin_with_a_checkpoint(tatoeba, tmp_path, capsys):
     capsys.readouterr()
     for wrong, message in (
         (["--reverse"], "translates the other way"),
+        (["--start", str(tiny_checkpoint(tmp_path / "reader", "encoder-only"))], "reads and does not write"),
         (["--d-model", "4"], "--start .* has --d-model 8"),
+        (["--tgt-vocab", "60"], "--start .* has --tgt-vocab 70: leave out --tgt-vocab 60"),
     ):
         assert main([*flags, *wrong, "--out", str(tmp_path / "second")]) == 1
         error = capsys.readouterr().err

@@ -19,7 +19,7 @@ from torch.testing import assert_close
 
 from utils import load_translator, translate
 from utils.batching import make_batch
-from utils.checkpoint import build
+from utils.checkpoint import build, save_model
 from utils.config import ROOT, ModelConfig
 from utils.loss import batch_loss
 from utils.text import HAN, clean, clean_source, guess_source
@@ -280,6 +280,16 @@ def test_mistakes_get_one_sentence_and_exit_status_1(folder, tmp_path, capsys, a
     assert main(["--checkpoint", str(folder), *arguments]) == 1
     streams = capsys.readouterr()
     assert message in streams.err and streams.err.count("\n") == 1 and streams.out == ""
+
+
+def test_a_language_model_is_no_translator(tmp_path, capsys):
+    """It has learned from texts of one language alone; asked to translate, it would write something of its own."""
+    tokenizer = Tokenizer.train([], [en for _, en in PAIRS], tgt_vocab=70, source="any")
+    model = tiny_model("decoder-only", src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
+    save_model(tmp_path, model.state_dict(), model.config, tokenizer)
+    assert main(["hello there", "--checkpoint", str(tmp_path), "--device", "cpu"]) == 1
+    streams = capsys.readouterr()
+    assert "is a language model" in streams.err and streams.err.count("\n") == 1 and streams.out == ""
 
 
 @pytest.mark.parametrize("text", ["-5度", "-我", "--你好", "-", "—我", "-5"])

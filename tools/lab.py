@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from utils.language import language
+from utils.language import language, unknown
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "work"
@@ -163,6 +163,8 @@ def lab_arguments(work: Path, first: str | None) -> list[str]:
 
 
 def main() -> None:
+    if sentence := unknown():
+        sys.exit(sentence)
     files = course_files()
     copy(files, WORK)
     for sentence in shadowing(WORK):

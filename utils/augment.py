@@ -37,8 +37,8 @@ BRACKET = re.compile(r"\[(?:(\d):)?([^\]]*)\]")
 GAP = re.compile(r"\{(\w*)\}")
 MONEY = re.compile(r"dollar|buck|yuan|yen|euro|[$¥€]", re.IGNORECASE)
 
-# Shares of the pairs that `pairs` makes.
-TEMPLATE, NUMBER, NAME = 0.5, 0.3, 0.2
+# Shares of the pairs that `pairs` makes of training pairs; the rest is made of templates.
+NUMBER, NAME = 0.3, 0.2
 # How many pairs of each kind `copies` makes, in proportion: most of the kinds whose digits are many.
 MANY_DIGITS = {"phone": 5, "large": 4, "price": 4, "integer": 3, "decimal": 2}
 FEW_DIGITS = dict.fromkeys(("year", "date", "clock", "percent", "ordinal"), 1)

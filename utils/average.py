@@ -16,7 +16,7 @@ import torch
 
 from utils.checkpoint import CheckpointError, model_files
 from utils.ensemble import load_models
-from utils.files import write_files
+from utils.files import make_folder, write_files
 from utils.runtime import utf8_output
 
 
@@ -35,7 +35,7 @@ def write(checkpoints: list[Path], out: Path) -> dict:
     states = [model.state_dict() for model in models]
     weights = {name: torch.stack([state[name] for state in states]).mean(dim=0) for name in states[0]}
     log = {"mean of": [checkpoint.name for checkpoint in checkpoints], "minutes": 0.0}
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     files = model_files(weights, config, tokenizer, half=True)
     write_files(out, files | {"average.json": json.dumps(log) + "\n"})
     return log

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from utils.config import ModelConfig, from_json, to_json
 from utils.decoder_only import DecoderOnly
 from utils.encoder_only import EncoderOnly
-from utils.files import write_files
+from utils.files import make_folder, write_files
 from utils.recurrent import RNNSeq2Seq
 from utils.tokenizer import Tokenizer
 from utils.transformer import Transformer
@@ -65,8 +65,8 @@ def model_files(
 def save_model(
     folder: Path, weights: dict[str, Tensor], config: ModelConfig, tokenizer: Tokenizer, half: bool = False
 ) -> None:
-    """Write a checkpoint: all of it or nothing. OSError, one sentence, when it cannot be written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a checkpoint, as `write_files` does. OSError, one sentence, when it cannot be written."""
+    make_folder(folder)
     write_files(folder, model_files(weights, config, tokenizer, half))
 
 

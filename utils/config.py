@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]  # the repository: data/ and notebook
 CHECKPOINT = ROOT / "data" / "checkpoints" / "zh-en"  # the translator that ships
 
 KINDS = ("transformer", "rnn", "decoder-only", "encoder-only")
+OF_ATTENTION = tuple(kind for kind in KINDS if kind != "rnn")
 ACTIVATIONS = ("relu", "gelu", "swiglu")
 POSITIONS = ("sinusoidal", "rotary", "none")
 MINUTES = 70.0  # of a training that is given no end
@@ -37,7 +38,7 @@ def setting(default: Any, meaning: str, **rules) -> Any:
     default for an RNN. auto: what decides it on the command line unless a value is given. free: a run may be resumed
     with another value, since what is learned does not depend on it. tatoeba: it has no meaning for somebody's own
     pairs. block: what the layers of a Transformer are made of, and no RNN; a record of an earlier version, which lacks
-    it, means the default.
+    it, means the default. kinds: of model that use it, where not all do; the records of others may hold any value.
     """
     return field(default=default, metadata={"meaning": meaning} | rules)
 
@@ -103,16 +104,22 @@ class ModelConfig(Record):
     tgt_vocab: int = setting(MISSING, "tokens of the target vocabulary", least=3, flag=None)
     kind: str = setting("transformer", "kind of model", choices=KINDS, flag="--model")
     d_model: int = setting(256, "width of the embeddings and of the residual stream", least=1)
-    n_heads: int = setting(4, "attention heads, which share the width equally", least=1)
+    n_heads: int = setting(4, "attention heads, which share the width equally", least=1, kinds=OF_ATTENTION)
     n_layers: int = setting(3, "layers of the encoder, and of a Transformer's decoder", least=1, rnn=1)
     d_ff: int = setting(1024, "inner width of the feed-forward layers; of an RNN, of its states", least=1, rnn=512)
     dropout: float = setting(0.2, "share of activations dropped in training", least=0, below=1)
     norm_first: bool = setting(
-        True, "norm after each addition, as in the paper (before each sublayer)", flag="--post-norm"
+        True,
+        "norm after each addition, as in the paper (before each sublayer)",
+        flag="--post-norm",
+        kinds=OF_ATTENTION,
     )
     pad_id: int = setting(0, "id of <pad>", least=0, flag=None)
     decoder_layers: int | None = setting(
-        None, "layers of a Transformer's decoder, where it has another number of them", least=1
+        None,
+        "layers of a Transformer's decoder, where it has another number of them",
+        least=1,
+        kinds=("transformer",),
     )
     norm: str = setting(
         "layer", "layer norm, or RMSNorm, which takes no mean away", choices=("layer", "rms"), block=True
@@ -211,7 +218,7 @@ class DataConfig(Record):
     """What a model learns from: Tatoeba, or somebody's own pairs (lesson 08)."""
 
     pairs: str | None = setting(None, "train on this TSV of source, tab, target (Tatoeba)", free=True)
-    glosses: int = setting(10_000, "dictionary glosses that join the training pairs of Tatoeba", least=0)
+    glosses: int = setting(10_000, "dictionary glosses that join the training pairs of Tatoeba", least=0, tatoeba=True)
     compounds: int = setting(0, "compounds of two of the dictionary's words that join them", least=0, tatoeba=True)
     numbers: int = setting(0, "pairs with other numbers and names that join them", least=0, tatoeba=True)
     names: int = setting(0, "pairs with other names that join them", least=0, tatoeba=True)
@@ -238,9 +245,11 @@ class DataConfig(Record):
 
     def __post_init__(self):
         super().__post_init__()
-        given = [flag(f) for f in fields(self) if f.metadata.get("tatoeba") and getattr(self, f.name)]
+        given = [flag(f) for f in fields(self) if f.metadata.get("tatoeba") and getattr(self, f.name) != f.default]
         if self.pairs and given:
             raise ValueError(f"{', '.join(given)}: not with --pairs, whose file is all.")
+        if not self.pairs and self.source != "auto":
+            raise ValueError("--source: only with --pairs, since Tatoeba's source is known.")
 
 
 # ---- the command line ----
@@ -267,13 +276,20 @@ def add_flags(parser: argparse.ArgumentParser, record: type[Record]) -> None:
 
 
 def from_flags(record: type[Record], args: argparse.Namespace, **others) -> Any:
-    """The record that parsed flags describe; `others` are fields without a flag, or those that were left open."""
-    values = {}
+    """The record that parsed flags describe; `others` are fields without a flag, or those that were left open.
+
+    ValueError, one sentence, names the flags that mean nothing for this kind of model.
+    """
+    values, idle = {}, []
     for f in fields(record):
         if args.kind == "rnn" and "rnn" in f.metadata:
             values[f.name] = f.metadata["rnn"]
         if flag(f) is not None and getattr(args, f.name) is not None:
             values[f.name] = getattr(args, f.name)
+            if args.kind not in (None, *f.metadata.get("kinds", KINDS)):
+                idle.append(flag(f))
+    if idle:
+        raise ValueError(f"{', '.join(idle)}: not for --model {args.kind}, which has no such layers.")
     return record(**values | others)
 
 

@@ -153,7 +153,7 @@ def masked_lm_loss(logits: Float[Tensor, "B T V"], labels: Int[Tensor, "B T"]) -
     return (nll * asked).sum() / asked.sum().clamp(min=1)
 
 
-def hidden_word_loss(model: EncoderOnly, batch: Texts, eps: float = 0.0, *_) -> tuple[Tensor, Tensor]:
+def hidden_word_loss(model: EncoderOnly, batch: Texts, eps: float = 0.0) -> tuple[Tensor, Tensor]:
     """Summed smoothed loss and summed -log p of hidden words, which are others in every step: the Trainer's `loss`.
 
     `masked_lm_loss` without the logits that nobody asks for. Lesson 09.
@@ -165,7 +165,7 @@ def hidden_word_loss(model: EncoderOnly, batch: Texts, eps: float = 0.0, *_) -> 
     return projected_loss(y, model.tgt_embedding.weight, labels[labels >= 0], eps, model.config.pad_id)
 
 
-def class_loss(model: EncoderOnly, batch: Texts, eps: float = 0.0, *_) -> tuple[Tensor, Tensor]:
+def class_loss(model: EncoderOnly, batch: Texts, eps: float = 0.0) -> tuple[Tensor, Tensor]:
     """Summed smoothed loss and summed -log p of the texts' classes: the Trainer's `loss` for fine-tuning. Lesson 09."""
     logits = model.classify(batch.ids).float()
     options = {"ignore_index": -1, "reduction": "sum"}

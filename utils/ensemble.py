@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from utils.checkpoint import CheckpointError, load_model
 from utils.runtime import pick_device
 from utils.tokenizer import Tokenizer
-from utils.translate import Translator
+from utils.translate import Translator, refuse_others
 
 
 class EnsembleState(NamedTuple):
@@ -63,7 +63,12 @@ def load_models(checkpoints: list[Path], device: str | torch.device = "cpu") -> 
 
 
 def load_ensemble(checkpoints: list[Path], device: str | None = None) -> Translator:
-    """The translator of several checkpoints, or of one; CheckpointError where their vocabularies differ."""
+    """The translator of several checkpoints, or of one.
+
+    CheckpointError where their vocabularies differ, or where one of them holds no translator.
+    """
     where = pick_device(device)
     models, tokenizer = load_models(checkpoints, where)
+    for checkpoint, model in zip(checkpoints, models, strict=True):
+        refuse_others(checkpoint, model, tokenizer)
     return Translator(models[0] if len(models) == 1 else Ensemble(list(models)), tokenizer, where)

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -21,8 +22,26 @@ WORDS = {"zh": {"Figure": "图", "The picture in words": "图中有什么"}}  # 
 
 
 def language() -> str:
-    """The language's two letters; "en" where nothing is said."""
+    """The language's two letters; "en" where nothing is said, or one that there is not, which is told once."""
+    if sentence := unknown():
+        tell_once(sentence)
+        return "en"
     return os.environ.get("TRANSFORMER_COURSE_LANGUAGE") or "en"
+
+
+def unknown() -> str:
+    """A sentence where a language is asked for that the course does not have, with those that it has; else ""."""
+    asked = os.environ.get("TRANSFORMER_COURSE_LANGUAGE") or "en"
+    if asked in ("en", *NAMES):
+        return ""
+    there = " or ".join(f"{letters} ({name})" for letters, name in NAMES.items())
+    return f"The course has no language {asked!r}: ask for en (English) or {there}."
+
+
+@cache
+def tell_once(sentence: str) -> None:
+    """Print it to stderr, at the first call alone."""
+    print(sentence, file=sys.stderr)
 
 
 def digest(text: str) -> str:

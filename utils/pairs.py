@@ -170,11 +170,16 @@ def read(path: Path) -> Iterator[tuple[int, str, str]]:
 
 def examine(path: Path) -> tuple[int, str]:
     """The number of pairs in a file, and the language of its source; what is no pair is refused before any work."""
-    n = n_chinese = 0
-    for _, source, _ in progress(read(path), desc="Reading", unit=" lines"):
-        n += 1
-        n_chinese += text.is_chinese(source)
-    return n, "zh" if 2 * n_chinese > n else "any"
+    n = 0
+
+    def sources() -> Iterator[str]:
+        nonlocal n
+        for _, source, _ in progress(read(path), desc="Reading", unit=" lines"):
+            n += 1
+            yield source
+
+    language = text.guess_source(sources())
+    return n, language
 
 
 class Cleaned(NamedTuple):

@@ -303,6 +303,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads of each stage")
     parser.add_argument("--list", action="store_true", help="only tell the stages, and which are complete")
     args = parser.parse_args(argv)
+    for name in ("jobs", "threads"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            parser.error(f"--{name} is {value}; it must be at least 1.")
     if args.list:
         for stage in RECIPE:
             say(stage, "complete" if is_done(stage, STAGES) else f"python -m {shlex.join(command(stage))}")

@@ -27,9 +27,9 @@ from utils import corpus, dictionary
 from utils.batching import chunks, pad
 from utils.checkpoint import CheckpointError
 from utils.corpus import Corpus, CorpusError, Pair
-from utils.decoding import hypotheses
+from utils.decoding import checked, hypotheses
 from utils.ensemble import load_ensemble
-from utils.files import write_files
+from utils.files import make_folder, write_files
 from utils.provenance import command
 from utils.repeats import loops
 from utils.runtime import set_threads, utf8_output
@@ -162,8 +162,13 @@ def write(
 
     Several checkpoints translate together, as an ensemble. likest: of the beam's translations that which is `nearest`
     to people's, not the best by the model. Beside `out`, `out`.json tells what was dropped, and the hash of the file. A
-    call that was stopped goes on where it was.
+    call that was stopped goes on where it was. ValueError, one sentence, for a setting that cannot be.
     """
+    beam_size, length_penalty, _ = checked(beam_size, length_penalty)
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it must be at least 1.")
+    if out.is_dir():
+        raise ValueError(f"{out} is a folder: name the file of pairs to write.")
     translator, data = load_ensemble(checkpoints), corpus.load()
     people = sources(data, translator.tokenizer.source)
     texts = list(people)[:limit]
@@ -174,9 +179,10 @@ def write(
         return translator.translate(piece, beam_size, length_penalty, no_repeat=0)
 
     weights = hashlib.sha256(b"".join((one / "model.safetensors").read_bytes() for one in checkpoints)).hexdigest()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Of another checkpoint or another search: another file.
-    part = out.with_name(f"{out.name}.{weights[:8]}-{beam_size}-{length_penalty:g}{'-nearest' * likest}.part")
+    make_folder(out.parent)
+    # Of another checkpoint, another search or more sentences: another file.
+    settings = f"{beam_size}-{length_penalty:g}{'-nearest' * likest}{f'-of-{limit}' if limit else ''}"
+    part = out.with_name(f"{out.name}.{weights[:8]}-{settings}.part")
     began = time.process_time()
     translated = translations(translate, texts, part)
     forward = translator.tokenizer.source == "zh"
@@ -201,9 +207,16 @@ def write(
 
 
 def read(path: Path, held_out: HeldOut) -> list[Pair]:
-    """The pairs of a file that `write` wrote; ValueError, one sentence, where a line is no pair or is held out."""
+    """The pairs of a file that `write` wrote.
+
+    ValueError, one sentence, where it is no text, or where a line is no pair or is held out.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"Cannot read {path} as UTF-8 text: give a file of `python -m utils.synthetic`.") from None
     pairs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         cells = line.split("\t")
         if len(cells) != 2:
             raise ValueError(f"{path}, line {number}: expected Chinese, one tab, English; found {line[:60]!r}.")

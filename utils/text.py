@@ -56,9 +56,9 @@ def is_chinese(sentence: str) -> bool:
 
 
 def guess_source(sentences: Iterable[str]) -> str:
-    """Guess the source: "zh" if most of the sentences are Chinese, else "any"."""
-    chinese = [is_chinese(sentence) for sentence in sentences]
-    return "zh" if 2 * sum(chinese) > len(chinese) else "any"
+    """Guess the source: "zh" if most of the sentences are Chinese, else "any". They are read once, and not kept."""
+    lead = sum(1 if is_chinese(sentence) else -1 for sentence in sentences)
+    return "zh" if lead > 0 else "any"
 
 
 # ---- cut ----

@@ -71,7 +71,7 @@ class LossModule(nn.Module):
         if c.token_dropout:
             src, tgt_in = (hide_tokens(ids, c.token_dropout, UNK) for ids in (batch.src, batch.tgt_in))
             batch = replace(batch, src=src, tgt_in=tgt_in)
-        return self.loss(self.model, batch, c.label_smoothing, c.r_drop)
+        return self.loss(self.model, batch, c.label_smoothing, **({"r_drop": c.r_drop} if c.r_drop else {}))
 
 
 class Trainer:
@@ -83,9 +83,10 @@ class Trainer:
     processes, which share each of them.
 
     data: EpochBatches, or anything with its `indices`, `batch`, `n_targets` and `fingerprint`; loss: of a model and a
-    batch, as `batch_loss`: sums over the batch's targets. Nothing else is known of what is learned.
+    batch, as `batch_loss`: sums over the batch's targets. Nothing else is known of what is learned, but that
+    token_dropout and r_drop are for pairs, and thus for `batch_loss` alone.
 
-    Raises ValueError when the processes hold other pairs or another recipe.
+    Raises ValueError when they are given with another loss, or when the processes hold other pairs or another recipe.
     """
 
     def __init__(
@@ -96,6 +97,8 @@ class Trainer:
         device: torch.device,
         loss: Callable = batch_loss,
     ):
+        if loss is not batch_loss and (config.token_dropout or config.r_drop):
+            raise ValueError("token_dropout and r_drop are for pairs, whose loss is batch_loss: leave them 0 here.")
         self.model, self.config, self.data, self.device = model.to(device), config, data, device
         self.fingerprint = data.fingerprint()
         if not all_equal((self.fingerprint, config, model.config)):

@@ -41,7 +41,7 @@ from utils.runtime import has_fast_bfloat16, out_of_memory, pick_device, seed_ev
 from utils.sequences import Encoded
 from utils.tokenizer import Tokenizer
 from utils.trainer import NotFinite, Trainer, dev_nll, schedule
-from utils.translate import Translator
+from utils.translate import Translator, refuse_others
 
 __all__ = ["Trainer", "TrainingError", "dev_nll", "machine", "main", "schedule"]
 
@@ -214,18 +214,21 @@ class Run:
 
 
 def prepare(args: argparse.Namespace) -> Run:
-    """What the arguments ask for: all of them are checked before the pairs, which may be many, are read."""
+    """What the arguments ask for. What can be checked without the pairs, which may be many, is checked before them."""
     device = pick_device(args.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     set_threads(args.threads)
     data_config = from_flags(DataConfig, args)
+    refuse_files(args.out, data_config)
     start, tokenizer = begin_with(data_config) if data_config.start else (None, None)
     vocabularies = {"src_vocab": data_config.tgt_vocab, "tgt_vocab": data_config.tgt_vocab}
     model_config = from_flags(ModelConfig, args, **vocabularies)
     if start is not None:
         refuse_other_sizes(args, start.config)
         model_config = start.config if args.dropout is None else replace(start.config, dropout=args.dropout)
+    if not hasattr(checkpoint.MODELS[model_config.kind], "step"):
+        raise TrainingError(f"--model {model_config.kind} does not write: it cannot learn to translate.")
     left_open = {}
     if args.precision in (None, "auto"):
         left_open["precision"] = "bfloat16" if has_fast_bfloat16(device) else "float32"
@@ -239,8 +242,6 @@ def prepare(args: argparse.Namespace) -> Run:
     model_config = replace(model_config, src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
     data = EpochBatches(encoded.src, encoded.tgt, config.batch_tokens, config.seed)
     model = checkpoint.build(model_config)
-    if not hasattr(model, "step"):
-        raise TrainingError(f"--model {model_config.kind} does not write: it cannot learn to translate.")
     if start is not None:
         model.load_state_dict(start.state_dict())
     trainer = Trainer(model, config, data, device)
@@ -278,8 +279,8 @@ def read(config: DataConfig, tokenizer: Tokenizer | None = None) -> tuple[Encode
     if tokenizer is None:
         tokenizer = Tokenizer.train([pair.zh for pair in found], [pair.en for pair in found], config.tgt_vocab)
         tokenizer = tokenizer.reversed() if config.reverse else tokenizer
-    for name in filter(None, (config.synthetic or "").split(",")):
-        found += synthetic.read(Path(name), held_out)
+    for path in synthetic_files(config):
+        found += synthetic.read(path, held_out)
     src, tgt = [pair.zh for pair in found], [pair.en for pair in found]
     dev = tatoeba.dev
     if config.reverse:
@@ -288,22 +289,42 @@ def read(config: DataConfig, tokenizer: Tokenizer | None = None) -> tuple[Encode
     return Encoded.from_lists(tokenizer.encode_src(src), tokenizer.encode_tgt(tgt)), dev, tokenizer
 
 
+def synthetic_files(config: DataConfig) -> list[Path]:
+    """The files that `--synthetic` names."""
+    return [Path(name) for name in (config.synthetic or "").split(",") if name]
+
+
 def begin_with(config: DataConfig) -> tuple[torch.nn.Module, Tokenizer]:
-    """The model and the tokenizer that `--start` names; TrainingError where they translate the other way."""
+    """The model and the tokenizer that `--start` names.
+
+    CheckpointError where they are no translator, TrainingError where they translate the other way.
+    """
     model, tokenizer = checkpoint.load_model(config.start)
+    refuse_others(config.start, model, tokenizer)
     if (tokenizer.source != "zh") != config.reverse:
         raise TrainingError(f"{config.start} translates the other way: give --reverse to both trainings or to none.")
     return model, tokenizer
 
 
+def refuse_files(out: Path, config: DataConfig) -> None:
+    """TrainingError where `--out` cannot be a folder, or a file of `--synthetic` is not there."""
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if is_main() and not there.is_dir():
+        raise TrainingError(f"--out {out} cannot be a folder, since {there} is a file: give another --out.")
+    for path in synthetic_files(config):
+        if not path.is_file():
+            raise TrainingError(f"--synthetic: there is no file {path}; `python -m utils.synthetic` writes one.")
+
+
 def refuse_other_sizes(args: argparse.Namespace, config: ModelConfig) -> None:
     """TrainingError when a flag gives the model another size than the checkpoint that it begins with."""
-    for f in fields(config):
-        given = getattr(args, f.name, None)
-        if given not in (None, getattr(config, f.name)) and f.name != "dropout":
-            raise TrainingError(
-                f"--start {args.start} has {flag(f)} {getattr(config, f.name)}: leave out {flag(f)} {given}."
-            )
+    flags = {f.name: flag(f) for record in (ModelConfig, DataConfig) for f in fields(record)}
+    # English, whose vocabulary --tgt-vocab sizes, is the source of a model that translates the other way.
+    sizes = asdict(config) | {"tgt_vocab": config.src_vocab if args.reverse else config.tgt_vocab}
+    for name, size in sizes.items():
+        given = getattr(args, name, None)
+        if given not in (None, size) and name != "dropout":
+            raise TrainingError(f"--start {args.start} has {flags[name]} {size}: leave out {flags[name]} {given}.")
 
 
 def refuse_too_long(encoded: Encoded, data_config: DataConfig, config: TrainConfig) -> None:
@@ -322,15 +343,15 @@ def refuse_too_long(encoded: Encoded, data_config: DataConfig, config: TrainConf
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other trainings out of it; TrainingError when one is in it, OSError without a folder.
+    """Make the folder, and keep other trainings out of it; TrainingError when one is in it, or nothing can be written.
 
     The lock is the operating system's: it goes with the process that holds it, however that ends.
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".training.lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise TrainingError(

@@ -22,7 +22,7 @@ from utils.decoding import beam, checked, greedy
 from utils.repeats import NoRepeat, loops
 from utils.runtime import has_fast_bfloat16, in_parallel, pick_device, utf8_output
 from utils.text import clean_source, pieces_of, readable, whole_characters
-from utils.tokenizer import BOS, Tokenizer
+from utils.tokenizer import BOS, SPECIALS, Tokenizer
 
 BATCH = 64  # sentences decoded side by side
 LENGTH_PENALTY = 1.75  # chosen on dev (lesson 08b, "Short costs")
@@ -163,17 +163,28 @@ class Translator:
         return Alignment(self.tokenizer.src_tokens(src[0]), [*self.tokenizer.tgt_tokens(ids), "<eos>"], weights)
 
 
+def refuse_others(checkpoint: str | Path, model: nn.Module, tokenizer: Tokenizer) -> None:
+    """CheckpointError where a checkpoint's model is no translator: it only reads, or it only writes."""
+    if not hasattr(model, "step"):
+        what = "reads and does not write"
+    elif tokenizer.src_vocab <= len(SPECIALS):  # whatever it is given it would see as <unk>, and invent the rest
+        what = "is a language model, whose source vocabulary is empty"
+    else:
+        return
+    raise CheckpointError(f"The model in {checkpoint} {what}; give the folder of a translator.")
+
+
 def load_translator(
     checkpoint: str | Path = CHECKPOINT, device: str | None = None, precision: str = "float32"
 ) -> Translator:
     """The translator of a checkpoint folder, by default the one that ships in data/checkpoints/zh-en.
 
-    device: cpu, cuda or mps (default: cuda where there is a GPU); precision as in `Translator`.
+    device: cpu, cuda or mps (default: cuda where there is a GPU); precision as in `Translator`. CheckpointError, one
+    sentence, where the folder cannot be loaded or holds no translator.
     """
     where = pick_device(device)
     model, tokenizer = load_model(checkpoint, where)
-    if not hasattr(model, "step"):
-        raise CheckpointError(f"The model in {checkpoint} reads and does not write: it is no translator.")
+    refuse_others(checkpoint, model, tokenizer)
     return Translator(model, tokenizer, where, precision)
 
 

@@ -18,7 +18,7 @@ from utils.batching import chunks
 from utils.checkpoint import CheckpointError
 from utils.config import CHECKPOINT, ROOT, ModelConfig, flag
 from utils.export import ExportError, browser, ctranslate2, onnx
-from utils.files import write_files
+from utils.files import make_folder, write_files
 from utils.runtime import utf8_output
 from utils.tokenizer import EOS
 from utils.translate import BATCH, LENGTH_PENALTY, Translator, load_translator
@@ -194,7 +194,7 @@ def export(target: str, out: Path, checkpoint: Path = CHECKPOINT, **options: str
         checked = fill(target, translator, Path(folder), **options)
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     existed = out.is_dir()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     try:
         write_files(out, files)
     except OSError:
