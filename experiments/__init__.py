@@ -13,15 +13,11 @@ import torch
 from utils import checkpoint, provenance, training
 from utils.config import ROOT, TrainConfig, add_flags
 from utils.corpus import TestItem
-from utils.evaluation import evaluate
+from utils.evaluation import PLAIN_SEARCH, evaluate
 from utils.files import write_files, write_text_atomically
 from utils.tokenizer import Tokenizer
 from utils.trainer import Trainer
 from utils.translate import Translator, load_translator
-
-# A search without what was chosen for the model that ships.
-PLAIN_PENALTY = 1.0
-BY_ITSELF = {"length_penalty": PLAIN_PENALTY, "no_repeat": 0}
 
 SCORES = ("bleu", "chrf", "bleu_multi")  # what a row of a result keeps of `evaluate`
 
@@ -73,7 +69,7 @@ def refuse_longer(folder: Path, trained: dict, **asked) -> None:
 
 def graded(translator: Translator, test: list[TestItem]) -> dict[str, float]:
     """BLEU and chrF of the test translated by a search without what was chosen for the model that ships."""
-    scores = evaluate(translator, test, **BY_ITSELF)
+    scores = evaluate(translator, test, **PLAIN_SEARCH)
     return {key: scores[key] for key in SCORES}
 
 

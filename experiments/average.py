@@ -9,7 +9,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from experiments import PLAIN_PENALTY, SCORES, record
+from experiments import PLAIN_SEARCH, SCORES, record
 from utils import average, corpus
 from utils.config import ROOT
 from utils.evaluation import evaluate
@@ -29,7 +29,8 @@ def run(mean: str, made: Path) -> dict:
     """Dev translated by the mean of the stages that are named, or by one as it is."""
     with tempfile.TemporaryDirectory() as folder:
         average.write([made / name for name in mean.split("+")], Path(folder))
-        scores = evaluate(load_translator(folder, "cpu"), corpus.load().dev, length_penalty=PLAIN_PENALTY)
+        penalty = PLAIN_SEARCH["length_penalty"]
+        scores = evaluate(load_translator(folder, "cpu"), corpus.load().dev, length_penalty=penalty)
     return {"mean_of": mean, **{key: scores[key] for key in SCORES}}
 
 

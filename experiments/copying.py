@@ -12,7 +12,7 @@ import argparse
 import re
 from pathlib import Path
 
-from experiments import BY_ITSELF, add_training_arguments, record, rows_left, train_and_score
+from experiments import PLAIN_SEARCH, add_training_arguments, record, rows_left, train_and_score
 from utils import corpus, names
 from utils.config import ROOT
 from utils.limits import share
@@ -34,7 +34,7 @@ def kept(translator: Translator) -> dict[str, dict]:
     data = corpus.load()
 
     def right(asked: list[Item]) -> list[bool]:
-        answers = translator.translate([item.zh for item in asked], **BY_ITSELF)
+        answers = translator.translate([item.zh for item in asked], **PLAIN_SEARCH)
         return [keeps(en, item) for item, en in zip(asked, answers, strict=True)]
 
     asked = items(data.dev, data.train, 1000, 200, seed=1)
@@ -46,7 +46,7 @@ def kept(translator: Translator) -> dict[str, dict]:
     shares["phone, a digit twice in a row"] = share(right(phones[True]))
     shares["phone, no digit twice in a row"] = share(right(phones[False]))
     named = names.name_items(data.dev, data.train, 200, seed=1)
-    answers = translator.translate([item.zh for item in named], **BY_ITSELF)
+    answers = translator.translate([item.zh for item in named], **PLAIN_SEARCH)
     both = zip(named, answers, strict=True)
     return shares | {"names": share(names.kept(name, en) for item, en in both for name in item.names)}
 

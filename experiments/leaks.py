@@ -10,7 +10,7 @@ python -m experiments.leaks --steps 2500 --seeds 0 1 2
 import argparse
 import random
 
-from experiments import BY_ITSELF, add_training_arguments, record, train_and_score, write_pairs
+from experiments import PLAIN_SEARCH, add_training_arguments, record, train_and_score, write_pairs
 from utils.corpus import Row, TestItem, group, read_rows
 from utils.evaluation import evaluate
 from utils.fetch import fetched
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
             options = ["--pairs", str(pairs), "--steps", str(args.steps), "--seed", str(seed), *args.options]
             row, translator = train_and_score(options, folder, test)
             for kind, items in by_kind(test, sets["random split"]).items():
-                row[kind] = {"sentences": len(items), "bleu": evaluate(translator, items, **BY_ITSELF)["bleu"]}
+                row[kind] = {"sentences": len(items), "bleu": evaluate(translator, items, **PLAIN_SEARCH)["bleu"]}
             runs.append({"name": name, "seed": seed, **row})
     record("leaks", argv, runs, args.out, steps=args.steps, seeds=args.seeds)
 

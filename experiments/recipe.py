@@ -9,7 +9,7 @@ python -m experiments.recipe --seeds 1 2 --arms plain "5 + 2 layers" "vocabulary
 
 import argparse
 
-from experiments import BY_ITSELF, add_training_arguments, record, rows_left, train_and_score
+from experiments import PLAIN_SEARCH, add_training_arguments, record, rows_left, train_and_score
 from utils import corpus, dictionary
 from utils.config import ROOT
 from utils.evaluation import compounds
@@ -45,10 +45,10 @@ def run(name: str, seed: int, updates: int, folder, options: list[str]) -> dict:
     dev = corpus.load().dev
     flags = ["--steps", str(updates), "--seed", str(seed), "--precision", "float32", *ARMS[name].split(), *options]
     row, translator = train_and_score(flags, folder, dev)
-    english = translator.translate([item.zh for item in dev], **BY_ITSELF)
+    english = translator.translate([item.zh for item in dev], **PLAIN_SEARCH)
     words = [sum(len(text.split()) for text in texts) for texts in (english, [item.references[0] for item in dev])]
     items = dictionary.unseen(dictionary.UNSEEN_DEV)
-    right = sum(right for _, _, right in compounds(translator, items, **BY_ITSELF))
+    right = sum(right for _, _, right in compounds(translator, items, **PLAIN_SEARCH))
     return {
         "name": name,
         "seed": seed,

@@ -10,7 +10,7 @@ python -m experiments.same_minutes --minutes 20 --seeds 0
 import argparse
 from pathlib import Path
 
-from experiments import BY_ITSELF, add_training_arguments, record, train_and_score
+from experiments import PLAIN_SEARCH, add_training_arguments, record, train_and_score
 from utils import corpus
 from utils.evaluation import compounds
 
@@ -24,7 +24,7 @@ VARIANTS = {
 def run(name: str, options: list[str], minutes: float, seed: int, folder: Path, test: list[corpus.TestItem]) -> dict:
     """Train one variant and score it: one row of the result."""
     row, translator = train_and_score(["--minutes", str(minutes), "--seed", str(seed), *options], folder, test)
-    right = sum(right for _, _, right in compounds(translator, **BY_ITSELF))
+    right = sum(right for _, _, right in compounds(translator, **PLAIN_SEARCH))
     return {"name": name, "seed": seed, "minutes": minutes, **row, "compounds_right": right}
 
 

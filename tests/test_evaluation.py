@@ -77,6 +77,8 @@ def test_the_command_prints_its_figures_as_json(folder, small_splits, capsys):
     assert list(found["compounds"]) == ["学生音乐"] and found["compounds_right"] == 0
 
     translator = load_translator(folder, "cpu")
+    plain = evaluate(translator, corpus.load().dev, beam_size=1, length_penalty=1.0, no_repeat=0)
+    assert found["plain_search"] == {key: plain[key] for key in ("bleu", "chrf", "bleu_multi")} | {"compounds_right": 0}
     said = translator.translate("学生音乐")
     small_splits[0] = TestItem("学生音乐", ("something else", said.upper()))
     assert compounds(translator) == [("学生音乐", said, True)]

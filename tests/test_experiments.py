@@ -9,7 +9,7 @@ import torch
 from helpers.tiny import tiny_checkpoint
 
 from experiments import (
-    BY_ITSELF,
+    PLAIN_SEARCH,
     ablations,
     average,
     bottleneck,
@@ -115,7 +115,7 @@ def test_every_score_of_a_row_is_of_the_same_search(small_corpus, monkeypatch, t
         recipe.run("plain", 0, 2, tmp_path, [])
     else:
         same_minutes.run("rnn", [], 1.0, 0, tmp_path, [])
-    assert asked and all(settings == BY_ITSELF for settings in asked)
+    assert asked and all(settings == PLAIN_SEARCH for settings in asked)
 
 
 @pytest.mark.slow
