@@ -8,11 +8,12 @@ from collections import Counter
 import pytest
 import sacrebleu
 import torch
-from helpers.tiny import PAIRS, SRC, TGT, tiny_checkpoint, tiny_model
+from helpers.tiny import PAIRS, SRC, TGT, tiny_checkpoint, tiny_model, tiny_tokenizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from utils import corpus, dictionary, evaluation, translate
+from utils import corpus, dictionary, evaluation, limits, translate
 from utils.batching import make_batch
+from utils.checkpoint import save_model
 from utils.corpus import Corpus, CorpusError, TestItem
 from utils.evaluation import compounds, evaluate, scores
 from utils.loss import batch_loss
@@ -90,6 +91,16 @@ def test_the_figures_are_printed_and_saved_whatever_the_redirect_speaks(folder, 
     assert evaluation.main([str(folder), "--beam-size", "1", "--save"]) == 0
     assert printed.getvalue() == (folder / "evaluation.json").read_bytes()
     assert list(json.loads(printed.getvalue())["compounds"]) == ["学生音乐"]
+
+
+@pytest.mark.parametrize("command", [evaluation, limits])
+def test_a_translator_of_another_language_is_not_scored_on_chinese(tmp_path, small_splits, capsys, command):
+    tokenizer = tiny_tokenizer().reversed()
+    model = tiny_model(src_vocab=tokenizer.src_vocab, tgt_vocab=tokenizer.tgt_vocab)
+    save_model(tmp_path, model.state_dict(), model.config, tokenizer)
+    assert command.main([str(tmp_path)]) == 1
+    streams = capsys.readouterr()
+    assert "does not read Chinese" in streams.err and streams.err.count("\n") == 1 and streams.out == ""
 
 
 @pytest.mark.parametrize(

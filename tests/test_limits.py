@@ -102,7 +102,7 @@ def test_all_figures_and_the_table(little, monkeypatch, tmp_path):
     for item in L.items(little.dev, little.train, 100, 20):
         if item.number.kind != "price":
             known[item.zh] = f"It is {next(iter(english_forms(item.number).values()))}."
-    monkeypatch.setattr(L, "load_translator", lambda path: FromTable(known))
+    monkeypatch.setattr(L, "load_chinese", lambda path: FromTable(known))
     monkeypatch.setattr(L, "limits", lambda *args: limits(*args, data=little, n=100))
     with redirect_stdout(io.StringIO()) as printed:
         L.main([str(tmp_path), "--save"])

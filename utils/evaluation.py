@@ -62,9 +62,19 @@ def compounds(
     return [(i.zh, en, dictionary.matches(en, i)) for i, en in zip(items, english, strict=True)]
 
 
+def load_chinese(checkpoint: Path, precision: str = "float32") -> Translator:
+    """A checkpoint's translator; CheckpointError, one sentence, where it does not read Chinese, as the splits ask."""
+    translator = load_translator(checkpoint, precision=precision)
+    if translator.tokenizer.source != "zh":
+        raise CheckpointError(
+            f"The model in {checkpoint} does not read Chinese; only one that does can be scored here."
+        )
+    return translator
+
+
 def figures(checkpoint: Path, split: str, beam_size: int, precision: str = "float32") -> dict:
     """All that the command prints: the scores of a split, also by the plain search, and the unseen compounds."""
-    translator = load_translator(checkpoint, precision=precision)
+    translator = load_chinese(checkpoint, precision)
     beam_size, *_ = checked(beam_size)
     found, items = compounds(translator), getattr(corpus.load(), split)
     plain = evaluate(translator, items, beam_size, **PLAIN_SEARCH)

@@ -15,13 +15,14 @@ from utils import corpus
 from utils.checkpoint import CheckpointError
 from utils.config import ROOT
 from utils.corpus import Corpus, TestItem
+from utils.evaluation import load_chinese
 from utils.fetch import CorpusError
 from utils.files import write_text_atomically
 from utils.names import kept, name_items
 from utils.numbers import KINDS, items, keeps
 from utils.repeats import loops
 from utils.runtime import utf8_output
-from utils.translate import CHECKPOINT, Translator, load_translator
+from utils.translate import CHECKPOINT, Translator
 
 SETS = ROOT / "data" / "limits.tsv"
 
@@ -177,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--save", action="store_true", help="write limits.json into the checkpoint folder, too")
     args = parser.parse_args(argv)
     try:
-        figures = limits(load_translator(args.checkpoint), args.beam_size)
+        figures = limits(load_chinese(args.checkpoint), args.beam_size)
         if args.save:
             text = json.dumps(figures, ensure_ascii=False, indent=2) + "\n"
             write_text_atomically(args.checkpoint / "limits.json", text)

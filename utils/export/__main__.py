@@ -9,6 +9,7 @@ import string
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import fields
 from importlib import import_module, metadata
 from pathlib import Path
@@ -199,7 +200,8 @@ def export(target: str, out: Path, checkpoint: Path = CHECKPOINT, **options: str
         write_files(out, files)
     except OSError:
         if not existed:
-            out.rmdir()
+            with suppress(OSError):  # where some of the files are there already
+                out.rmdir()
         raise
     return checked
 
