@@ -9,7 +9,7 @@ __all__ = ["load_translator"]
 READING_ORDER = "config language files provenance runtime norm positional attention dropout transformer stack loss"
 READING_ORDER += " recurrent scan fetch text corpus dictionary paraphrases bag_of_words numbers names augment tokenizer"
 READING_ORDER += " trigram sequences batching pairs decoder_only encoder_only checkpoint decoding sampling repeats"
-READING_ORDER += " translate ensemble average limits synthetic evaluation distributed trainer training recipe"
+READING_ORDER += " translate ensemble average evaluation limits synthetic distributed trainer training recipe"
 # The Transformer, its training and its search: to be read first, and in one sitting.
 CORE = "positional attention transformer loss batching decoding trainer"
 
