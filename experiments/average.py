@@ -9,10 +9,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from experiments import PLAIN_SEARCH, SCORES, record
+from experiments import SCORES, record
 from utils import average, corpus
 from utils.config import ROOT
-from utils.evaluation import evaluate
+from utils.evaluation import PLAIN_SEARCH, evaluate
 from utils.translate import load_translator
 
 MADE = ROOT / "data/cache/stages"

@@ -12,9 +12,10 @@ import argparse
 import re
 from pathlib import Path
 
-from experiments import PLAIN_SEARCH, add_training_arguments, record, rows_left, train_and_score
+from experiments import add_training_arguments, record, rows_left, train_and_score
 from utils import corpus, names
 from utils.config import ROOT
+from utils.evaluation import PLAIN_SEARCH
 from utils.limits import share
 from utils.numbers import KINDS, Item, items, keeps
 from utils.recipe import RECIPE

@@ -10,9 +10,9 @@ python -m experiments.leaks --steps 2500 --seeds 0 1 2
 import argparse
 import random
 
-from experiments import PLAIN_SEARCH, add_training_arguments, record, train_and_score, write_pairs
+from experiments import add_training_arguments, record, train_and_score, write_pairs
 from utils.corpus import Row, TestItem, group, read_rows
-from utils.evaluation import evaluate
+from utils.evaluation import PLAIN_SEARCH, evaluate
 from utils.fetch import fetched
 
 

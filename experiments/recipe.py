@@ -9,10 +9,10 @@ python -m experiments.recipe --seeds 1 2 --arms plain "5 + 2 layers" "vocabulary
 
 import argparse
 
-from experiments import PLAIN_SEARCH, add_training_arguments, record, rows_left, train_and_score
+from experiments import add_training_arguments, record, rows_left, train_and_score
 from utils import corpus, dictionary
 from utils.config import ROOT
-from utils.evaluation import compounds
+from utils.evaluation import PLAIN_SEARCH, compounds
 from utils.repeats import loops
 
 MADE = "data/cache/stages"

@@ -10,9 +10,9 @@ python -m experiments.same_minutes --minutes 20 --seeds 0
 import argparse
 from pathlib import Path
 
-from experiments import PLAIN_SEARCH, add_training_arguments, record, train_and_score
+from experiments import add_training_arguments, record, train_and_score
 from utils import corpus
-from utils.evaluation import compounds
+from utils.evaluation import PLAIN_SEARCH, compounds
 
 VARIANTS = {
     "transformer": [],

@@ -9,7 +9,6 @@ import torch
 from helpers.tiny import tiny_checkpoint
 
 from experiments import (
-    PLAIN_SEARCH,
     ablations,
     average,
     bottleneck,
@@ -31,6 +30,7 @@ from experiments import (
     write_pairs,
 )
 from utils import corpus, dictionary, names, synthetic
+from utils.evaluation import PLAIN_SEARCH
 from utils.fetch import fetched
 from utils.numbers import Item, Number
 from utils.positional import rotary
