@@ -20,6 +20,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
+# `make test` is a make itself: one that a test starts must not take itself for its child, which prints more.
+for name in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES"):
+    os.environ.pop(name, None)
+
 # Two are spared, which would take twice as long: the checks, handed whatever a learner may hand in, and the corpus, a
 # hundred thousand sentences of plain text.
 SPARED = ("checks", "corpus", "dictionary", "text")

@@ -213,7 +213,8 @@ def test_a_language_that_there_is_not_is_told_with_those_that_there_are(monkeypa
 def test_make_lab_passes_on_the_language_that_was_written(environment, given, asked):
     env = {name: value for name, value in os.environ.items() if name != "LANGUAGE"} | environment
     done = subprocess.run(["make", "-n", "lab", *given], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    found = re.search(r"(?:TRANSFORMER_COURSE_LANGUAGE='(.*)' )?\S+python tools/lab\.py$", done.stdout)
+    printed = done.stdout.splitlines()[-1]  # after what sets up the course, where it is not set up yet
+    found = re.fullmatch(r"(?:TRANSFORMER_COURSE_LANGUAGE='(.*)' )?\S+python tools/lab\.py", printed)
     assert found[1] == asked
 
 
