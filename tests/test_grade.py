@@ -17,7 +17,7 @@ from tools import handout
 from tools.grading import command, report
 from tools.grading.cells import Notebook, Unreadable, find
 from tools.grading.submissions import Row, Submission, exercises_of, jobs, submissions
-from utils import checks
+from utils import checks, language
 from utils.config import ROOT
 
 OPTIONS = {"seed": 0, "seconds": 60, "capstone": {"steps": 0}, "capstone_seconds": 60}
@@ -425,6 +425,18 @@ def test_the_handouts_links_lead_somewhere(handed_out):
             assert (
                 "://" in target or there.exists() or not (ROOT / path.relative_to(handed_out).parent / target).exists()
             ), f"{path.name} links to {target}"
+
+
+def test_the_handouts_figures_have_their_captions_in_every_language(handed_out):
+    """A figure that is drawn again takes its caption from the catalogue of its lesson, so that is handed out."""
+    catalogues = list(language.CATALOGUES.glob("zh/*.md"))
+    assert len(catalogues) >= 11
+    for path in catalogues:
+        there = handed_out / path.relative_to(ROOT)
+        here, found = (
+            {key: text for key, text in language.read_catalogue(one).items() if key[0] != "en"} for one in (path, there)
+        )
+        assert here == found, path.name
 
 
 def test_a_handout_overwrites_nothing(handed_out, capsys, monkeypatch, tmp_path):

@@ -2,9 +2,9 @@
 
     python tools/handout.py --out FOLDER      (build/handout if not said)
 
-What git knows of the course, as it stands in the working tree, without the solved exercises, and without the tests,
-which hold solved ones, too. Links to what is left out become plain text. The right answers that the checks compare
-with stay in `utils/checks`: without them there is no check.
+What git knows of the course, as it stands in the working tree, without the solved exercises, without the tests, which
+hold solved ones, too, and without what is for teachers and maintainers. Links to what is left out become plain text.
+The right answers that the checks compare with stay in `utils/checks`: without them there is no check.
 """
 
 import argparse
@@ -19,6 +19,8 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = ("notebooks/text", "notebooks/teachers.md", "notebooks/zh/teachers.md", "tests", "conftest.py")
 LEFT_OUT += ("tools/grading", "tools/grade.py", "CONTRIBUTING.md", ".ci", ".github")
+# The texts of the lessons in other languages: a figure takes its caption from there.
+KEPT = re.compile(r"notebooks/text/(?!solutions/)[a-z]+/[^/]+\.md")
 LINK = re.compile(r"(?<!!)\[([^\]\[]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
@@ -33,6 +35,8 @@ def files(root: Path = ROOT) -> list[str]:
 
 def is_left_out(path: str) -> bool:
     place = PurePosixPath(path)
+    if KEPT.fullmatch(path):
+        return False
     return "solutions" in place.parts or any(place.is_relative_to(folder) for folder in LEFT_OUT)
 
 

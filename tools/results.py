@@ -18,7 +18,7 @@ EXPERIMENT = ROOT / "data" / "experiments" / "same_minutes.json"
 BENCHMARKS = ROOT / "benchmarks" / "results"
 SPEED_PAGE = "benchmarks/README.md"  # the page with the block `speed`, from the root
 SHORT_NAMES = {
-    "transformer": "Transformer, less time",
+    "transformer": "Transformer, plain recipe",
     "transformer without glosses": "the same, without the dictionary",
     "rnn": "RNN with attention (lesson 06)",
 }
@@ -155,7 +155,7 @@ def results() -> dict[tuple[str, str], str]:
         row(f"{run['name']} (seed {run['seed']})", run, run["minutes"], n)
         for run in sorted(experiment["runs"], key=lambda run: -run["bleu"])
     ]
-    short = "| model | minutes of training | BLEU | chrF | compounds right |\n| --- | ---: | ---: | ---: | ---: |\n"
+    short = "| model | minutes of computing | BLEU | chrF | compounds right |\n| --- | ---: | ---: | ---: | ---: |\n"
     short += short_row("**Transformer, shipped**", log | test, minutes, n)
     for run in sorted(experiment["runs"], key=lambda run: -run["bleu"]):
         short += short_row(SHORT_NAMES.get(run["name"], run["name"]), run, run["minutes"], n)
