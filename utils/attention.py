@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from utils.norm import RMSNorm
 from utils.positional import turned
 
-SMALL = 512  # weights of one head below which a CPU is quicker without the fused kernel
+SMALL = 512  # up to so many weights a head a CPU does without the fused kernel (chosen, not measured here)
 
 
 def attention(
@@ -57,7 +57,7 @@ def fast_attention(
 
 
 def _cpu_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    """Small inputs in float32 without the kernel. Its bfloat16 backward pass is some ten times slower: not to train."""
+    """Small inputs without the fused kernel; bfloat16 in float32 wherever gradients are on."""
     dtype, n_queries, n_keys = q.dtype, q.shape[-2], k.shape[-2]
     if dtype == torch.bfloat16:
         if not torch.is_grad_enabled():
@@ -112,10 +112,9 @@ def merge_heads(x: Float[Tensor, "B H T Dh"]) -> Float[Tensor, "B T D"]:
 
 
 class KVCache:
-    """Keys and values of the tokens generated so far, so that a step computes only its own. Each (B, H, T, D_head).
+    """Keys and values of the tokens generated so far, so that a step computes only its own.
 
-    It grows by one position a step. A cache of fixed size, written in place, was measured on CPUs: greedy search 1.03
-    times as fast, beam search 0.91 times, since reordering rows then copies the empty places, too.
+    Each (B, G, T, D_head), G heads of keys. It grows by one position a step: reordering rows copies no empty places.
     Lesson 08b, "A cache in eleven lines".
     """
 
@@ -132,7 +131,7 @@ class KVCache:
     def reorder(self, index: Int[Tensor, " B"]) -> None:
         """Row b of the batch becomes what row index[b] was (rows may repeat or vanish)."""
         if self.k is not None:
-            # Copies whole rows: on a CPU five times as fast as self.k[index], which goes number by number.
+            # Copies whole rows.
             self.k, self.v = self.k.index_select(0, index), self.v.index_select(0, index)
 
 
@@ -140,8 +139,8 @@ class MultiHeadAttention(nn.Module):
     """H attentions side by side on D/H columns each, joined by W^O (Attention Is All You Need, section 3.2.2).
 
     Lesson 04, "Smaller heads, same price"; with two inputs: lesson 07, "2. Attention with two inputs".
-    The projections W^Q, W^K, W^V are one stacked matrix, `in_proj`, rows in this order: one large matrix product keeps
-    a processor busier than three small ones. Attention weights get no dropout: it would send the CPU to its slow path.
+    The projections W^Q, W^K, W^V are one stacked matrix, `in_proj`, rows in this order: one matrix product instead of
+    three. Attention weights get no dropout.
 
     What changed since 2017 (lesson 10): key_heads G < H, a divisor of H, gives each H/G heads one key and one value
     head in common (grouped queries, arXiv 2305.13245); bias=False leaves out the biases; qk_norm brings every query and

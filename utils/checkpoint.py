@@ -51,7 +51,7 @@ def reason(error: Exception) -> str:
 def model_files(
     weights: dict[str, Tensor], config: ModelConfig, tokenizer: Tokenizer, half: bool = False
 ) -> dict[str, bytes | str]:
-    """The three files of a checkpoint, for `write_files`. `half` stores float16: half the size, same BLEU."""
+    """The three files of a checkpoint, for `write_files`. `half` stores float16: half the size."""
     from safetensors.torch import save
 
     weights = {name: (w.half() if half else w.float()).contiguous().cpu() for name, w in weights.items()}

@@ -203,7 +203,7 @@ class TrainConfig(Record):
         choices=("float32", "bfloat16"),
         auto="the faster on this device",
     )
-    compile: bool = setting(False, "torch.compile: worth its minutes of warm-up on a GPU", free=True)
+    compile: bool = setting(False, "torch.compile, with minutes of warm-up (benchmarks/gpu.py)", free=True)
     seed: int = setting(0, "seed of everything random", least=0, below=2**63)
     eval_minutes: float = setting(5.0, "minutes between checks on dev, each followed by a save", least=0, free=True)
 

@@ -109,8 +109,9 @@ def data_parallel(module: nn.Module) -> nn.Module:
     uninterrupted one in the last bits.
 
     This is the seam to larger models. Every process keeps each parameter with its gradient, Adam's two moments and the
-    running average, 20 bytes. Where these do not fit into one GPU (from about two billion parameters on), call
-    torch.distributed.fsdp.fully_shard here, on each layer and then on the model, and gather what Trainer.state saves.
+    running average, 20 bytes, and the buckets hold 4 more. Where these do not fit into one GPU (of 40 GB: from about
+    1.7 billion parameters on), call torch.distributed.fsdp.fully_shard here, on each layer and then on the model, and
+    gather what Trainer.state saves.
     """
     if world_size() == 1:
         return module

@@ -107,7 +107,7 @@ RECIPE = (
         *("from-final", "digits"),
         precision="auto",
     ),
-    # The mean of the last two was better on dev than either.
+    # The mean of the last two was better on dev than either (data/experiments/average.json).
     averaging("mean", "digits", "copying"),
     # Another model into Chinese, and longer translations by two that decide together.
     training("back-2", f"{TEACHER} --seed 3 --reverse", precision="auto"),

@@ -60,7 +60,7 @@ def autocast(device: torch.device, precision: str):
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 products are faster than float32 ones: on GPUs that know it, on CPUs where a trial says so.
 
-    A CPU that knows the instructions need not be faster with them: one was measured at half of its float32 rate.
+    A CPU that knows the instructions need not be faster with them (benchmarks/results/training.md: one is not).
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -115,9 +115,9 @@ if hasattr(os, "register_at_fork"):
 def in_parallel(work: Callable, items: Iterable, device: torch.device) -> list:
     """[work(item) for item in items]; on a CPU as many items at a time as there are threads, which share them out.
 
-    Small matrix products keep two threads busier as one product each than as half a product each. On a GPU one item
-    after the other: it is busy with one. Give the longest first, or the last one may keep a single thread waiting.
-    An error of any item is raised here, when those that were running have ended; the others do not begin.
+    On two threads that was a little faster (benchmarks/results/decoding.md). On a GPU one item after the other. Give
+    the longest first, or the last one may keep a single thread waiting. An error of any item is raised here when its
+    turn comes and those that are running have ended; what has not begun by then does not begin.
     """
     items, threads = list(items), torch.get_num_threads()
     workers = min(threads, len(items)) if device.type == "cpu" else 1

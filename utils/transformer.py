@@ -145,7 +145,7 @@ class TransformerState:
     """
 
     src_mask: Tensor  # (B, 1, 1, S)
-    memory_kv: list[tuple[Tensor, Tensor]]  # a layer each: (B, H, S, D_head) twice
+    memory_kv: list[tuple[Tensor, Tensor]]  # a layer each: (B, G, S, D_head) twice, G heads of keys
     caches: list[KVCache]  # a layer each, R rows
     position: int = 0
 
@@ -172,9 +172,9 @@ def final_norm(config: ModelConfig) -> nn.Module:
 
 
 class Transformer(nn.Module):
-    """Encoder and decoder stacks, sinusoidal positions, output layer tied to the target embedding.
+    """Encoder and decoder stacks, positions as `config.positions` says, output layer tied to the target embedding.
 
-    With `norm_first` each stack ends in one more layer norm, for nothing else would bring its sum back to scale.
+    With `norm_first` each stack ends in one more norm, for nothing else would bring its sum back to scale.
     Lesson 07, "11. All together".
     """
 
