@@ -79,7 +79,7 @@ def _fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causa
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     if mask is None:
         return out
-    # Kernels disagree about a query with nothing to attend to (zeros or NaN); the course decides: zeros.
+    # Kernels and versions have differed about a query with nothing to attend to (zeros or NaN); here it gets zeros.
     return out.masked_fill(~mask.any(dim=-1, keepdim=True), 0.0)
 
 
