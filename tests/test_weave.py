@@ -7,7 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tools import lab, weave
-from tools.run_lessons import NOTEBOOKS
+from tools.run_lessons import NOTEBOOKS, PLAY
 from utils import checks, language
 from utils.figures.page import caption_html
 
@@ -58,6 +58,12 @@ def said_in(result, tongue: str) -> dict:
     output = new_output("execute_result", data)
     weave.result_in(output, tongue)
     return output.data
+
+
+def test_what_stands_for_a_widget_is_said_in_the_language():
+    output = new_output("display_data", {"text/plain": PLAY})
+    weave.result_in(output, "zh")
+    assert output.data == {"text/plain": language.WORDS["zh"][PLAY]}
 
 
 def test_a_check_speaks_the_language_in_stored_outputs(english, words, monkeypatch):

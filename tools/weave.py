@@ -191,8 +191,10 @@ def quoted(text: str) -> str:
 
 
 def result_in(output: NotebookNode, tongue: str) -> None:
-    """The result of a check, which the stored lessons show before anything is handed in."""
+    """The result of a check, which the stored lessons show before anything is handed in; a line in a widget's place."""
     for kind, text in output.get("data", {}).items():
+        if kind == "text/plain" and text in language.WORDS.get(tongue, {}):
+            output.data[kind] = language.WORDS[tongue][text]
         if kind in ("text/html", "text/plain") and re.match("(<pre[^>]*>)?[✓✗○] ", text):
             begin, said, end = re.fullmatch(r"(<pre[^>]*>)?(.*?)(</pre>)?", text, re.DOTALL).groups("")
             said = "\n".join(told(line, tongue) for line in (html.unescape(said) if begin else said).split("\n"))

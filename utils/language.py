@@ -18,7 +18,13 @@ CATALOGUES = ROOT / "notebooks" / "text"
 ENTRY = re.compile(r"^\+\+\+ (\{.*\})\n", re.MULTILINE)
 KINDS = ("en", "caption", "alt")  # a Markdown cell, a figure's caption, and the figure in words
 NAMES = {"zh": "中文"}  # how a language calls itself
-WORDS = {"zh": {"Figure": "图", "The picture in words": "图中有什么"}}  # what stands at every caption
+WORDS = {  # what stands at every caption, and in the place of a stored widget
+    "zh": {
+        "Figure": "图",
+        "The picture in words": "图中有什么",
+        "Run this cell to play with the figure.": "运行这个单元格，就可以动手试这张图。",
+    }
+}
 
 
 def language() -> str:
