@@ -64,14 +64,15 @@ def test_a_stage_that_fails_ends_the_recipe_and_is_tried_again(tmp_path, capsys)
     assert run(failing, tmp_path) == 0 and (tmp_path / "c" / "pairs.tsv").read_text() == "z+x+y"
 
 
-def test_interrupted_it_lets_its_stages_save(tmp_path, capsys):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_it_lets_its_stages_save(tmp_path, capsys, number):
     sleeping = (THREE[0]._replace(arguments="--out {out} --text x --sleeps"), *THREE[1:])
 
     def interrupt():
         while not calls(tmp_path, "a"):
             time.sleep(0.05)
         time.sleep(0.2)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
     # A program begun in the background may have Ctrl-C switched off.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -81,6 +82,7 @@ def test_interrupted_it_lets_its_stages_save(tmp_path, capsys):
     finally:
         signal.signal(signal.SIGINT, before)
     assert "the same command goes on from here" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, "afterwards as before"
     assert run(sleeping, tmp_path) == 0 and (tmp_path / "c" / "pairs.tsv").read_text() == "z+x+y"
 
 

@@ -11,10 +11,12 @@ import hashlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -212,10 +214,25 @@ def made(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+@contextmanager
+def as_ctrl_c() -> Iterator[None]:
+    """Within it `kill`, or a terminal that is closed, does what Ctrl-C does; what the user had ignored stays so."""
+    numbers = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@as_ctrl_c()
 def run(recipe: tuple[Stage, ...], folder: Path = STAGES, jobs: int = 1, threads: int | None = None) -> int:
     """Run every stage whose needs are complete, `jobs` at a time; returns 0, or the status of the first that failed.
 
-    A stage's output is added to `log.txt` in its folder. Ctrl-C stops all of them; each saves where it is.
+    A stage's output is added to `log.txt` in its folder. Ctrl-C, or `kill`, stops all of them; each saves where it is.
     """
     running: dict[Stage, subprocess.Popen] = {}
     threads = threads or (1 if jobs > 1 else None)
