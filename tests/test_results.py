@@ -9,6 +9,7 @@ import pytest
 from utils import corpus, load_translator, numbers
 from utils.config import CHECKPOINT, ROOT
 from utils.evaluation import compounds, scores
+from utils.translate import LENGTH_PENALTY
 
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 
@@ -82,6 +83,32 @@ def test_the_limits_are_those_of_the_shipped_weights(translator):
         for item, en in zip(found, translator.translate([item.zh for item in found], 4), strict=True)
     ]
     assert abs(sum(right) / len(right) - stored["numbers_all"]["share"]) < 0.07
+
+
+def test_what_lesson_08b_reads_was_measured_with_the_shipped_weights():
+    """Scores of the same translations, measured twice: by the command that scores the translator, and by each other."""
+    evaluation, limits, stages, decoding, penalties, means, nearest = (
+        json.loads((ROOT / name).read_text(encoding="utf-8"))
+        for name in (
+            *(f"data/checkpoints/zh-en/{name}.json" for name in ("evaluation", "limits", "stages")),
+            "benchmarks/results/decoding.json",
+            *(f"data/experiments/{name}.json" for name in ("penalty", "average", "nearest")),
+        )
+    )
+    benched = decoding["fewer_bits"]["float32"]["beams"]["4"]
+    tried = {run["length_penalty"]: run for run in penalties["runs"]}
+    mean = means["runs"][-1]
+    for one, other in (
+        (benched["bleu"], evaluation["bleu"]),
+        (benched["chrf"], evaluation["chrf"]),
+        (100 * tried[LENGTH_PENALTY]["length_ratio"], 100 * limits["length_ratio"]),
+        (tried[1.0]["bleu"], mean["bleu"]),
+        (tried[1.0]["chrf"], mean["chrf"]),
+    ):
+        assert abs(one - other) < 0.15, "other processors round differently, and turn a word here and there"
+    assert mean["mean_of"] == "+".join(stages[-1]["mean of"]), "the last is the model that ships"
+    dev = {run["mean_of"]: run["bleu"] for run in means["runs"]}
+    assert abs(nearest["runs"][-1]["bleu"] - dev["near"]) < 0.1, "the stage `near`, graded twice"
 
 
 def test_the_checkpoint_stays_small_and_holds_no_pickle():
