@@ -1,9 +1,9 @@
 """What makes numbers arrive: more pairs with any, those that are hard to copy, or more kinds of sentence? (lesson 08b)
 
 All arms go on for equal updates from the model of the stage `final` of `make train`, whose folder they need; "many
-digits" is the stage `digits`, "many sentences" the same with pairs of more templates in the place of those. The numbers
-and names that are counted have a seed of their own: those of `python -m utils.limits` stay a test. Writes
-data/experiments/copying.json.
+digits" is the stage `digits`, "many sentences" the same with pairs of more templates in the place of those (not run
+yet). The numbers and names that are counted have a seed of their own: those of `python -m utils.limits` stay a test.
+Writes data/experiments/copying.json.
 
 python -m experiments.copying
 """

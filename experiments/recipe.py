@@ -1,7 +1,8 @@
 """Which changes to the recipe help? Each alone against the plain one, equal updates, on dev (lesson 08b).
 
-Choices are made on dev, so that the test split stays a test. Runs are kept in data/cache/runs/ and go on where they
-were; the result is written after each. Writes data/experiments/recipe.json.
+R-Drop goes with a dropout of 0.3: compare it with that arm. Choices are made on dev, so that the test split stays a
+test. Runs are kept in data/cache/runs/ and go on where they were; the result is written after each. Writes
+data/experiments/recipe.json.
 
 python -m experiments.recipe --updates 1500 --seeds 0
 python -m experiments.recipe --seeds 1 2 --arms plain "5 + 2 layers" "vocabulary 2,000"     more seeds of some

@@ -3,8 +3,9 @@
     python tools/handout.py --out FOLDER      (build/handout if not said)
 
 What git knows of the course, as it stands in the working tree, without the solved exercises, without the tests, which
-hold solved ones, too, and without what is for teachers and maintainers. Links to what is left out become plain text.
-The right answers that the checks compare with stay in `utils/checks`: without them there is no check.
+hold solved ones, too, and without the teachers' pages, the grader, the lessons' text twins and CONTRIBUTING.md. Links
+to what is left out become plain text. The right answers that the checks compare with stay in `utils/checks`: without
+them there is no check.
 """
 
 import argparse
