@@ -2,9 +2,8 @@
 
 Four seq2seq models differ in the scores from which a softmax makes their attention: the last state only (no attention),
 all states alike, additive, dot product; and a little in width, 52 or 48, for about as many parameters. The same
-sentences, the same steps;
-a fifth without attention is twice as wide, and the first is trained twice and four times as long, too. Writes
-data/experiments/bottleneck.json: a row for each model, seed and number of steps.
+sentences, the same steps; a fifth without attention is twice as wide, and the first is trained twice and four times as
+long, too. Writes data/experiments/bottleneck.json: a row for each model, seed and number of steps.
 
 python -m experiments.bottleneck
 """

@@ -3,8 +3,7 @@
 The model of the stage `mean-4` of `make train`, whose folders this needs, translates the training sentences with a beam
 of five. "nearest" is the stage `near`: it goes on with those of the five that are most like people's. "best" goes on
 with those that the model itself holds for the best, with the same options and seed. (These are more pairs; and the
-stored *near* was stopped after 2,370 updates, "best" had 2,500.) Writes
-data/experiments/nearest.json.
+stored *near* was stopped after 2,370 updates, "best" had 2,500.) Writes data/experiments/nearest.json.
 
 python -m experiments.nearest
 """

@@ -8,7 +8,8 @@ import pytest
 
 from utils import corpus, load_translator, numbers
 from utils.config import CHECKPOINT, ROOT
-from utils.evaluation import compounds, scores
+from utils.evaluation import PLAIN_SEARCH, compounds, scores
+from utils.provenance import experiment, read
 from utils.translate import LENGTH_PENALTY
 
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")
@@ -86,29 +87,23 @@ def test_the_limits_are_those_of_the_shipped_weights(translator):
 
 
 def test_what_lesson_08b_reads_was_measured_with_the_shipped_weights():
-    """Scores of the same translations, measured twice: by the command that scores the translator, and by each other."""
-    evaluation, limits, stages, decoding, penalties, means, nearest = (
-        json.loads((ROOT / name).read_text(encoding="utf-8"))
-        for name in (
-            *(f"data/checkpoints/zh-en/{name}.json" for name in ("evaluation", "limits", "stages")),
-            "benchmarks/results/decoding.json",
-            *(f"data/experiments/{name}.json" for name in ("penalty", "average", "nearest")),
-        )
-    )
-    benched = decoding["fewer_bits"]["float32"]["beams"]["4"]
-    tried = {run["length_penalty"]: run for run in penalties["runs"]}
-    mean = means["runs"][-1]
+    """Scores of the same translations, each measured by two commands."""
+    evaluation, limits, stages = (read(CHECKPOINT / f"{name}.json") for name in ("evaluation", "limits", "stages"))
+    benched = read(ROOT / "benchmarks/results/decoding.json")["fewer_bits"]["float32"]["beams"]["4"]
+    tried = {run["length_penalty"]: run for run in experiment("penalty")}
+    plain = tried[PLAIN_SEARCH["length_penalty"]]
+    dev = {run["mean_of"]: run for run in experiment("average")}
+    *_, last = dev
+    assert last == "+".join(stages[-1]["mean of"]), "the last is the model that ships"
     for one, other in (
         (benched["bleu"], evaluation["bleu"]),
         (benched["chrf"], evaluation["chrf"]),
         (100 * tried[LENGTH_PENALTY]["length_ratio"], 100 * limits["length_ratio"]),
-        (tried[1.0]["bleu"], mean["bleu"]),
-        (tried[1.0]["chrf"], mean["chrf"]),
+        (plain["bleu"], dev[last]["bleu"]),
+        (plain["chrf"], dev[last]["chrf"]),
     ):
         assert abs(one - other) < 0.15, "other processors round differently, and turn a word here and there"
-    assert mean["mean_of"] == "+".join(stages[-1]["mean of"]), "the last is the model that ships"
-    dev = {run["mean_of"]: run["bleu"] for run in means["runs"]}
-    assert abs(nearest["runs"][-1]["bleu"] - dev["near"]) < 0.1, "the stage `near`, graded twice"
+    assert abs(experiment("nearest")[-1]["bleu"] - dev["near"]["bleu"]) < 0.1, "the stage `near`, graded twice"
 
 
 def test_the_checkpoint_stays_small_and_holds_no_pickle():

@@ -131,7 +131,6 @@ class KVCache:
     def reorder(self, index: Int[Tensor, " B"]) -> None:
         """Row b of the batch becomes what row index[b] was (rows may repeat or vanish)."""
         if self.k is not None:
-            # Copies whole rows.
             self.k, self.v = self.k.index_select(0, index), self.v.index_select(0, index)
 
 

@@ -1,6 +1,6 @@
 """More training pairs: other numbers and names, sentences of templates, two pairs joined to a long one (lesson 08).
 
-Numbers and names are to be copied, and the 48,000 sentences have few of them. The test's numbers
+Numbers and names are to be copied, and the 48,000 sentences have few of them. The numbers of the test
 (`utils.numbers.items`), names and templates never occur here.
 """
 
