@@ -25,7 +25,7 @@ from utils.text import clean_source, pieces_of, readable, whole_characters
 from utils.tokenizer import BOS, SPECIALS, Tokenizer
 
 BATCH = 64  # sentences decoded side by side
-LENGTH_PENALTY = 1.75  # chosen on dev (lesson 08b, "Short costs: choose on dev")
+LENGTH_PENALTY = 1.75  # chosen on dev (lesson 08b, "Short costs: choose on dev (deeper)")
 NO_REPEAT = 2  # chosen on dev (lesson 08b, "Said twice (deeper)")
 PRECISIONS = ("float32", "bfloat16", "auto")
 
