@@ -155,6 +155,7 @@ BAD = {
     "minutes of a shorter lesson": (rules_figures.honest_minutes, book(*GOOD.cells, LONG)),
     "minutes without an exercise": (rules_figures.honest_minutes, book(*GOOD.cells, *EXERCISES[:2])),
     "a deeper part without its minutes": (rules_figures.honest_minutes, book(*GOOD.cells, DEEPER, LONG)),
+    "a core of more than an hour": (rules_figures.one_sitting, book(*GOOD.cells, *[LONG] * 4)),
     "a formula in a heading": (rules_figures.plain_titles, book(new_markdown_cell("## Why $\\sqrt d$?"))),
     "code in a summary": (rules_figures.plain_titles, book(new_markdown_cell("<details><summary>`x`</summary>"))),
     "a tag in a summary": (rules_figures.plain_titles, book(new_markdown_cell("<details><summary>a <bos></summary>"))),

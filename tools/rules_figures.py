@@ -16,6 +16,7 @@ from tools.rules import CAPTION, code_cells, has_picture, markdown, minutes
 
 MAX_COLUMNS = 88  # of code: more is cut off in a window of 800 pixels
 MAX_STRETCH = 15  # cells without anything to look at
+MAX_CORE = 66  # minutes of a lesson's core: one sitting of an hour, and a tenth for the formula's error
 MAX_FRAMES, MAX_FRAME_BYTES = 100, 400_000  # of one figure to play with
 PREDICT = '<div class="predict" style="border-left: 4px solid #0072b2; padding-left: 14px">'
 NOW_YOU = '<div class="now-you" style="border-left: 4px solid #007a59; padding-left: 14px">'
@@ -196,6 +197,14 @@ def honest_minutes(notebook: NotebookNode) -> list[str]:
     return []
 
 
+def one_sitting(notebook: NotebookNode) -> list[str]:
+    """The core of a lesson, all but what is marked (deeper) and the exercises, takes no more than one sitting."""
+    core = minutes(notebook)["core"]
+    if core > MAX_CORE:
+        return [f"the core takes {core:.0f} minutes: at most {MAX_CORE}; mark as (deeper) what nothing later needs"]
+    return []
+
+
 def plain_titles(notebook: NotebookNode) -> list[str]:
     """Headings hold no formula (the contents show it raw), <summary> no formula and no markup (it stays raw)."""
     found = []
@@ -228,6 +237,7 @@ OF_A_LESSON = (
     callouts,
     visible_verdicts,
     honest_minutes,
+    one_sitting,
     plain_titles,
     narrow_code,
 )
